@@ -1,0 +1,47 @@
+//! Limits of the file system: each with its unit, its reason, and what the other side sees when it is hit.
+
+use std::time::Duration;
+
+/// A block: bytes. Every block of a file but the last has exactly this length. One block fills a fast connection
+/// for some milliseconds and is what a resumed download may have to fetch twice.
+pub const BLOCK_BYTES: u64 = 1 << 20;
+/// Content up to this size lies in the metadata database instead of a block file: bytes. One synced write instead
+/// of three for small files.
+pub const INLINE_BYTES: u64 = 16 << 10;
+/// Blocks in one manifest: count. Longer manifests are to become trees; until then such a file is refused with 413.
+pub const MAX_BLOCKS: usize = 1024;
+/// The largest file: bytes. 413 when exceeded.
+pub const MAX_FILE_BYTES: u64 = BLOCK_BYTES * MAX_BLOCKS as u64;
+/// A response carries its signed manifest as a header up to this many blocks: count. About 900 bytes of header.
+pub const HEADER_MANIFEST_BLOCKS: usize = 8;
+/// Entries in one answer to a listing: count. More are asked for with `?after=NAME`.
+pub const LIST_PAGE: usize = 4096;
+
+/// Verified blocks kept in memory: bytes. Hot files are answered without disk or hashing.
+pub const RECENT_BLOCK_BYTES: usize = 64 << 20;
+/// Looked-up objects kept in memory: bytes, roughly. Hot paths are answered without the database.
+pub const RECENT_OBJECT_BYTES: usize = 16 << 20;
+/// Distinct access control lists kept in memory: bytes of their encodings.
+pub const RECENT_BUCKET_BYTES: usize = 4 << 20;
+/// Blocks that a response reads ahead of its receiver: count. Hides the disk; bounds memory per download.
+pub const READ_AHEAD_BLOCKS: usize = 2;
+/// Blocks that an upload may be hashing and writing at once: count. Bounds memory per upload.
+pub const UPLOAD_BLOCKS_IN_FLIGHT: usize = 4;
+
+/// Read connections to a volume's database: count. Readers beyond wait.
+pub const READERS: usize = 4;
+/// Mutations waiting for the writer: count. Callers beyond wait.
+pub const WRITE_QUEUE: usize = 1024;
+/// Mutations in one transaction: count. Bounds how long one commit takes.
+pub const WRITE_BATCH: usize = 256;
+/// How long a reader waits for SQLite's own locks, which are held only around a checkpoint or recovery.
+pub const DATABASE_BUSY: Duration = Duration::from_secs(10);
+
+/// How long the blocks of a replaced or removed file stay readable for those who have it open.
+pub const REPLACED_KEPT: Duration = Duration::from_secs(3600);
+/// How long the ledger answers a retried operation. Longer than any client retries.
+pub const LEDGER_KEPT: Duration = Duration::from_secs(24 * 3600);
+
+const _: () = assert!(INLINE_BYTES < BLOCK_BYTES, "inline content is one block");
+const _: () = assert!(HEADER_MANIFEST_BLOCKS <= MAX_BLOCKS);
+const _: () = assert!(RECENT_BLOCK_BYTES as u64 >= 8 * BLOCK_BYTES, "the memory holds a few downloads' blocks");
