@@ -1,1 +1,21 @@
-//! Placeholder.
+//! HTTP over mutual TLS 1.3: the listener, the connection cache, bodies, CBOR, and problems on the wire.
+//!
+//! Promise: nothing leaves or enters a node unencrypted; all input is bounded before it is parsed; a handler
+//! knows who speaks. This crate never decides who may do what, and does not read certificates itself: it
+//! hands them to a [`PeerCheck`].
+
+pub mod body;
+pub mod cbor;
+pub mod limits;
+mod peer;
+mod pool;
+mod problem;
+mod server;
+mod tls;
+
+pub use body::{Body, BodyError, read_body};
+pub use cbor::Envelope;
+pub use peer::{Credentials, Described, Expect, Peer, PeerCheck};
+pub use pool::{CallError, Pool, Purpose, Target};
+pub use problem::{problem_from, problem_response};
+pub use server::{Handler, HandlerFuture, Server, ServerError};

@@ -1,0 +1,46 @@
+//! Limits on what comes in from the network. Each is named in the error that the other side sees.
+
+use std::time::Duration;
+
+/// All header fields of one request or response together: bytes. More is answered 431 or closes the stream.
+pub const MAX_HEADER_BYTES: usize = 64 * 1024;
+/// Requests in flight on one connection: count. More wait at the client, by HTTP/2's own rule.
+pub const MAX_STREAMS_PER_CONNECTION: u32 = 256;
+/// Connections of one listener: count. Further ones wait in the kernel's backlog.
+pub const MAX_CONNECTIONS: usize = 12_000;
+/// TLS handshakes under way at once on one listener: count. Bounds the signature work a flood can cause.
+pub const MAX_HANDSHAKES: usize = 64;
+/// From accepted connection to finished handshake.
+pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
+/// From the first byte of a request to the end of its header.
+pub const HEADER_DEADLINE: Duration = Duration::from_secs(10);
+/// A connection without traffic is probed after this time, and closed when the probe is not answered in
+/// [`PING_DEADLINE`].
+pub const PING_INTERVAL: Duration = Duration::from_secs(10);
+/// See [`PING_INTERVAL`].
+pub const PING_DEADLINE: Duration = Duration::from_secs(10);
+/// From the start of a connection attempt to its TCP connection.
+pub const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// From the request to the header of its answer, unless the caller has a shorter deadline of its own.
+pub const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a shutdown waits for requests in flight.
+pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(5);
+/// HTTP/2 window of one stream: bytes. 4 MiB fill 800 Mbit/s at 40 ms.
+pub const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+/// HTTP/2 window of one connection: bytes.
+pub const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// Largest HTTP/2 frame: bytes. Larger frames cost fewer copies of headers; small enough to interleave.
+pub const FRAME_BYTES: u32 = 256 * 1024;
+/// Bytes that wait to be sent on one stream before its producer has to wait.
+pub const SEND_BUFFER_BYTES: usize = 1 << 20;
+/// Authenticated connections kept by one connection cache: count. The one unused longest goes first.
+pub const MAX_POOLED: usize = 512;
+/// Depth of nested CBOR: count. Deeper input is refused.
+pub const MAX_CBOR_DEPTH: usize = 32;
+/// A control message's body: bytes, unless its route names another limit.
+pub const MAX_CONTROL_BYTES: usize = 1 << 20;
+/// A problem document: bytes. What is longer is cut.
+pub const MAX_PROBLEM_BYTES: usize = 16 * 1024;
+
+const _: () = assert!(STREAM_WINDOW_BYTES <= CONNECTION_WINDOW_BYTES);
+const _: () = assert!(MAX_PROBLEM_BYTES <= MAX_CONTROL_BYTES);

@@ -1,0 +1,311 @@
+//! The connection cache: one authenticated HTTP/2 connection a peer and purpose, shared by all requests.
+//!
+//! It relies on [`crate::tls`] for who is there. A connection is dropped when it breaks, when the peer's or
+//! the own certificate ends, and when it is the one unused longest of too many.
+
+use crate::body::Body;
+use crate::limits::{
+    ANSWER_DEADLINE, CONNECT_DEADLINE, CONNECTION_WINDOW_BYTES, FRAME_BYTES, HANDSHAKE_DEADLINE, MAX_HEADER_BYTES,
+    MAX_POOLED, PING_DEADLINE, PING_INTERVAL, SEND_BUFFER_BYTES, STREAM_WINDOW_BYTES,
+};
+use crate::peer::{Credentials, Expect, PeerCheck};
+use crate::tls;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls_pki_types::ServerName;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use terms::{BootMs, Code, Problem, UnixMs};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use world::World;
+
+/// What a connection is for. Control and bulk are apart, so that a recall never waits behind a download.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Control messages and session streams.
+    Control,
+    /// File content between nodes.
+    Bulk,
+    /// Requests of a service's clients.
+    Service,
+}
+
+/// Where a request goes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// `host:port`.
+    pub address: String,
+    /// Who must be there.
+    pub expect: Expect,
+    /// What for.
+    pub purpose: Purpose,
+}
+
+/// Why a request got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// No connection: nothing of the request was sent.
+    #[error("{address} is not reachable")]
+    Connect {
+        /// The address.
+        address: String,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Somebody else is there, or the handshake failed: nothing of the request was sent.
+    #[error("{address} was refused: {reason}")]
+    Refused {
+        /// The address.
+        address: String,
+        /// Who was expected and found.
+        reason: String,
+    },
+    /// The connection broke after the request was sent: it may or may not have been carried out.
+    #[error("the connection to {address} broke")]
+    Broken {
+        /// The address.
+        address: String,
+        /// What HTTP says.
+        #[source]
+        source: hyper::Error,
+    },
+    /// No answer in time.
+    #[error("{address} did not answer within {} s", after.as_secs())]
+    Deadline {
+        /// The address.
+        address: String,
+        /// The deadline.
+        after: Duration,
+    },
+}
+
+impl CallError {
+    /// Whether the request surely was not carried out, so that a repetition elsewhere is free.
+    pub fn not_sent(&self) -> bool {
+        matches!(self, Self::Connect { .. } | Self::Refused { .. })
+    }
+}
+
+impl From<CallError> for Problem {
+    fn from(error: CallError) -> Self {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        let code = match &error {
+            CallError::Refused { .. } => Code::Denied,
+            CallError::Deadline { .. } => Code::Timeout,
+            CallError::Connect { .. } | CallError::Broken { .. } => Code::Unavailable,
+        };
+        Self::new(code, format!("{error}{cause}"))
+    }
+}
+
+struct Connection {
+    sender: SendRequest<Body>,
+    used: AtomicU64,
+    until: UnixMs,
+}
+
+type Slot = Arc<tokio::sync::Mutex<Option<Arc<Connection>>>>;
+
+struct Inner {
+    world: World,
+    credentials: Option<Credentials>,
+    check: Arc<dyn PeerCheck>,
+    slots: Mutex<HashMap<Target, Slot>>,
+    handshakes: AtomicU64,
+}
+
+/// The connection cache of one identity. Cheap to clone.
+#[derive(Clone)]
+pub struct Pool(Arc<Inner>);
+
+impl Pool {
+    /// An empty cache. Without credentials it speaks as nobody.
+    pub fn new(world: &World, credentials: Option<Credentials>, check: Arc<dyn PeerCheck>) -> Self {
+        Self(Arc::new(Inner {
+            world: world.clone(),
+            credentials,
+            check,
+            slots: Mutex::new(HashMap::new()),
+            handshakes: AtomicU64::new(0),
+        }))
+    }
+
+    /// Handshakes done since the start: shows that the second request costs none.
+    pub fn handshakes(&self) -> u64 {
+        self.0.handshakes.load(Ordering::Relaxed)
+    }
+
+    /// Sends a request to the target and waits for the header of the answer, at most [`ANSWER_DEADLINE`].
+    /// The URI must be absolute; its authority is the one the server sees.
+    pub async fn request(&self, target: &Target, request: Request<Body>) -> Result<Response<Incoming>, CallError> {
+        let mut request = request;
+        // A cached connection may have died unnoticed: what was not sent on it is sent once on a new one.
+        for _ in 0..2 {
+            let connection = self.connection(target).await?;
+            connection.used.store(self.0.world.clock.boot().0, Ordering::Relaxed);
+            let mut sender = connection.sender.clone();
+            let answer = timeout(ANSWER_DEADLINE, sender.try_send_request(request)).await;
+            match answer {
+                Err(_) => {
+                    return Err(CallError::Deadline { address: target.address.clone(), after: ANSWER_DEADLINE });
+                }
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err(mut error)) => {
+                    self.forget(target, &connection).await;
+                    match error.take_message() {
+                        Some(unsent) => request = unsent,
+                        None => {
+                            return Err(CallError::Broken {
+                                address: target.address.clone(),
+                                source: error.into_error(),
+                            });
+                        }
+                    }
+                }
+            }
+        }
+        Err(CallError::Connect {
+            address: target.address.clone(),
+            source: std::io::ErrorKind::ConnectionReset.into(),
+        })
+    }
+
+    /// Drops the connections to a target: the next request makes a new one.
+    pub fn close(&self, target: &Target) {
+        self.slots().remove(target);
+    }
+
+    fn slots(&self) -> std::sync::MutexGuard<'_, HashMap<Target, Slot>> {
+        self.0.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The slot's lock is held while connecting, on purpose: all who want this peer wait for one handshake.
+    async fn connection(&self, target: &Target) -> Result<Arc<Connection>, CallError> {
+        let slot = self.slot(target);
+        let mut held = slot.lock().await;
+        if let Some(connection) = held.as_ref()
+            && !connection.sender.is_closed()
+            && connection.until > self.0.world.clock.unix()
+        {
+            return Ok(connection.clone());
+        }
+        let connection = Arc::new(self.connect(target).await?);
+        *held = Some(connection.clone());
+        Ok(connection)
+    }
+
+    fn slot(&self, target: &Target) -> Slot {
+        let mut slots = self.slots();
+        if !slots.contains_key(target) && slots.len() >= MAX_POOLED {
+            let idle_since = |slot: &Slot| match slot.try_lock() {
+                Ok(held) => held.as_ref().map_or(0, |connection| connection.used.load(Ordering::Relaxed)),
+                Err(_) => u64::MAX,
+            };
+            let oldest = slots.iter().min_by_key(|(_, slot)| idle_since(slot)).map(|(target, _)| target.clone());
+            if let Some(oldest) = oldest {
+                slots.remove(&oldest);
+            }
+        }
+        slots.entry(target.clone()).or_default().clone()
+    }
+
+    async fn forget(&self, target: &Target, connection: &Arc<Connection>) {
+        let slot = self.slot(target);
+        let mut held = slot.lock().await;
+        if held.as_ref().is_some_and(|present| Arc::ptr_eq(present, connection)) {
+            *held = None;
+        }
+    }
+
+    async fn connect(&self, target: &Target) -> Result<Connection, CallError> {
+        let refused = |reason: String| CallError::Refused { address: target.address.clone(), reason };
+        let config =
+            tls::client(&self.0.world, self.0.credentials.as_ref(), self.0.check.clone(), target.expect.clone())
+                .map_err(|error| refused(format!("the own certificate is not usable: {error}")))?;
+        let unreachable = |source| CallError::Connect { address: target.address.clone(), source };
+        let stream = timeout(CONNECT_DEADLINE, TcpStream::connect(&target.address))
+            .await
+            .map_err(|_| unreachable(std::io::ErrorKind::TimedOut.into()))?
+            .map_err(unreachable)?;
+        let _ = stream.set_nodelay(true);
+        let name = server_name(target).map_err(refused)?;
+        self.0.handshakes.fetch_add(1, Ordering::Relaxed);
+        let stream = timeout(HANDSHAKE_DEADLINE, TlsConnector::from(Arc::new(config)).connect(name, stream))
+            .await
+            .map_err(|_| unreachable(std::io::ErrorKind::TimedOut.into()))?
+            .map_err(|error| handshake_error(target, error))?;
+        let until = self.chain_end(target, &stream);
+        let (sender, connection) = builder()
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|source| CallError::Broken { address: target.address.clone(), source })?;
+        // Ends by itself when every sender and every answer's body is gone.
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended");
+            }
+        });
+        let used = AtomicU64::new(now(&self.0.world).0);
+        Ok(Connection { sender, used, until })
+    }
+
+    /// When the peer's chain ends. A peer known by key alone is bounded by the document that names the key.
+    fn chain_end(&self, target: &Target, stream: &TlsStream<TcpStream>) -> UnixMs {
+        let far = UnixMs(u64::MAX);
+        match (&target.expect, stream.get_ref().1.peer_certificates()) {
+            (Expect::Principal(_), Some([leaf, rest @ ..])) => {
+                self.0.check.check(leaf, rest, self.0.world.clock.unix()).map_or(UnixMs(0), |peer| peer.not_after)
+            }
+            _ => far,
+        }
+    }
+}
+
+fn now(world: &World) -> BootMs {
+    world.clock.boot()
+}
+
+fn handshake_error(target: &Target, error: std::io::Error) -> CallError {
+    let address = target.address.clone();
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(rustls::OtherError(inner)))) => {
+            CallError::Refused { address, reason: inner.to_string() }
+        }
+        Some(inner) => CallError::Refused { address, reason: inner.to_string() },
+        None => CallError::Connect { address, source: error },
+    }
+}
+
+/// The name for SNI: the DNS twin where the principal is known, else the host of the address.
+fn server_name(target: &Target) -> Result<ServerName<'static>, String> {
+    let name = match &target.expect {
+        Expect::Principal(principal) => principal.dns_twin(),
+        Expect::Key(_) | Expect::Root(_) => {
+            let host = target.address.rsplit_once(':').map_or(target.address.as_str(), |(host, _)| host);
+            host.trim_matches(['[', ']']).to_string()
+        }
+    };
+    ServerName::try_from(name).map_err(|_| format!("'{}' has no usable host name", target.address))
+}
+
+fn builder() -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
+        .max_header_list_size(u32::try_from(MAX_HEADER_BYTES).unwrap_or(u32::MAX))
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_DEADLINE);
+    builder
+}

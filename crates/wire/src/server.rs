@@ -1,0 +1,215 @@
+//! The listener: accepts, authenticates, bounds, and hands each request to one handler with its peer.
+
+use crate::body::Body;
+use crate::limits::{
+    CONNECTION_WINDOW_BYTES, FRAME_BYTES, HANDSHAKE_DEADLINE, HEADER_DEADLINE, MAX_CONNECTIONS, MAX_HANDSHAKES,
+    MAX_HEADER_BYTES, MAX_STREAMS_PER_CONNECTION, PING_DEADLINE, PING_INTERVAL, SEND_BUFFER_BYTES,
+    SHUTDOWN_DEADLINE, STREAM_WINDOW_BYTES,
+};
+use crate::peer::{Credentials, Peer, PeerCheck};
+use crate::tls;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use world::World;
+
+/// What a handler returns.
+pub type HandlerFuture = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+
+/// Answers requests.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers one request. `peer` is nobody when the client showed no certificate.
+    fn handle(&self, request: Request<Incoming>, peer: Option<Arc<Peer>>, from: SocketAddr) -> HandlerFuture;
+}
+
+/// Why a listener could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The listener's own address is not to be had.
+    #[error("the listening socket is not usable")]
+    Socket(#[source] std::io::Error),
+    /// Key and certificate do not fit, or TLS refuses them.
+    #[error("the node's own certificate is not usable for TLS")]
+    Tls(#[source] rustls::Error),
+}
+
+/// A running listener. Dropping it stops it at once; [`Server::shutdown`] lets requests in flight end.
+pub struct Server {
+    address: SocketAddr,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+struct Shared {
+    world: World,
+    acceptor: TlsAcceptor,
+    check: Arc<dyn PeerCheck>,
+    handler: Arc<dyn Handler>,
+    handshakes: Semaphore,
+    stop: CancellationToken,
+}
+
+impl Server {
+    /// Starts to accept on the listener.
+    pub fn start(
+        world: &World,
+        listener: TcpListener,
+        credentials: &Credentials,
+        check: Arc<dyn PeerCheck>,
+        handler: Arc<dyn Handler>,
+    ) -> Result<Self, ServerError> {
+        let config = tls::server(world, credentials, check.clone()).map_err(ServerError::Tls)?;
+        let address = listener.local_addr().map_err(ServerError::Socket)?;
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let shared = Arc::new(Shared {
+            world: world.clone(),
+            acceptor: TlsAcceptor::from(Arc::new(config)),
+            check,
+            handler,
+            handshakes: Semaphore::new(MAX_HANDSHAKES),
+            stop: stop.clone(),
+        });
+        tasks.spawn(accept_all(listener, shared, tasks.clone()));
+        Ok(Self { address, stop, tasks })
+    }
+
+    /// The address that clients connect to.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops accepting, lets requests in flight end for at most [`SHUTDOWN_DEADLINE`].
+    pub async fn shutdown(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        let _ = timeout(SHUTDOWN_DEADLINE, self.tasks.wait()).await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn accept_all(listener: TcpListener, shared: Arc<Shared>, tasks: TaskTracker) {
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(slot) = slots.clone().acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shared.stop.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, from)) => {
+                let shared = shared.clone();
+                tasks.spawn(async move {
+                    serve_connection(&shared, stream, from).await;
+                    drop(slot);
+                });
+            }
+            // Out of descriptors, or the connection died in the backlog: wait a moment, then go on.
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn serve_connection(shared: &Shared, stream: TcpStream, from: SocketAddr) {
+    let _ = stream.set_nodelay(true);
+    let Some(stream) = handshake(shared, stream, from).await else { return };
+    let peer = match authenticated(shared, &stream) {
+        Ok(peer) => peer,
+        Err(problem) => {
+            tracing::info!(%from, %problem, "a peer was refused");
+            return;
+        }
+    };
+    let life = peer
+        .as_ref()
+        .map_or(Duration::from_secs(u64::from(u32::MAX)), |peer| peer.not_after.since(shared.world.clock.unix()));
+    let handler = shared.handler.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let answer = handler.handle(request, peer.clone(), from);
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let builder = builder();
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%from, error = %error, "a connection ended with an error");
+                }
+                return;
+            }
+            () = shared.stop.cancelled(), if !stopping => {
+                stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = sleep(life) => {
+                tracing::info!(%from, "a connection was closed: the peer's certificate has ended");
+                return;
+            }
+        }
+    }
+}
+
+async fn handshake(shared: &Shared, stream: TcpStream, from: SocketAddr) -> Option<TlsStream<TcpStream>> {
+    let _slot = shared.handshakes.acquire().await.ok()?;
+    match timeout(HANDSHAKE_DEADLINE, shared.acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => Some(stream),
+        Ok(Err(error)) => {
+            tracing::debug!(%from, %error, "a TLS handshake failed");
+            None
+        }
+        Err(_) => {
+            tracing::debug!(%from, "a TLS handshake did not end in time");
+            None
+        }
+    }
+}
+
+fn authenticated(shared: &Shared, stream: &TlsStream<TcpStream>) -> Result<Option<Arc<Peer>>, terms::Problem> {
+    let Some([leaf, rest @ ..]) = stream.get_ref().1.peer_certificates() else { return Ok(None) };
+    shared.check.check(leaf, rest, shared.world.clock.unix()).map(|peer| Some(Arc::new(peer)))
+}
+
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_DEADLINE)
+        .max_buf_size(MAX_HEADER_BYTES)
+        .http2()
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
+        .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
+        .max_header_list_size(u32::try_from(MAX_HEADER_BYTES).unwrap_or(u32::MAX))
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_DEADLINE);
+    builder
+}
