@@ -1,1 +1,54 @@
-fn main() {}
+//! What the Makefile and CI call: `cargo xtask TASK`. Each task is one file; this one only chooses.
+//! The checks among them are unit tests too, so that `make test` holds what `make lint` says.
+
+mod layers;
+mod licences;
+mod metadata;
+mod ratchet;
+mod run;
+mod scan;
+mod spdx;
+mod tasks;
+
+use anyhow::{Result, bail};
+use std::process::ExitCode;
+
+const USAGE: &str = "cargo xtask TASK
+  test [ARGS…]          all tests, by cargo-nextest where it is installed; ends with one line of totals
+  check                 format, clippy, unit tests: the quick round
+  lint                  format, clippy, stairs, lengths, licences
+  layers                compare the crates' edges with xtask/edges.txt
+  ratchet [--tighten]   compare the lengths of files and functions with xtask/ratchet.txt
+  licences              licences, sources and bans of all dependencies, off-line
+  soak                  the long runs
+  bench-setup           build webos-bench";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match choose(&arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn choose(arguments: &[String]) -> Result<ExitCode> {
+    let root = metadata::workspace_root();
+    let (task, rest) = arguments.split_first().map_or(("help", &[][..]), |(t, r)| (t.as_str(), r));
+    match task {
+        "test" => return tasks::test(&root, rest),
+        "check" => tasks::check(&root)?,
+        "lint" => tasks::lint(&root)?,
+        "layers" => layers::check(&root)?,
+        "ratchet" if rest == ["--tighten"] => ratchet::tighten(&root)?,
+        "ratchet" => ratchet::check(&root)?,
+        "licences" => licences::check(&root)?,
+        "soak" => return tasks::soak(&root),
+        "bench-setup" => tasks::bench_setup(&root)?,
+        "help" | "--help" => println!("{USAGE}"),
+        other => bail!("unknown task '{other}'\n{USAGE}"),
+    }
+    Ok(ExitCode::SUCCESS)
+}

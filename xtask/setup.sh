@@ -1,0 +1,119 @@
+#!/bin/sh
+# Installs what a goal needs and this machine lacks: `sh xtask/setup.sh build|test|bench`. It says what it will
+# install before it asks for any right, installs nothing that is there, and starts no service.
+# It is a shell script because the first thing missing may be the linker that every Rust program needs.
+set -eu
+
+goal=${1:-build}
+here=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
+PATH=$PATH:$HOME/.cargo/bin:/usr/sbin:/sbin
+export PATH
+missing=""
+oldest_rust=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$here/Cargo.toml")
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+fail() { say "$@"; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+need() { missing="$missing $1"; }
+
+# SQLite and aws-lc are C: a compiler, a linker and libc's headers. On x86-64 and arm64 no cmake is needed.
+for_build() {
+    have cc || need gcc
+    [ -e /usr/include/stdlib.h ] || need libc6-dev
+    [ -e /etc/ssl/certs/ca-certificates.crt ] || need ca-certificates
+}
+
+# End-to-end tests use real programs: curl and openssl as other implementations, strace for the order of syncs.
+for_test() {
+    for_build
+    have curl || need curl
+    have openssl || need openssl
+    have strace || need strace
+    browser >/dev/null || need chromium-headless-shell
+    if [ -e "$here/tests/browser/package-lock.json" ]; then
+        have node || need nodejs
+        have npm || need npm
+    fi
+}
+
+# The peers that the benchmark compares with.
+for_bench() {
+    for_build
+    have nginx || need nginx-light
+    have curl || need curl
+}
+
+# The first Chromium on this machine: the variable that the browser tests read, then the usual names.
+browser() {
+    for name in "${WEBOS_CHROMIUM:-}" chromium-headless-shell chromium chromium-browser google-chrome; do
+        [ -n "$name" ] && have "$name" && command -v "$name" && return 0
+    done
+    return 1
+}
+
+# Debian has a browser without a window; other systems name theirs differently.
+name_the_browser() {
+    for name in chromium-headless-shell chromium chromium-browser; do
+        if apt-cache show "$name" >/dev/null 2>&1; then
+            missing=$(printf '%s' "$missing" | sed "s/chromium-headless-shell/$name/")
+            return 0
+        fi
+    done
+    fail "no package has Chromium; install any Chromium or Chrome and name it in WEBOS_CHROMIUM"
+}
+
+# Runs a command with the rights to install; `sudo -n` where nobody can type a password.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"
+    elif ! have sudo; then fail "not root, and there is no sudo; as root run: apt-get install$missing"
+    elif [ -t 0 ]; then sudo "$@"
+    else sudo -n "$@" || fail "sudo needs a password; run: sudo apt-get install$missing"
+    fi
+}
+
+# A package that brings a service must not start it: Debian asks this file. One that exists is left alone.
+policy=/usr/sbin/policy-rc.d
+forbid_starting() {
+    [ -e "$policy" ] && return 0
+    trap 'as_root rm -f "$policy"' EXIT
+    trap 'exit 130' INT TERM
+    as_root sh -c "printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy"
+}
+
+install_missing() {
+    [ -n "$missing" ] || return 0
+    have apt-get || fail "missing:$missing. This is not Debian or Ubuntu: install them in your system's way, then try again"
+    say "these Debian packages are missing and will be installed:$missing"
+    [ "$(id -u)" = 0 ] || say "sudo may ask for your password for that"
+    forbid_starting
+    as_root apt-get -o DPkg::Lock::Timeout=120 -qq update
+    case $missing in *chromium-headless-shell*) name_the_browser ;; esac
+    # shellcheck disable=SC2086 # a list of names
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 -qq -y \
+        install --no-install-recommends $missing >&2
+    say "installed:$missing"
+}
+
+check_rust() {
+    have cargo || fail "cargo is missing. Install Rust as https://rustup.rs says, then try again"
+    version=$(rustc --version | cut -d' ' -f2)
+    oldest=$(printf '%s\n%s\n' "$oldest_rust" "$version" | sort -V | head -n 1)
+    [ "$oldest" = "$oldest_rust" ] || fail "Rust $version is too old: $oldest_rust or newer is needed; run: rustup update stable"
+}
+
+# The browser tests' few JavaScript packages, exactly as their lock file says; again only when it changed.
+install_node_packages() {
+    folder=$here/tests/browser
+    [ -e "$folder/package-lock.json" ] || return 0
+    cmp -s "$folder/package-lock.json" "$folder/node_modules/.lock-installed" && return 0
+    say "installing the browser tests' JavaScript packages"
+    (cd "$folder" && npm ci --no-audit --no-fund --ignore-scripts >&2)
+    cp "$folder/package-lock.json" "$folder/node_modules/.lock-installed"
+}
+
+case $goal in
+    build) for_build; install_missing; check_rust ;;
+    test) for_test; install_missing; check_rust; install_node_packages ;;
+    bench) for_bench; install_missing; check_rust ;;
+    *) fail "unknown goal '$goal': build, test or bench" ;;
+esac
