@@ -7,3 +7,4 @@
 pub mod gate;
 pub mod limits;
 pub mod model;
+pub mod rules;

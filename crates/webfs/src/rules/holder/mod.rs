@@ -1,0 +1,422 @@
+//! A holder's side of coherence: what of its cache it may trust, and what it must ask the home again.
+//! Cached objects are valid while their callback stands and the lease, counted from sending its renewal, has not
+//! passed two thirds. It relies on its caller to deliver each stream's frames in order and answers whenever.
+
+mod reads;
+
+use super::LeaseRules;
+use super::limits::{GREETING_DEADLINE, MAX_CALLBACKS_PER_SESSION, MAX_FRAME_OBJECTS};
+use super::message::{ByeReason, Down, Hello, Up};
+use crate::model::ObjectVersion;
+use reads::Request;
+pub use reads::{Answer, ReadFailure};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use terms::{BootMs, ChangeNumber, Epoch, SessionId, VolumePath};
+
+/// What happens to a holder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HolderEvent {
+    /// A new stream to the home is open.
+    Connected,
+    /// The stream has ended.
+    Lost {
+        /// The stream.
+        connection: u64,
+    },
+    /// A frame from the home.
+    Told {
+        /// The stream.
+        connection: u64,
+        /// The frame.
+        message: Down,
+    },
+    /// What a recall named is trusted nowhere below this holder any more.
+    Dropped {
+        /// The stream on which the recall came.
+        connection: u64,
+        /// The recall's number.
+        change: ChangeNumber,
+        /// Its objects.
+        objects: Vec<VolumePath>,
+    },
+    /// Somebody wants to read an object.
+    Read {
+        /// Returned in the answer.
+        waiter: u64,
+        /// The object.
+        object: VolumePath,
+    },
+    /// A request has been answered, or has failed.
+    Answered {
+        /// The request.
+        request: u64,
+        /// What came.
+        answer: Answer,
+    },
+    /// The cache holds this from before: to be re-registered.
+    Load {
+        /// The object.
+        object: VolumePath,
+        /// What the cache holds.
+        version: ObjectVersion,
+    },
+    /// The cache does not hold this any more.
+    Evict {
+        /// The object.
+        object: VolumePath,
+    },
+    /// A deadline may have passed.
+    Tick,
+    /// The holder gives up its session.
+    Leave,
+}
+
+/// What a holder must do, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HolderAction {
+    /// Send the first frame of a stream.
+    Greet(Hello),
+    /// Send a frame on this stream, if it is still the present one.
+    Send {
+        /// The stream.
+        connection: u64,
+        /// The frame.
+        message: Up,
+    },
+    /// End this stream and open another one.
+    Close {
+        /// The stream.
+        connection: u64,
+        /// Why, if the home said so.
+        reason: Option<ByeReason>,
+    },
+    /// Stop using copies of these below this holder, then say [`HolderEvent::Dropped`].
+    Drop {
+        /// The stream on which the recall came.
+        connection: u64,
+        /// The recall's number.
+        change: ChangeNumber,
+        /// Its objects.
+        objects: Vec<VolumePath>,
+    },
+    /// Ask the home for an object. The stream is to be named in the request.
+    Ask {
+        /// Returned with the answer.
+        request: u64,
+        /// The stream on which the holder wants to be told of changes, if there is one.
+        stream: Option<Hello>,
+        /// The object.
+        object: VolumePath,
+    },
+    /// The cached copy is valid: serve it.
+    ServeCached {
+        /// The read.
+        waiter: u64,
+        /// The object.
+        object: VolumePath,
+        /// The version of the valid copy.
+        version: ObjectVersion,
+    },
+    /// Serve what the request's answer brought.
+    ServeAnswer {
+        /// The read.
+        waiter: u64,
+        /// The request whose answer it is.
+        request: u64,
+        /// Whether the cache may keep it.
+        keep: bool,
+    },
+    /// The read fails.
+    Fail {
+        /// The read.
+        waiter: u64,
+        /// Why.
+        failure: ReadFailure,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    Down,
+    Greeting { connection: u64, since: BootMs },
+    Up { connection: u64 },
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Cached {
+    version: ObjectVersion,
+    /// The change number of the grant.
+    granted: ChangeNumber,
+    /// A callback stands.
+    valid: bool,
+}
+
+/// A holder of cached objects of one volume.
+#[derive(Debug)]
+pub struct Holder {
+    rules: LeaseRules,
+    session: SessionId,
+    link: Link,
+    last_connection: u64,
+    epoch: Epoch,
+    lease: Duration,
+    trusted_until: BootMs,
+    renewals: BTreeMap<u64, BootMs>,
+    next_renewal: BootMs,
+    last_granted: BootMs,
+    highest_recall: ChangeNumber,
+    next_id: u64,
+    cached: BTreeMap<VolumePath, Cached>,
+    requests: BTreeMap<u64, Request>,
+    /// The request that a further reader of the object may join.
+    open: BTreeMap<VolumePath, u64>,
+}
+
+impl Holder {
+    /// A holder without a stream and with nothing cached.
+    pub fn new(rules: LeaseRules, session: SessionId) -> Self {
+        Self {
+            rules,
+            session,
+            link: Link::Down,
+            last_connection: 0,
+            epoch: Epoch::default(),
+            lease: rules.lease,
+            trusted_until: BootMs::default(),
+            renewals: BTreeMap::new(),
+            next_renewal: BootMs::default(),
+            last_granted: BootMs::default(),
+            highest_recall: ChangeNumber::default(),
+            next_id: 0,
+            cached: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            open: BTreeMap::new(),
+        }
+    }
+
+    /// Takes one event; returns what must be done, in order.
+    pub fn step(&mut self, now: BootMs, event: HolderEvent) -> Vec<HolderAction> {
+        let mut actions = Vec::new();
+        match event {
+            HolderEvent::Connected => self.connected(now, &mut actions),
+            HolderEvent::Lost { connection } if self.connection() == Some(connection) => self.link = Link::Down,
+            HolderEvent::Told { connection, message } if self.connection() == Some(connection) => {
+                self.told(now, connection, message, &mut actions);
+            }
+            HolderEvent::Dropped { connection, change, objects } if self.connection() == Some(connection) => {
+                actions.push(HolderAction::Send { connection, message: Up::Ack { change, objects } });
+            }
+            HolderEvent::Lost { .. } | HolderEvent::Told { .. } | HolderEvent::Dropped { .. } => {}
+            HolderEvent::Read { waiter, object } => self.read(now, waiter, object, &mut actions),
+            HolderEvent::Answered { request, answer } => self.answered(now, request, answer, &mut actions),
+            HolderEvent::Load { object, version } => self.load(object, version),
+            HolderEvent::Evict { object } => {
+                self.cached.remove(&object);
+            }
+            HolderEvent::Tick => {}
+            HolderEvent::Leave => {
+                if let Link::Up { connection } = self.link {
+                    actions.push(HolderAction::Send { connection, message: Up::Leave });
+                    self.close(connection, None, &mut actions);
+                }
+                self.distrust();
+            }
+        }
+        self.keep_alive(now, &mut actions);
+        actions
+    }
+
+    /// When [`HolderEvent::Tick`] is due at the latest.
+    pub fn next_deadline(&self) -> Option<BootMs> {
+        match self.link {
+            Link::Down => None,
+            Link::Greeting { since, .. } => Some(since.plus(GREETING_DEADLINE)),
+            Link::Up { .. } => Some(self.next_renewal),
+        }
+    }
+
+    /// Whether the lease covers this moment.
+    pub fn is_trusted(&self, now: BootMs) -> bool {
+        now < self.trusted_until
+    }
+
+    /// Until when the lease covers valid objects, without another renewal.
+    pub fn trusted_until(&self) -> BootMs {
+        self.trusted_until
+    }
+
+    /// Whether a stream is open and greeted.
+    pub fn is_connected(&self) -> bool {
+        matches!(self.link, Link::Up { .. })
+    }
+
+    /// The version of an object's copy that may be used now without asking.
+    pub fn valid(&self, now: BootMs, object: &VolumePath) -> Option<ObjectVersion> {
+        let cached = self.cached.get(object).filter(|cached| cached.valid && self.is_trusted(now))?;
+        Some(cached.version)
+    }
+
+    /// Objects known, valid or not: count.
+    pub fn objects(&self) -> usize {
+        self.cached.len()
+    }
+
+    /// Objects with a callback: count.
+    pub fn callbacks(&self) -> usize {
+        self.cached.values().filter(|cached| cached.valid).count()
+    }
+
+    fn connection(&self) -> Option<u64> {
+        match self.link {
+            Link::Down => None,
+            Link::Greeting { connection, .. } | Link::Up { connection } => Some(connection),
+        }
+    }
+
+    fn stream(&self) -> Option<Hello> {
+        match self.link {
+            Link::Up { connection } => Some(Hello { session: self.session, connection }),
+            Link::Down | Link::Greeting { .. } => None,
+        }
+    }
+
+    fn fresh_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// From here on nothing that was granted before counts; the home may rely on it.
+    fn distrust(&mut self) {
+        self.cached.values_mut().for_each(|cached| cached.valid = false);
+        self.trusted_until = BootMs::default();
+        self.renewals.clear();
+    }
+
+    fn connected(&mut self, now: BootMs, actions: &mut Vec<HolderAction>) {
+        if let Some(connection) = self.connection() {
+            self.close(connection, None, actions);
+        }
+        self.distrust();
+        self.last_connection += 1;
+        self.link = Link::Greeting { connection: self.last_connection, since: now };
+        actions.push(HolderAction::Greet(Hello { session: self.session, connection: self.last_connection }));
+    }
+
+    fn close(&mut self, connection: u64, reason: Option<ByeReason>, actions: &mut Vec<HolderAction>) {
+        self.link = Link::Down;
+        actions.push(HolderAction::Close { connection, reason });
+    }
+
+    fn told(&mut self, now: BootMs, connection: u64, message: Down, actions: &mut Vec<HolderAction>) {
+        match (message, self.link) {
+            (Down::Welcome { epoch, lease_ms, change }, Link::Greeting { since, .. }) => {
+                if epoch < self.epoch {
+                    return self.close(connection, None, actions);
+                }
+                self.epoch = epoch;
+                self.lease = Duration::from_millis(lease_ms.into());
+                self.link = Link::Up { connection };
+                self.highest_recall = change;
+                (self.next_renewal, self.last_granted) = (now.plus(self.rules.renew_every), now);
+                self.trust_from(since);
+                self.register(actions);
+            }
+            (Down::Granted { id, change, excluded }, Link::Up { .. }) => {
+                if !excluded.is_empty() {
+                    self.recalled(connection, change, excluded, actions);
+                }
+                let Some(sent) = self.renewals.remove(&id) else { return };
+                self.renewals.retain(|earlier, _| *earlier > id);
+                self.last_granted = now;
+                self.trust_from(sent);
+            }
+            (Down::Recall { change, objects }, Link::Up { .. }) => {
+                self.recalled(connection, change, objects, actions);
+            }
+            (Down::Registered { request, change, current }, Link::Up { .. }) => {
+                self.registered(request, change, current);
+            }
+            (Down::Bye { reason }, _) => {
+                self.distrust();
+                actions.push(HolderAction::Send { connection, message: Up::Leave });
+                self.close(connection, Some(reason), actions);
+            }
+            // Out of order: the home is not what it should be.
+            _ => self.close(connection, None, actions),
+        }
+    }
+
+    fn trust_from(&mut self, sent: BootMs) {
+        let until = match self.rules.checks.self_fencing {
+            true => sent.plus(self.rules.trusted_for(self.lease)),
+            false => BootMs(u64::MAX),
+        };
+        self.trusted_until = self.trusted_until.max(until);
+    }
+
+    fn recalled(
+        &mut self,
+        connection: u64,
+        change: ChangeNumber,
+        objects: Vec<VolumePath>,
+        actions: &mut Vec<HolderAction>,
+    ) {
+        self.highest_recall = self.highest_recall.max(change);
+        for object in &objects {
+            if let Some(cached) = self.cached.get_mut(object).filter(|cached| cached.granted < change) {
+                cached.valid = false;
+            }
+            self.requests.values_mut().for_each(|request| request.recalled(object, change));
+        }
+        actions.push(HolderAction::Drop { connection, change, objects });
+    }
+
+    /// Asks for callbacks on all that is cached, in as few frames as the limit allows.
+    fn register(&mut self, actions: &mut Vec<HolderAction>) {
+        let Some(stream) = self.stream() else { return };
+        let all: Vec<_> = self.cached.iter().map(|(object, cached)| (object.clone(), cached.version)).collect();
+        for objects in all.chunks(MAX_FRAME_OBJECTS) {
+            let request = self.fresh_id();
+            let asked = objects.iter().map(|(object, _)| object.clone());
+            self.requests.insert(request, Request::registration(stream.connection, asked));
+            let message = Up::Register { request, objects: objects.to_vec() };
+            actions.push(HolderAction::Send { connection: stream.connection, message });
+        }
+    }
+
+    fn registered(&mut self, request: u64, change: ChangeNumber, current: Vec<VolumePath>) {
+        let Some(asked) = self.requests.remove(&request) else { return };
+        for object in current {
+            let keep = asked.names(&object) && !self.is_overtaken(&asked, &object, change);
+            if let Some(cached) = self.cached.get_mut(&object).filter(|cached| keep && !cached.valid) {
+                (cached.valid, cached.granted) = (true, change);
+            }
+        }
+    }
+
+    fn load(&mut self, object: VolumePath, version: ObjectVersion) {
+        if self.cached.len() < MAX_CALLBACKS_PER_SESSION {
+            let granted = ChangeNumber::default();
+            self.cached.entry(object).or_insert(Cached { version, granted, valid: false });
+        }
+    }
+
+    fn keep_alive(&mut self, now: BootMs, actions: &mut Vec<HolderAction>) {
+        match self.link {
+            Link::Greeting { connection, since } if now >= since.plus(GREETING_DEADLINE) => {
+                self.close(connection, None, actions);
+            }
+            Link::Up { connection } if now >= self.last_granted.plus(self.lease) && now >= self.next_renewal => {
+                self.close(connection, None, actions);
+            }
+            Link::Up { connection } if now >= self.next_renewal => {
+                self.next_renewal = now.plus(self.rules.renew_every);
+                let id = self.fresh_id();
+                self.renewals.insert(id, now);
+                actions.push(HolderAction::Send { connection, message: Up::Renew { id } });
+            }
+            _ => {}
+        }
+    }
+}

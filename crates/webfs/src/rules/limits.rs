@@ -1,0 +1,45 @@
+//! Limits of leases and callbacks: each with its unit, its reason, and what the other side sees when it is hit.
+
+use std::time::Duration;
+use terms::MAX_PATH_BYTES;
+
+/// A volume lease, counted at the home from granting it. The longest that a dead holder can delay a change.
+pub const LEASE: Duration = Duration::from_secs(10);
+/// A holder renews after this time. One renewal may be lost before it stops trusting its cache.
+pub const RENEW_EVERY: Duration = Duration::from_secs(3);
+/// A stream that is not greeted in this time is given up and opened anew.
+pub const GREETING_DEADLINE: Duration = Duration::from_secs(5);
+/// An operation fails after this time without progress at the home.
+pub const OPERATION_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Sessions with one volume: count. Further ones are sent away as `Full`.
+pub const MAX_SESSIONS: usize = 12_000;
+/// Callbacks of one session: count. Beyond, answers carry no callback and are used once.
+pub const MAX_CALLBACKS_PER_SESSION: usize = 1 << 16;
+/// Callbacks of all sessions with one volume: count. About 200 MiB. Beyond, answers carry no callback.
+pub const MAX_CALLBACKS: usize = 1 << 20;
+/// Changes that wait for recalls or are being committed: count. Further ones are refused as busy.
+pub const MAX_PENDING_CHANGES: usize = 1024;
+/// Objects named in one frame: count. Longer lists are sent in several frames.
+pub const MAX_FRAME_OBJECTS: usize = 256;
+/// One frame of the session stream: bytes. A longer one ends the stream.
+pub const MAX_FRAME_BYTES: usize = 2 << 20;
+/// Reads that wait for one answer of the home together: count. Further ones ask on their own.
+pub const MAX_JOINED: usize = 1024;
+/// Waits shown to a person: count.
+pub const MAX_SHOWN_WAITS: usize = 100;
+
+/// Bytes of CBOR around one path in a frame: its length, version, epoch and array heads.
+const FRAME_BYTES_AROUND_PATH: usize = 64;
+
+const _: () = assert!(
+    2 * LEASE.as_millis() < OPERATION_DEADLINE.as_millis(),
+    "a change may wait for a restart and then for a holder, and still ends before its deadline"
+);
+const _: () = assert!(
+    3 * RENEW_EVERY.as_millis() > 2 * LEASE.as_millis() / 3
+        && 2 * RENEW_EVERY.as_millis() < 2 * LEASE.as_millis() / 3,
+    "two renewals fit into the time that a holder trusts its cache"
+);
+const _: () = assert!(MAX_FRAME_OBJECTS * (MAX_PATH_BYTES + FRAME_BYTES_AROUND_PATH) < MAX_FRAME_BYTES);
+const _: () = assert!(MAX_CALLBACKS_PER_SESSION <= MAX_CALLBACKS);
