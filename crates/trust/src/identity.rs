@@ -1,0 +1,96 @@
+//! A principal's own identity: its certificate chain and its key, in one private file that curl can use too.
+
+use crate::error::TrustError;
+use crate::files::{read_private, write_private};
+use crate::key::{KeyPair, pem};
+use crate::limits::{MAX_CHAIN_CERTIFICATES, MAX_KEY_FILE_BYTES};
+use crate::x509;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use std::path::Path;
+use std::sync::Arc;
+use terms::{Principal, UnixMs};
+use zeroize::Zeroizing;
+
+/// Who this program is. Clones are cheap. A value's key belongs to its leaf; whether others accept the chain
+/// is theirs to say.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    principal: Principal,
+    chain: Arc<[CertificateDer<'static>]>,
+    key: KeyPair,
+    not_after: UnixMs,
+}
+
+impl Identity {
+    /// The file within the folder given to [`Identity::save`]: the chain, leaf first, then the key, as PEM.
+    pub const FILE: &'static str = "identity.pem";
+
+    /// An identity from its chain (leaf, issuing certificate, root) and the leaf's key.
+    ///
+    /// # Errors
+    /// [`TrustError::Malformed`] or [`TrustError::Chain`] if they do not belong together.
+    pub fn new(chain: Vec<CertificateDer<'static>>, key: KeyPair) -> Result<Self, TrustError> {
+        let refuse = |why| TrustError::malformed("the identity", why);
+        if chain.len() > MAX_CHAIN_CERTIFICATES {
+            return Err(refuse("its chain is too long"));
+        }
+        let leaf = x509::read_leaf(chain.first().ok_or_else(|| refuse("it has no certificate"))?)?;
+        if &leaf.key != key.public() {
+            return Err(refuse("its key does not belong to its certificate"));
+        }
+        let ends = chain.iter().map(|certificate| Ok(x509::read_validity(certificate)?.end));
+        let ends = ends.collect::<Result<Vec<_>, TrustError>>()?;
+        let not_after = ends.into_iter().fold(leaf.validity.end, UnixMs::min);
+        Ok(Self { principal: leaf.principal, chain: chain.into(), key, not_after })
+    }
+
+    /// Reads an identity from its folder.
+    ///
+    /// # Errors
+    /// [`TrustError::Exposed`] if others can read it; as [`Identity::new`] for its content.
+    pub fn load(folder: &Path) -> Result<Self, TrustError> {
+        let text = Zeroizing::new(read_private(&folder.join(Self::FILE), MAX_KEY_FILE_BYTES)?);
+        let malformed = |error: rustls_pki_types::pem::Error| TrustError::malformed("the identity", error);
+        let chain = CertificateDer::pem_slice_iter(&text)
+            .map(|certificate| certificate.map(CertificateDer::into_owned).map_err(malformed))
+            .collect::<Result<Vec<_>, _>>()?;
+        let text = std::str::from_utf8(&text).map_err(|error| TrustError::malformed("the identity", error))?;
+        Self::new(chain, KeyPair::from_pem(text)?)
+    }
+
+    /// Writes the identity to a folder, mode 0600, replaced atomically.
+    ///
+    /// # Errors
+    /// [`TrustError::Io`].
+    pub fn save(&self, folder: &Path) -> Result<(), TrustError> {
+        let mut text = Zeroizing::new(self.chain.iter().map(|der| pem("CERTIFICATE", der)).collect::<String>());
+        text.push_str(&self.key.to_pem());
+        write_private(&folder.join(Self::FILE), text.as_bytes())
+    }
+
+    /// Chain and key for TLS.
+    pub fn credentials(&self) -> wire::Credentials {
+        wire::Credentials { chain: self.chain.to_vec(), key: self.key.to_der() }
+    }
+
+    /// Who it is.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// The leaf's key.
+    pub fn key(&self) -> &KeyPair {
+        &self.key
+    }
+
+    /// The chain, leaf first.
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
+    /// When the first certificate of the chain ends.
+    pub fn not_after(&self) -> UnixMs {
+        self.not_after
+    }
+}

@@ -1,0 +1,169 @@
+//! Why a question about rights was answered as it was: a value first, a sentence second. The same value feeds
+//! the audit log, the error message and `webos why`.
+
+use crate::transfer::TransferId;
+use std::fmt;
+use terms::{Code, GroupName, Location, Principal, Problem, Right, ServiceName, UnixMs, Who};
+
+/// What a question is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resource {
+    /// A file or directory.
+    Path(Location),
+    /// A group: `a` changes its members.
+    Group(GroupName),
+    /// A service: `r` reads what it serves, `a` publishes it.
+    Service(ServiceName),
+}
+
+/// Why a right was granted or refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ground {
+    /// This entry of the access list gives the right.
+    Entry(Who),
+    /// The certificate of the peer has ended.
+    PeerEnded {
+        /// When.
+        end: UnixMs,
+    },
+    /// A transfer certificate came over a connection without a certificate.
+    ChainWithoutPeer,
+    /// The transfer certificate has ended.
+    ChainEnded {
+        /// When.
+        end: UnixMs,
+    },
+    /// The transfer certificate is not valid yet.
+    ChainNotYet {
+        /// When it starts.
+        start: UnixMs,
+    },
+    /// The transfer certificate is for another server.
+    NotAudience {
+        /// For which.
+        audience: Principal,
+    },
+    /// The transfer certificate is for another key of this server.
+    NotKey,
+    /// The transfer certificate does not give this right here.
+    NotInGrants,
+    /// No entry of the access list gives the right to this subject.
+    NoEntry,
+    /// No entry gives the right to somebody without a certificate.
+    NoEntryForAnyone,
+    /// Without a certificate there are only `r` and `x`.
+    NeedsCertificate,
+    /// A group would decide, and its list is not known here.
+    GroupUnknown {
+        /// The group.
+        group: GroupName,
+        /// Why it is not known.
+        why: String,
+    },
+}
+
+/// A question's answer with all that it stands on, in plain words by `Display`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// For whom; nobody without a certificate.
+    pub subject: Option<Principal>,
+    /// The server that asks for the subject, with the transfer certificate that it shows.
+    pub via: Option<(Principal, TransferId)>,
+    /// The right asked for.
+    pub right: Right,
+    /// On what.
+    pub resource: Resource,
+    /// Why.
+    pub ground: Ground,
+}
+
+impl Reason {
+    /// Whether the right was granted.
+    pub fn granted(&self) -> bool {
+        matches!(self.ground, Ground::Entry(_))
+    }
+}
+
+/// The error that the other side sees. It is the same whether the thing exists or not.
+impl From<Reason> for Problem {
+    fn from(reason: Reason) -> Self {
+        let next = match &reason.ground {
+            Ground::NoEntry | Ground::NoEntryForAnyone => "ask who administers it for the right",
+            Ground::NeedsCertificate => "ask with a certificate",
+            Ground::PeerEnded { .. } => "renew the certificate",
+            Ground::ChainEnded { .. } | Ground::NotInGrants | Ground::NotAudience { .. } | Ground::NotKey => {
+                "ask for a transfer certificate that covers this"
+            }
+            Ground::GroupUnknown { .. } => "try again later",
+            Ground::ChainNotYet { .. } => "set the clocks right",
+            Ground::ChainWithoutPeer | Ground::Entry(_) => "",
+        };
+        Self::new(Code::Denied, reason.to_string()).next(next)
+    }
+}
+
+impl From<Box<Reason>> for Problem {
+    fn from(reason: Box<Reason>) -> Self {
+        Self::from(*reason)
+    }
+}
+
+/// Characters that a terminal would obey, or a reader could not see, are shown escaped.
+pub(crate) fn plain(text: &str) -> String {
+    let shown = |c: char| {
+        let visible = matches!(c, '\'' | '"' | '\\') || c.escape_debug().count() == 1;
+        if visible { c.to_string() } else { c.escape_unicode().to_string() }
+    };
+    text.chars().map(shown).collect()
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(location) => f.write_str(&plain(&location.to_string())),
+            Self::Group(group) => group.fmt(f),
+            Self::Service(service) => service.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.via {
+            Some((server, id)) => write!(f, "{server}, under transfer certificate {id}, ")?,
+            None if self.subject.is_none() => f.write_str("somebody without a certificate ")?,
+            None => {}
+        }
+        if let (None, Some(subject)) = (&self.via, &self.subject) {
+            write!(f, "{subject} ")?;
+        }
+        write!(f, "{} {} {}", if self.granted() { "may" } else { "may not" }, self.right, self.resource)?;
+        if let (Some(_), Some(subject)) = (&self.via, &self.subject) {
+            write!(f, " for {subject}")?;
+        }
+        write!(f, ": {}", self.ground)
+    }
+}
+
+impl fmt::Display for Ground {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Entry(who) => write!(f, "the access list gives it to {who}"),
+            Self::PeerEnded { end } => write!(f, "the certificate of the connection ended at {}", end.secs()),
+            Self::ChainWithoutPeer => f.write_str("a transfer certificate needs a connection with a certificate"),
+            Self::ChainEnded { end } => write!(f, "the transfer certificate ended at {}", end.secs()),
+            Self::ChainNotYet { start } => {
+                write!(f, "the transfer certificate is not valid before {}", start.secs())
+            }
+            Self::NotAudience { audience } => write!(f, "the transfer certificate is for {audience} only"),
+            Self::NotKey => f.write_str("the transfer certificate is for another key of this server"),
+            Self::NotInGrants => f.write_str("the transfer certificate does not grant it there"),
+            Self::NoEntry => f.write_str("no entry of the access list names it or a group it is in"),
+            Self::NoEntryForAnyone => f.write_str("the access list does not give it to anyone"),
+            Self::NeedsCertificate => f.write_str("without a certificate nobody can"),
+            Self::GroupUnknown { group, why } => {
+                write!(f, "only the group {group} could give it, and {}", plain(why))
+            }
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Signed documents: COSE_Sign1 with ES256, the kind of document as external data, the signer's certificate
+//! chain (`x5chain`) or the key's thumbprint (`kid`) in the protected header, and nothing unprotected. No part
+//! of the encoding is an id: whoever needs one takes it from the signed content.
+
+use crate::codec::{check_size, decode, encode};
+use crate::error::TrustError;
+use crate::identity::Identity;
+use crate::key::{KeyPair, PublicKey};
+use crate::limits::{MAX_CHAIN_CERTIFICATES, MAX_DOCUMENT_BYTES};
+use crate::store::{Certified, TrustStore};
+use ciborium::Value;
+use coset::{
+    Algorithm, AsCborValue, CoseSign1, CoseSign1Builder, Header, HeaderBuilder, Label, TaggedCborSerializable, iana,
+};
+use rustls_pki_types::CertificateDer;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use terms::{Principal, Thumbprint, UnixMs};
+
+const WHAT: &str = "the signed document";
+/// RFC 9360: an ordered bag of certificates, leaf first.
+const X5CHAIN: i64 = iana::HeaderParameter::X5Chain as i64;
+
+/// A document whose signature was verified, and whose signer's chain ends in the signer's pinned realm.
+#[derive(Debug, Clone)]
+pub struct Opened<T> {
+    /// Who signed.
+    pub signer: Principal,
+    /// With which key.
+    pub key: PublicKey,
+    /// When the signer's chain ends.
+    pub not_after: UnixMs,
+    /// What was signed.
+    pub value: T,
+}
+
+/// Signs a document as a principal; the certificates travel with it.
+///
+/// # Errors
+/// [`TrustError::TooLarge`] if nobody would read it; [`TrustError::Crypto`].
+pub fn sign<T: Serialize>(identity: &Identity, kind: &'static str, value: &T) -> Result<Vec<u8>, TrustError> {
+    sign_bytes(identity, kind, encode(WHAT, value)?)
+}
+
+/// Signs content that is CBOR already.
+pub(crate) fn sign_value(identity: &Identity, kind: &'static str, value: Value) -> Result<Vec<u8>, TrustError> {
+    sign_bytes(identity, kind, encode(WHAT, &value)?)
+}
+
+fn sign_bytes(identity: &Identity, kind: &'static str, payload: Vec<u8>) -> Result<Vec<u8>, TrustError> {
+    // The root stays at home: who verifies has it pinned, and who has not will not believe it.
+    let chain = identity.chain();
+    let travelling = chain.get(..chain.len().saturating_sub(1).max(1)).unwrap_or(chain);
+    let certificates = travelling.iter().map(|der| Value::Bytes(der.to_vec())).collect();
+    let header = HeaderBuilder::new().algorithm(iana::Algorithm::ES256);
+    let header = header.value(X5CHAIN, Value::Array(certificates)).build();
+    seal(identity.key(), header, kind, payload)
+}
+
+/// Signs a document with a key whose holder the reader knows by other means; only its thumbprint travels.
+///
+/// # Errors
+/// As [`sign`].
+pub fn sign_short<T: Serialize>(key: &KeyPair, kind: &'static str, value: &T) -> Result<Vec<u8>, TrustError> {
+    let header = HeaderBuilder::new().algorithm(iana::Algorithm::ES256).key_id(key.thumbprint().0.to_vec());
+    seal(key, header.build(), kind, encode(WHAT, value)?)
+}
+
+/// Opens a document that was signed by a principal of a trusted realm. Which principal may sign such a
+/// document is the caller's to check.
+///
+/// # Errors
+/// [`TrustError::TooLarge`] above 64 KiB, [`TrustError::Malformed`], [`TrustError::Chain`] and
+/// [`TrustError::Signature`].
+pub fn open<T: DeserializeOwned>(
+    bytes: &[u8],
+    kind: &'static str,
+    store: &TrustStore,
+    now: UnixMs,
+) -> Result<Opened<T>, TrustError> {
+    let (certified, payload) = open_certified(bytes, kind, store, now)?;
+    Ok(Opened {
+        signer: certified.principal,
+        key: certified.key,
+        not_after: certified.end,
+        value: decode(WHAT, &payload, MAX_DOCUMENT_BYTES)?,
+    })
+}
+
+/// Opens a document that was signed with exactly this key.
+///
+/// # Errors
+/// [`TrustError::WrongKey`] if it names another one; otherwise as [`open`].
+pub fn open_with<T: DeserializeOwned>(bytes: &[u8], kind: &'static str, key: &PublicKey) -> Result<T, TrustError> {
+    let sealed = Sealed::parse(bytes)?;
+    let (expected, found) = (key.thumbprint(), sealed.key_id()?);
+    if expected != found {
+        return Err(TrustError::WrongKey { kind: kind.into(), expected, found });
+    }
+    decode(WHAT, &sealed.verify(kind, key)?, MAX_DOCUMENT_BYTES)
+}
+
+/// The key that a document made by [`sign_short`] claims to be signed with. Nothing is verified: it serves to
+/// choose the key for [`open_with`].
+///
+/// # Errors
+/// [`TrustError::Malformed`] and [`TrustError::TooLarge`].
+pub fn claimed_key(bytes: &[u8]) -> Result<Thumbprint, TrustError> {
+    Sealed::parse(bytes)?.key_id()
+}
+
+/// Decodes without verifying, for a document that itself says with which key to verify it.
+pub(crate) fn peek<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, TrustError> {
+    decode(WHAT, &Sealed::parse(bytes)?.payload, MAX_DOCUMENT_BYTES)
+}
+
+/// Verifies certificates and signature; answers the signer and the signed bytes.
+pub(crate) fn open_certified(
+    bytes: &[u8],
+    kind: &'static str,
+    store: &TrustStore,
+    now: UnixMs,
+) -> Result<(Certified, Vec<u8>), TrustError> {
+    let sealed = Sealed::parse(bytes)?;
+    let Signer::Chain(chain) = &sealed.signer else {
+        return Err(TrustError::malformed(WHAT, "it carries no certificates"));
+    };
+    let (leaf, intermediates) =
+        chain.split_first().ok_or_else(|| TrustError::malformed(WHAT, "it carries no certificates"))?;
+    let certified = store.certify(leaf, intermediates, now)?;
+    let payload = sealed.verify(kind, &certified.key)?;
+    Ok((certified, payload))
+}
+
+fn seal(key: &KeyPair, header: Header, kind: &str, payload: Vec<u8>) -> Result<Vec<u8>, TrustError> {
+    let sealed = CoseSign1Builder::new()
+        .protected(header)
+        .payload(payload)
+        .try_create_signature(kind.as_bytes(), |message| key.sign(message))?
+        .build();
+    let bytes = sealed.to_tagged_vec().map_err(|error| TrustError::malformed(WHAT, error))?;
+    check_size(WHAT, bytes.len(), MAX_DOCUMENT_BYTES)?;
+    Ok(bytes)
+}
+
+/// Who a document says has signed it.
+enum Signer {
+    Chain(Vec<CertificateDer<'static>>),
+    Key(Thumbprint),
+}
+
+/// A document that was parsed, not verified.
+struct Sealed {
+    cose: CoseSign1,
+    payload: Vec<u8>,
+    signer: Signer,
+}
+
+impl Sealed {
+    fn parse(bytes: &[u8]) -> Result<Self, TrustError> {
+        let refuse = |why: &str| TrustError::malformed(WHAT, why);
+        let value: Value = decode(WHAT, bytes, MAX_DOCUMENT_BYTES)?;
+        let Value::Tag(CoseSign1::TAG, inner) = value else {
+            return Err(refuse("it is not a COSE_Sign1"));
+        };
+        check_header_depth(&inner)?;
+        let mut cose = CoseSign1::from_cbor_value(*inner).map_err(|error| TrustError::malformed(WHAT, error))?;
+        if !cose.unprotected.is_empty() {
+            return Err(refuse("its unprotected header is not empty"));
+        }
+        let payload = cose.payload.take().ok_or_else(|| refuse("it has no content"))?;
+        let signer = read_signer(&cose.protected.header)?;
+        cose.payload = Some(payload.clone());
+        Ok(Self { cose, payload, signer })
+    }
+
+    fn key_id(&self) -> Result<Thumbprint, TrustError> {
+        match &self.signer {
+            Signer::Key(key) => Ok(*key),
+            Signer::Chain(_) => Err(TrustError::malformed(WHAT, "it names no key by its thumbprint")),
+        }
+    }
+
+    fn verify(self, kind: &'static str, key: &PublicKey) -> Result<Vec<u8>, TrustError> {
+        let check = |signature: &[u8], message: &[u8]| key.verify(message, signature).then_some(()).ok_or(());
+        self.cose
+            .verify_signature(kind.as_bytes(), check)
+            .map_err(|()| TrustError::Signature { kind: kind.into() })?;
+        Ok(self.payload)
+    }
+}
+
+/// The protected header is CBOR within CBOR: it gets the same bound on depth before the COSE library reads it.
+fn check_header_depth(cose: &Value) -> Result<(), TrustError> {
+    let header = cose.as_array().and_then(|parts| parts.first()).and_then(Value::as_bytes);
+    let header = header.ok_or_else(|| TrustError::malformed(WHAT, "it has no protected header"))?;
+    decode::<Value>("the protected header", header, MAX_DOCUMENT_BYTES).map(drop)
+}
+
+/// Exactly an algorithm and one way to find the key. What else there may be in a header, we do not use.
+fn read_signer(header: &Header) -> Result<Signer, TrustError> {
+    let refuse = |why: &str| TrustError::malformed(WHAT, why);
+    if header.alg != Some(Algorithm::Assigned(iana::Algorithm::ES256)) {
+        return Err(refuse("its algorithm is not ES256"));
+    }
+    let rest = Header { alg: None, key_id: Vec::new(), rest: Vec::new(), ..header.clone() };
+    if !rest.is_empty() {
+        return Err(refuse("its header holds what we do not use"));
+    }
+    match (header.key_id.as_slice(), header.rest.as_slice()) {
+        (key_id, []) if !key_id.is_empty() => {
+            Thumbprint::from_slice(key_id).map(Signer::Key).ok_or_else(|| refuse("its key id is not a thumbprint"))
+        }
+        ([], [(Label::Int(X5CHAIN), Value::Array(certificates))]) => {
+            check_size("the certificate chain", certificates.len(), MAX_CHAIN_CERTIFICATES)?;
+            let der = |value: &Value| value.as_bytes().map(|bytes| CertificateDer::from(bytes.clone()));
+            let chain: Option<Vec<_>> = certificates.iter().map(der).collect();
+            chain.map(Signer::Chain).ok_or_else(|| refuse("its certificates are not bytes"))
+        }
+        _ => Err(refuse("it names neither certificates nor a key")),
+    }
+}
