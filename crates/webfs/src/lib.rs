@@ -8,3 +8,4 @@ pub mod gate;
 pub mod limits;
 pub mod model;
 pub mod rules;
+pub mod store;

@@ -1,0 +1,303 @@
+//! Changes as SQL: each within the writer's transaction, after its conditions were checked there.
+
+use super::change::{Change, Conditions, Outcome, Precondition, Prepared, PreparedContent, Put};
+use super::error::StoreError;
+use super::ledger;
+use super::read::{self, Node, Walk};
+use super::schema::{self, KIND_DIRECTORY, KIND_FILE};
+use super::writer::Position;
+use crate::gate::Touched;
+use crate::model::{Entry, FileKind, Manifest, ObjectVersion};
+use rusqlite::{Connection, params};
+use terms::{Digest, UnixMs, Version, VolumePath};
+use trust::Bucket;
+
+/// A change under way: the transaction, the time, and what it becomes.
+pub(super) struct Applying<'a> {
+    pub(super) database: &'a Connection,
+    pub(super) now: UnixMs,
+    /// The version that everything it touches gets.
+    version: ObjectVersion,
+}
+
+fn failed(error: rusqlite::Error) -> StoreError {
+    StoreError::database("changing the volume", error)
+}
+
+/// Applies a change, or answers it from the ledger. Says what it touched.
+pub(super) fn apply(
+    database: &Connection,
+    position: &mut Position,
+    now: UnixMs,
+    change: &Change,
+    conditions: &Conditions,
+) -> Result<(Outcome, Touched), StoreError> {
+    if let Some(id) = conditions.operation
+        && let Some(outcome) = ledger::recorded(database, id, change.fingerprint())?
+    {
+        return Ok((outcome, Touched::default()));
+    }
+    let walk = read::walk(database, change.path()).map_err(failed)?;
+    let nearest = read::prefix(change.path(), walk.depth);
+    check(database, change, conditions, &walk)?;
+    let touched = change.touches(&nearest);
+    if !conditions.recalled.covers_all(&touched) {
+        return Err(StoreError::Moved { path: change.path().clone() });
+    }
+    let next = position.change.next();
+    let version = ObjectVersion { epoch: position.epoch, version: Version(next.0) };
+    let applying = Applying { database, now, version };
+    let (entry, created) = applying.change(change, &walk)?;
+    let outcome = Outcome { change: next, entry, created, replayed: false };
+    if let Some(id) = conditions.operation {
+        ledger::record(database, id, change.fingerprint(), &outcome, now)?;
+    }
+    position.change = next;
+    Ok((outcome, touched))
+}
+
+/// The conditions, in the order in which their failures are told: the state that the client named comes first.
+fn check(database: &Connection, change: &Change, conditions: &Conditions, walk: &Walk) -> Result<(), StoreError> {
+    let path = change.path();
+    let found = match (walk.complete, walk.node.content) {
+        (true, Some(content)) => Some(root_of(database, content)?),
+        _ => None,
+    };
+    let holds = match &conditions.precondition {
+        Precondition::None => true,
+        Precondition::Absent => !walk.complete,
+        Precondition::Exists => walk.complete,
+        Precondition::OneOf(roots) => found.is_some_and(|root| roots.contains(&root)),
+    };
+    if !holds {
+        return Err(StoreError::Precondition { path: path.clone(), found });
+    }
+    if conditions.decided_on.is_some_and(|bucket| bucket != walk.node.bucket) {
+        return Err(StoreError::Moved { path: path.clone() });
+    }
+    Ok(())
+}
+
+fn root_of(database: &Connection, content: i64) -> Result<Digest, StoreError> {
+    let mut query = database.prepare_cached("SELECT root FROM content WHERE id = ?1").map_err(failed)?;
+    query.query_row([content], |row| row.get(0)).map(Digest).map_err(failed)
+}
+
+impl Applying<'_> {
+    fn change(&self, change: &Change, walk: &Walk) -> Result<(Option<Entry>, bool), StoreError> {
+        match change {
+            Change::Put(put) => self.put(put, walk).map(|(entry, created)| (Some(entry), created)),
+            Change::MakeDirectory { path, parents } => self.make_directory(path, *parents, walk),
+            Change::Remove { path } => self.remove(path, walk).map(|()| (None, false)),
+            Change::SetBucket { path, bucket, recursive } => {
+                self.set_bucket(path, bucket, *recursive, walk).map(|entry| (Some(entry), false))
+            }
+        }
+    }
+
+    fn put(&self, put: &Put, walk: &Walk) -> Result<(Entry, bool), StoreError> {
+        let path = &put.path;
+        let refuse = |create| StoreError::NotAllowed { path: path.clone(), create };
+        if path.is_root() {
+            return Err(StoreError::Root);
+        }
+        if walk.complete {
+            if walk.node.kind == FileKind::Directory {
+                return Err(StoreError::IsDirectory { path: path.clone() });
+            }
+            if !put.may_replace {
+                return Err(refuse(false));
+            }
+            let content = self.insert_content(&put.content)?;
+            self.retire_content(walk.node.content)?;
+            self.execute(
+                "UPDATE node SET content = ?2, epoch = ?3, version = ?4, modified = ?5 WHERE id = ?1",
+                params![walk.node.id, content, self.epoch(), self.number(), self.time()],
+            )?;
+            self.touch_parent(walk.node.id)?;
+        } else {
+            if !put.may_create {
+                return Err(refuse(true));
+            }
+            let parent = self.make_parents(path, put.parents, walk)?;
+            let content = self.insert_content(&put.content)?;
+            self.insert_node(&parent, path, KIND_FILE, Some(content))?;
+        }
+        Ok((self.file_entry(&put.content.manifest), !walk.complete))
+    }
+
+    fn make_directory(
+        &self,
+        path: &VolumePath,
+        parents: bool,
+        walk: &Walk,
+    ) -> Result<(Option<Entry>, bool), StoreError> {
+        if walk.complete {
+            let exists = parents && walk.node.kind == FileKind::Directory;
+            let entry = directory_entry(walk.node.version, walk.node.modified);
+            return if exists { Ok((Some(entry), false)) } else { Err(StoreError::Exists { path: path.clone() }) };
+        }
+        let parent = self.make_parents(path, parents, walk)?;
+        self.insert_node(&parent, path, KIND_DIRECTORY, None)?;
+        Ok((Some(directory_entry(self.version, self.now)), true))
+    }
+
+    fn remove(&self, path: &VolumePath, walk: &Walk) -> Result<(), StoreError> {
+        if path.is_root() {
+            return Err(StoreError::Root);
+        }
+        if !walk.complete {
+            return Err(StoreError::NotFound { path: path.clone() });
+        }
+        let mut child =
+            self.database.prepare_cached("SELECT 1 FROM node WHERE parent = ?1 LIMIT 1").map_err(failed)?;
+        if child.exists([walk.node.id]).map_err(failed)? {
+            return Err(StoreError::NotEmpty { path: path.clone() });
+        }
+        self.touch_parent(walk.node.id)?;
+        self.execute("DELETE FROM node WHERE id = ?1", params![walk.node.id])?;
+        self.retire_content(walk.node.content)
+    }
+
+    /// The version rises with the list, so that who knows the version knows the list.
+    fn set_bucket(
+        &self,
+        path: &VolumePath,
+        bucket: &Bucket,
+        recursive: bool,
+        walk: &Walk,
+    ) -> Result<Entry, StoreError> {
+        if !walk.complete {
+            return Err(StoreError::NotFound { path: path.clone() });
+        }
+        let (hash, body) = (bucket.hash(), schema::encode_bucket(bucket)?);
+        self.execute("INSERT INTO bucket VALUES (?1, ?2) ON CONFLICT DO NOTHING", params![hash.0, body])?;
+        let which = if recursive {
+            "WITH RECURSIVE below (id) AS (SELECT ?1 UNION ALL SELECT node.id FROM node JOIN below ON node.parent = below.id)
+             UPDATE node SET bucket = ?2, epoch = ?3, version = ?4 WHERE id IN below"
+        } else {
+            "UPDATE node SET bucket = ?2, epoch = ?3, version = ?4 WHERE id = ?1"
+        };
+        self.execute(which, params![walk.node.id, hash.0, self.epoch(), self.number()])?;
+        let Some(content) = walk.node.content else { return Ok(directory_entry(self.version, walk.node.modified)) };
+        let size = self
+            .database
+            .query_row("SELECT size FROM content WHERE id = ?1", [content], |row| row.get::<_, i64>(0))
+            .map_err(failed)?;
+        Ok(Entry {
+            kind: FileKind::File,
+            size: size.cast_unsigned(),
+            etag: Some(root_of(self.database, content)?),
+            version: self.version,
+            modified: walk.node.modified,
+        })
+    }
+
+    /// The directory that will hold the last segment; makes what is missing if `parents` says so.
+    fn make_parents(&self, path: &VolumePath, parents: bool, walk: &Walk) -> Result<Node, StoreError> {
+        let (mut parent, mut at) = (walk.node.clone(), read::prefix(path, walk.depth));
+        if parent.kind != FileKind::Directory {
+            return Err(StoreError::NotDirectory { path: at });
+        }
+        let total = path.segments().count();
+        for depth in walk.depth + 1..total {
+            at = read::prefix(path, depth);
+            if !parents {
+                return Err(StoreError::NoParent { path: path.clone(), parent: at });
+            }
+            parent = self.insert_node(&parent, &at, KIND_DIRECTORY, None)?;
+        }
+        Ok(parent)
+    }
+
+    /// A new node under the parent, with the parent's access control list. The parent's version rises.
+    fn insert_node(
+        &self,
+        parent: &Node,
+        path: &VolumePath,
+        kind: i64,
+        content: Option<i64>,
+    ) -> Result<Node, StoreError> {
+        let name = path.name().ok_or(StoreError::Root)?;
+        self.execute(
+            "INSERT INTO node (parent, name, kind, content, epoch, version, modified, bucket)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![parent.id, name, kind, content, self.epoch(), self.number(), self.time(), parent.bucket.0],
+        )?;
+        let id = self.database.last_insert_rowid();
+        self.touch(parent.id)?;
+        let kind = if kind == KIND_DIRECTORY { FileKind::Directory } else { FileKind::File };
+        Ok(Node { id, kind, content, version: self.version, modified: self.now, bucket: parent.bucket })
+    }
+
+    fn insert_content(&self, prepared: &Prepared) -> Result<i64, StoreError> {
+        let (size, root) = (prepared.manifest.size().cast_signed(), prepared.manifest.root().0);
+        let inline = match &prepared.content {
+            PreparedContent::Inline(bytes) => Some(&bytes[..]),
+            PreparedContent::Blocks { .. } => None,
+        };
+        self.execute("INSERT INTO content (size, root, inline) VALUES (?1, ?2, ?3)", params![size, root, inline])?;
+        let id = self.database.last_insert_rowid();
+        if let PreparedContent::Blocks { names, .. } = &prepared.content {
+            assert_eq!(names.len(), prepared.manifest.blocks().len(), "each block of ours has a file");
+            for (number, (name, block)) in (0i64..).zip(names.iter().zip(prepared.manifest.blocks())) {
+                self.execute(
+                    "INSERT INTO block VALUES (?1, ?2, ?3, ?4, ?5)",
+                    params![id, number, name.0, block.len, block.hash.0],
+                )?;
+            }
+        }
+        Ok(id)
+    }
+
+    /// The content stays readable for those who have it open, until the collector comes.
+    fn retire_content(&self, content: Option<i64>) -> Result<(), StoreError> {
+        let Some(content) = content else { return Ok(()) };
+        self.execute("UPDATE content SET replaced = ?2 WHERE id = ?1", params![content, self.time()])
+    }
+
+    fn touch(&self, directory: i64) -> Result<(), StoreError> {
+        self.execute(
+            "UPDATE node SET epoch = ?2, version = ?3, modified = ?4 WHERE id = ?1",
+            params![directory, self.epoch(), self.number(), self.time()],
+        )
+    }
+
+    fn touch_parent(&self, node: i64) -> Result<(), StoreError> {
+        self.execute(
+            "UPDATE node SET epoch = ?2, version = ?3, modified = ?4 WHERE id = (SELECT parent FROM node WHERE id = ?1)",
+            params![node, self.epoch(), self.number(), self.time()],
+        )
+    }
+
+    fn file_entry(&self, manifest: &Manifest) -> Entry {
+        Entry {
+            kind: FileKind::File,
+            size: manifest.size(),
+            etag: Some(manifest.root()),
+            version: self.version,
+            modified: self.now,
+        }
+    }
+
+    fn execute(&self, sql: &str, parameters: &[&dyn rusqlite::ToSql]) -> Result<(), StoreError> {
+        let mut statement = self.database.prepare_cached(sql).map_err(failed)?;
+        statement.execute(parameters).map(|_| ()).map_err(failed)
+    }
+
+    fn epoch(&self) -> i64 {
+        self.version.epoch.0.cast_signed()
+    }
+
+    fn number(&self) -> i64 {
+        self.version.version.0.cast_signed()
+    }
+
+    fn time(&self) -> i64 {
+        self.now.0.cast_signed()
+    }
+}
+
+fn directory_entry(version: ObjectVersion, modified: UnixMs) -> Entry {
+    Entry { kind: FileKind::Directory, size: 0, etag: None, version, modified }
+}

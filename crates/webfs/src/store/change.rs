@@ -1,0 +1,217 @@
+//! Changes as values: what is asked, under which conditions, and how it ended.
+
+use super::blocks::{BlockName, UploadFiles};
+use crate::gate::Touched;
+use crate::model::{Entry, Manifest};
+use bytes::Bytes;
+use std::sync::Arc;
+use terms::{ChangeNumber, Digest, OperationId, VolumePath};
+use trust::Bucket;
+
+/// In which state an object must be for a change to happen (`If-Match`, `If-None-Match: *`).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Precondition {
+    /// Any.
+    #[default]
+    None,
+    /// It does not exist.
+    Absent,
+    /// It exists.
+    Exists,
+    /// It is a file with one of these `ETag`s.
+    OneOf(Vec<Digest>),
+}
+
+/// What must still be so when a change is committed. All of it is checked in the change's own transaction.
+#[derive(Debug, Clone)]
+pub struct Conditions {
+    /// The state that the client named.
+    pub precondition: Precondition,
+    /// The access control list that the rights were decided on: the object's, or that of the nearest directory
+    /// above. Another one by now means [`super::StoreError::Moved`].
+    pub decided_on: Option<Digest>,
+    /// What has been recalled. A change that touches more means [`super::StoreError::Moved`].
+    pub recalled: Touched,
+    /// Names the change, so that a retry is answered with the first outcome.
+    pub operation: Option<OperationId>,
+}
+
+impl Conditions {
+    /// None: for a volume that nobody else uses.
+    pub fn none() -> Self {
+        Self {
+            precondition: Precondition::None,
+            decided_on: None,
+            recalled: Touched::everything(),
+            operation: None,
+        }
+    }
+
+    /// The same with this precondition.
+    #[must_use]
+    pub fn when(mut self, precondition: Precondition) -> Self {
+        self.precondition = precondition;
+        self
+    }
+
+    /// The same under this operation id.
+    #[must_use]
+    pub fn operation(mut self, operation: OperationId) -> Self {
+        self.operation = Some(operation);
+        self
+    }
+}
+
+/// Content whose blocks are on disk, synced, and in no manifest yet. Dropped, it removes them.
+pub struct Prepared {
+    pub(super) manifest: Manifest,
+    pub(super) content: PreparedContent,
+}
+
+pub(super) enum PreparedContent {
+    Inline(Bytes),
+    Blocks { names: Vec<BlockName>, files: Arc<UploadFiles> },
+}
+
+impl Prepared {
+    /// Its manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Leaves the block files to the database, or after a failed commit to the collector: a failed commit may
+    /// still be found durable after a crash, so its blocks are never removed at once.
+    pub(super) fn hand_over(&self) {
+        if let PreparedContent::Blocks { files, .. } = &self.content {
+            files.hand_over();
+        }
+    }
+}
+
+impl std::fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Prepared").field("size", &self.manifest.size()).finish_non_exhaustive()
+    }
+}
+
+/// Create or replace a file.
+#[derive(Debug)]
+pub struct Put {
+    /// Where.
+    pub path: VolumePath,
+    /// What.
+    pub content: Prepared,
+    /// Whether missing directories above it are made.
+    pub parents: bool,
+    /// Whether the caller may create it.
+    pub may_create: bool,
+    /// Whether the caller may replace it.
+    pub may_replace: bool,
+}
+
+/// One change of a volume.
+#[derive(Debug)]
+pub enum Change {
+    /// Create or replace a file.
+    Put(Put),
+    /// Make a directory. One that exists is an error, unless `parents` is set.
+    MakeDirectory {
+        /// Which.
+        path: VolumePath,
+        /// Whether missing directories above it are made, and its own existence is no error.
+        parents: bool,
+    },
+    /// Remove a file or an empty directory.
+    Remove {
+        /// Which.
+        path: VolumePath,
+    },
+    /// Replace the access control list.
+    SetBucket {
+        /// Of which object.
+        path: VolumePath,
+        /// The new list.
+        bucket: Bucket,
+        /// Whether that of everything below is replaced as well.
+        recursive: bool,
+    },
+}
+
+impl Change {
+    /// The object that the change is about.
+    pub fn path(&self) -> &VolumePath {
+        match self {
+            Self::Put(Put { path, .. })
+            | Self::MakeDirectory { path, .. }
+            | Self::Remove { path }
+            | Self::SetBucket { path, .. } => path,
+        }
+    }
+
+    /// What the change touches, if it is made while `nearest` is the nearest existing object at or above its
+    /// path: the object, the directory that lists it, and directories made on the way.
+    pub fn touches(&self, nearest: &VolumePath) -> Touched {
+        match self {
+            Self::SetBucket { path, recursive: true, .. } => Touched::subtree(path.clone()),
+            Self::SetBucket { path, .. } => Touched::objects([path.clone()]),
+            Self::Put(Put { path, .. }) | Self::MakeDirectory { path, .. } | Self::Remove { path } => {
+                let up = std::iter::successors(path.parent(), VolumePath::parent);
+                let made = up.clone().take_while(|dir| dir.below(nearest).is_some());
+                Touched::objects(up.take(1).chain(made).chain([path.clone()]))
+            }
+        }
+    }
+
+    /// Identifies the request for the ledger: the same id with another fingerprint is refused.
+    pub(super) fn fingerprint(&self) -> Digest {
+        let mut hasher = blake3::Hasher::new();
+        let (tag, flag, content) = match self {
+            Self::Put(put) => (0u8, put.parents, put.content.manifest.root()),
+            Self::MakeDirectory { parents, .. } => (1, *parents, Digest::of(b"")),
+            Self::Remove { .. } => (2, false, Digest::of(b"")),
+            Self::SetBucket { bucket, recursive, .. } => (3, *recursive, bucket.hash()),
+        };
+        hasher.update(&[tag, u8::from(flag)]);
+        hasher.update(&content.0);
+        hasher.update(self.path().as_str().as_bytes());
+        Digest(*hasher.finalize().as_bytes())
+    }
+}
+
+/// How a change ended, durably.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// The volume's change number of this change.
+    pub change: ChangeNumber,
+    /// The object now; nothing if it was removed.
+    pub entry: Option<Entry>,
+    /// Whether the change created the object.
+    pub created: bool,
+    /// Whether this is the recorded outcome of an earlier request with the same operation id.
+    pub replayed: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_change_touches() {
+        let path = |text: &str| VolumePath::new(text).expect("valid");
+        let remove = |text: &str| Change::Remove { path: path(text) };
+        for (at, nearest, expected) in [
+            ("f", "f", vec!["", "f"]),
+            ("f", "", vec!["", "f"]),
+            ("a/b/f", "a/b/f", vec!["a/b", "a/b/f"]),
+            ("a/b/f", "a/b", vec!["a/b", "a/b/f"]),
+            ("a/b/f", "a", vec!["a", "a/b", "a/b/f"]),
+            ("a/b/f", "", vec!["", "a", "a/b", "a/b/f"]),
+        ] {
+            let expected = Touched::objects(expected.into_iter().map(path));
+            assert_eq!(remove(at).touches(&path(nearest)), expected, "{at} under {nearest}");
+        }
+        let set = |recursive| Change::SetBucket { path: path("a"), bucket: Bucket::empty(), recursive };
+        assert_eq!(set(false).touches(&path("a")), Touched::objects([path("a")]));
+        assert_eq!(set(true).touches(&path("a")), Touched::subtree(path("a")));
+    }
+}

@@ -1,0 +1,221 @@
+//! What can go wrong in a store, and the one mapping of it to what the other side sees.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use terms::{Code, Digest, OperationId, Problem, VolumePath};
+
+/// An error of a store operation. Cheap to clone, because one failed commit answers many callers.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// There is no such object.
+    #[error("/{path} does not exist")]
+    NotFound {
+        /// What was asked for.
+        path: VolumePath,
+    },
+    /// The directory that would hold the object does not exist.
+    #[error("/{path} cannot be made because /{parent} does not exist")]
+    NoParent {
+        /// What was to be made.
+        path: VolumePath,
+        /// What is missing.
+        parent: VolumePath,
+    },
+    /// The object exists already.
+    #[error("/{path} exists already")]
+    Exists {
+        /// Which.
+        path: VolumePath,
+    },
+    /// The object is not in the state that the request names.
+    #[error("/{path} is not in the state that the request names: it {}", found.map_or_else(|| "does not exist".into(), |root| format!("has the ETag \"{root}\"")))]
+    Precondition {
+        /// Which.
+        path: VolumePath,
+        /// The `ETag` it has, if it exists and is a file.
+        found: Option<Digest>,
+    },
+    /// A file stands where a directory is needed.
+    #[error("/{path} is not a directory")]
+    NotDirectory {
+        /// Which.
+        path: VolumePath,
+    },
+    /// A directory stands where a file is needed.
+    #[error("/{path} is a directory")]
+    IsDirectory {
+        /// Which.
+        path: VolumePath,
+    },
+    /// The directory has entries.
+    #[error("/{path} is a directory that is not empty")]
+    NotEmpty {
+        /// Which.
+        path: VolumePath,
+    },
+    /// The root can be neither removed nor replaced.
+    #[error("the root of a volume can be neither removed nor replaced")]
+    Root,
+    /// What the caller decided on has changed before the commit: decide again.
+    #[error("/{path}, a directory above it or its access control list changed while the request ran")]
+    Moved {
+        /// Which.
+        path: VolumePath,
+    },
+    /// The caller may create but the file exists, or may replace but it does not.
+    #[error("/{path} may not be {}", if *.create { "created" } else { "replaced" })]
+    NotAllowed {
+        /// Which.
+        path: VolumePath,
+        /// Whether creating is what is not allowed.
+        create: bool,
+    },
+    /// The operation id was used before for something else.
+    #[error("operation {}.{} was used before for another request", id.session, id.sequence)]
+    OperationReused {
+        /// The id.
+        id: OperationId,
+    },
+    /// The content is longer than a file may be.
+    #[error("the content is longer than {limit} bytes")]
+    TooLarge {
+        /// The limit: bytes.
+        limit: u64,
+    },
+    /// The disk or the database is full.
+    #[error("no space is left while {doing}")]
+    NoSpace {
+        /// What was being done.
+        doing: &'static str,
+    },
+    /// Stored bytes are not what was stored.
+    #[error("{what} is damaged: {why}")]
+    Damaged {
+        /// What.
+        what: String,
+        /// How one can tell.
+        why: String,
+    },
+    /// The version was replaced so long ago that its blocks are gone.
+    #[error("this version of /{path} was replaced more than an hour ago")]
+    Gone {
+        /// The path that it had.
+        path: VolumePath,
+    },
+    /// The folder holds a volume in a newer format.
+    #[error("{} holds a volume of data format {found}; this build knows formats up to {known}", dir.display())]
+    NewerFormat {
+        /// The folder.
+        dir: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The newest known format.
+        known: i64,
+    },
+    /// Another process, or another handle, has the volume open.
+    #[error("the volume in {} is open already", dir.display())]
+    Locked {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// The folder holds no volume.
+    #[error("{} holds no volume", dir.display())]
+    NoVolume {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// The folder holds a volume already.
+    #[error("{} holds a volume already", dir.display())]
+    VolumeExists {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// A system call on a file failed.
+    #[error("{doing} failed on {}", path.display())]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Arc<io::Error>,
+    },
+    /// The database failed.
+    #[error("the volume's database failed while {doing}")]
+    Database {
+        /// What was being done.
+        doing: &'static str,
+        /// Why.
+        #[source]
+        source: Arc<rusqlite::Error>,
+    },
+    /// The store is being closed, or its writer ended.
+    #[error("the volume is closed")]
+    Closed,
+}
+
+impl StoreError {
+    pub(crate) fn io(doing: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace { doing },
+            _ => Self::Io { doing, path: path.into(), source: Arc::new(source) },
+        }
+    }
+
+    pub(crate) fn database(doing: &'static str, source: rusqlite::Error) -> Self {
+        match source.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Self::NoSpace { doing },
+            Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
+                Self::Damaged { what: "the volume's database".into(), why: source.to_string() }
+            }
+            _ => Self::Database { doing, source: Arc::new(source) },
+        }
+    }
+
+    /// The code that this error has on the wire.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::NotFound { .. } | Self::NoParent { .. } => Code::NotFound,
+            Self::Exists { .. } | Self::NotEmpty { .. } | Self::IsDirectory { .. } | Self::NotDirectory { .. } => {
+                Code::Exists
+            }
+            Self::Precondition { .. } => Code::Conflict,
+            Self::Root | Self::OperationReused { .. } => Code::Invalid,
+            Self::NotAllowed { .. } => Code::Denied,
+            Self::TooLarge { .. } => Code::TooLarge,
+            Self::NoSpace { .. } => Code::NoSpace,
+            Self::Moved { .. } | Self::Gone { .. } | Self::Closed | Self::Locked { .. } => Code::Unavailable,
+            Self::NewerFormat { .. } => Code::Unsupported,
+            Self::Damaged { .. }
+            | Self::NoVolume { .. }
+            | Self::VolumeExists { .. }
+            | Self::Io { .. }
+            | Self::Database { .. } => Code::Internal,
+        }
+    }
+}
+
+/// What the other side sees: faults of this side without the names of its files.
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let next = match &error {
+            StoreError::NoParent { .. } => "make the directory first, or ask for parents to be made",
+            StoreError::Moved { .. } => "try again",
+            StoreError::Gone { .. } => "open the file again",
+            StoreError::NotEmpty { .. } => "remove its entries first",
+            StoreError::Precondition { .. } => "read the present version and decide again",
+            StoreError::NoSpace { .. } => "free some space at the volume's home",
+            _ => "",
+        };
+        let detail = match &error {
+            StoreError::Io { doing, .. } => format!("the volume's storage failed while {doing}"),
+            StoreError::Locked { .. } | StoreError::NoVolume { .. } | StoreError::VolumeExists { .. } => {
+                "the volume cannot be opened".into()
+            }
+            other => other.to_string(),
+        };
+        Problem::new(error.code(), detail).next(next)
+    }
+}

@@ -1,0 +1,63 @@
+//! The ledger of operations: an outcome is recorded in the transaction of its effect, so that a retry is answered
+//! and never applied twice.
+
+use super::change::Outcome;
+use super::error::StoreError;
+use crate::model::Entry;
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::{Deserialize, Serialize};
+use terms::{ChangeNumber, Digest, OperationId, UnixMs};
+
+/// An outcome as it is stored.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    change: ChangeNumber,
+    created: bool,
+    entry: Option<Entry>,
+}
+
+fn failed(error: rusqlite::Error) -> StoreError {
+    StoreError::database("asking the ledger", error)
+}
+
+/// The outcome of this operation, if it was done before. Another request under its id is refused.
+pub(super) fn recorded(
+    database: &Connection,
+    id: OperationId,
+    fingerprint: Digest,
+) -> Result<Option<Outcome>, StoreError> {
+    let mut query = database
+        .prepare_cached("SELECT fingerprint, outcome FROM operation WHERE session = ?1 AND sequence = ?2")
+        .map_err(failed)?;
+    let row: Option<([u8; 32], Vec<u8>)> = query
+        .query_row(params![id.session.0, id.sequence.cast_signed()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
+        .map_err(failed)?;
+    let Some((found, outcome)) = row else { return Ok(None) };
+    if found != fingerprint.0 {
+        return Err(StoreError::OperationReused { id });
+    }
+    let record: Record = ciborium::from_reader(&outcome[..])
+        .map_err(|error| StoreError::Damaged { what: "the ledger".into(), why: error.to_string() })?;
+    Ok(Some(Outcome { change: record.change, entry: record.entry, created: record.created, replayed: true }))
+}
+
+/// Records an outcome.
+pub(super) fn record(
+    database: &Connection,
+    id: OperationId,
+    fingerprint: Digest,
+    outcome: &Outcome,
+    now: UnixMs,
+) -> Result<(), StoreError> {
+    let record = Record { change: outcome.change, created: outcome.created, entry: outcome.entry };
+    let mut bytes = Vec::new();
+    ciborium::into_writer(&record, &mut bytes)
+        .map_err(|error| StoreError::Damaged { what: "an outcome".into(), why: error.to_string() })?;
+    let mut insert =
+        database.prepare_cached("INSERT INTO operation VALUES (?1, ?2, ?3, ?4, ?5)").map_err(failed)?;
+    insert
+        .execute(params![id.session.0, id.sequence.cast_signed(), fingerprint.0, bytes, now.0.cast_signed()])
+        .map(|_| ())
+        .map_err(failed)
+}

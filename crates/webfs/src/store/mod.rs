@@ -1,0 +1,343 @@
+//! A volume on this machine: metadata in SQLite, blocks in files, one writer thread with group commit.
+//!
+//! Operations are whole and carry their preconditions; what is answered is on disk. The store never decides
+//! rights and never talks to holders of copies: it only checks, in the change's own transaction, that what was
+//! decided and recalled still fits.
+
+mod apply;
+mod blocks;
+mod change;
+mod check;
+mod collect;
+mod error;
+mod ledger;
+mod memory;
+mod mutate;
+mod read;
+mod readers;
+mod recent;
+mod schema;
+mod sessions;
+mod upload;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use change::{Change, Conditions, Outcome, Precondition, Prepared, Put};
+pub use check::{Fault, Report};
+pub use collect::Collected;
+pub use error::StoreError;
+pub use read::{Lookup, Missing, Object};
+pub use sessions::RecordedSession;
+pub use upload::Upload;
+
+use crate::gate::{ChangePermit, Ungated};
+use crate::limits::{LIST_PAGE, WRITE_QUEUE};
+use crate::model::Listing;
+use blocks::{BlockFolder, Disk, RealDisk};
+use bytes::Bytes;
+use memory::Memory;
+use read::Content;
+use readers::Readers;
+use rusqlite::{Connection, OptionalExtension};
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use terms::{ChangeNumber, Digest, Epoch, VolumeName, VolumePath};
+use tokio::sync::{mpsc, oneshot};
+use trust::Bucket;
+use world::World;
+use writer::{Plain, Position, Work};
+
+const DATABASE: &str = "volume.db";
+const BLOCKS: &str = "blocks";
+const LOCK: &str = "lock";
+
+/// A handle on an open volume; cheap to clone. The volume closes with the last one.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    name: VolumeName,
+    dir: PathBuf,
+    epoch: Epoch,
+    world: World,
+    readers: Readers,
+    memory: Arc<Memory>,
+    blocks: Arc<BlockFolder>,
+    /// One check or collection at a time.
+    maintenance: tokio::sync::Mutex<()>,
+    writer: Option<mpsc::Sender<Box<dyn Work>>>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    /// Held open for its lock.
+    _lock: File,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // The writer ends when its queue is empty and its sender gone; wait, so that the volume can be opened again.
+        drop(self.writer.take());
+        let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.thread().id() != std::thread::current().id()
+            && thread.join().is_err()
+        {
+            tracing::error!(volume = %self.name, "the writer of the volume panicked");
+        }
+    }
+}
+
+impl Store {
+    /// Makes an empty volume in `dir` and opens it. The root's access control list is `owner_bucket`.
+    ///
+    /// Blocks the thread.
+    pub fn create(dir: &Path, name: &VolumeName, owner_bucket: &Bucket, world: World) -> Result<Self, StoreError> {
+        let failed = |error| StoreError::io("making the volume's folder", dir, error);
+        DirBuilder::new().mode(0o700).recursive(true).create(dir).map_err(failed)?;
+        let lock = lock(dir)?;
+        let database = dir.join(DATABASE);
+        if database.exists() {
+            return Err(StoreError::VolumeExists { dir: dir.into() });
+        }
+        BlockFolder::create(&dir.join(BLOCKS))?;
+        // The database comes into being under its name whole: a crash leaves a folder without a volume.
+        let draft = dir.join("volume.db.new");
+        for leftover in ["volume.db.new", "volume.db.new-wal", "volume.db.new-shm"] {
+            let _ = std::fs::remove_file(dir.join(leftover));
+        }
+        schema::create(&draft, name, owner_bucket, world.clock.unix())?;
+        std::fs::rename(&draft, &database).map_err(failed)?;
+        RealDisk.sync_folder(dir).map_err(failed)?;
+        Self::open_locked(dir, lock, world, Box::new(RealDisk))
+    }
+
+    /// Opens the volume in `dir`. Blocks the thread, longer after a crash.
+    pub fn open(dir: &Path, world: World) -> Result<Self, StoreError> {
+        Self::open_on(dir, world, Box::new(RealDisk))
+    }
+
+    fn open_on(dir: &Path, world: World, disk: Box<dyn Disk>) -> Result<Self, StoreError> {
+        if !dir.join(DATABASE).exists() {
+            return Err(StoreError::NoVolume { dir: dir.into() });
+        }
+        Self::open_locked(dir, lock(dir)?, world, disk)
+    }
+
+    fn open_locked(dir: &Path, lock: File, world: World, disk: Box<dyn Disk>) -> Result<Self, StoreError> {
+        let database = dir.join(DATABASE);
+        let (connection, row) = schema::writer(&database, dir)?;
+        let readers = Readers::open(&database)?;
+        let memory = Arc::new(Memory::new(row.change));
+        let (sender, inbox) = mpsc::channel(WRITE_QUEUE);
+        let thread = std::thread::Builder::new()
+            .name(format!("write {}", row.name.name))
+            .spawn({
+                let memory = memory.clone();
+                move || writer::run(connection, inbox, &memory)
+            })
+            .map_err(|error| StoreError::io("starting the writer", dir, error))?;
+        Ok(Self(Arc::new(Inner {
+            name: row.name,
+            dir: dir.into(),
+            epoch: row.epoch,
+            blocks: Arc::new(BlockFolder::open(dir.join(BLOCKS), world.clone(), disk)),
+            world,
+            readers,
+            memory,
+            maintenance: tokio::sync::Mutex::default(),
+            writer: Some(sender),
+            thread: Mutex::new(Some(thread)),
+            _lock: lock,
+        })))
+    }
+
+    /// The volume's name.
+    pub fn name(&self) -> &VolumeName {
+        &self.0.name
+    }
+
+    /// The folder that holds the volume.
+    pub fn dir(&self) -> &Path {
+        &self.0.dir
+    }
+
+    /// Under which epoch this home sequences the volume.
+    pub fn epoch(&self) -> Epoch {
+        self.0.epoch
+    }
+
+    /// The last committed change that every later lookup takes in. Read it *before* a lookup to say what the
+    /// lookup's answer takes in.
+    pub fn change(&self) -> ChangeNumber {
+        self.0.memory.change()
+    }
+
+    /// What is at this path, if it is in memory: without waiting.
+    pub fn lookup_now(&self, path: &VolumePath) -> Option<Arc<Object>> {
+        self.0.memory.object(path)
+    }
+
+    /// What is at this path.
+    pub async fn lookup(&self, path: &VolumePath) -> Result<Lookup, StoreError> {
+        if let Some(object) = self.lookup_now(path) {
+            return Ok(Lookup::Found(object));
+        }
+        let (as_of, wanted) = (self.change(), path.clone());
+        let lookup =
+            self.0.readers.read("looking up a path", move |database| read::lookup(database, &wanted)).await?;
+        if let Lookup::Found(object) = &lookup {
+            self.0.memory.keep(as_of, object);
+        }
+        Ok(lookup)
+    }
+
+    /// A directory's entries after the name `after` (empty: from the first), at most [`LIST_PAGE`].
+    pub async fn list(&self, path: &VolumePath, after: &str) -> Result<Listing, StoreError> {
+        let (path, after) = (path.clone(), after.to_string());
+        let list = move |database: &Connection| read::list(database, &path, &after, LIST_PAGE);
+        self.0.readers.read("listing a directory", list).await
+    }
+
+    /// The access control list with this hash, if it is in memory: without waiting.
+    pub fn bucket_now(&self, hash: Digest) -> Option<Arc<Bucket>> {
+        self.0.memory.bucket(&hash)
+    }
+
+    /// The access control list with this hash.
+    pub async fn bucket(&self, hash: Digest) -> Result<Arc<Bucket>, StoreError> {
+        if let Some(bucket) = self.bucket_now(hash) {
+            return Ok(bucket);
+        }
+        let doing = "reading an access control list";
+        let query = move |database: &Connection| {
+            let body: Option<Vec<u8>> = database
+                .prepare_cached("SELECT body FROM bucket WHERE hash = ?1")
+                .and_then(|mut query| query.query_row([hash.0], |row| row.get(0)).optional())
+                .map_err(|error| StoreError::database(doing, error))?;
+            Ok(body)
+        };
+        let missing =
+            || StoreError::Damaged { what: format!("access control list {hash}"), why: "it is missing".into() };
+        let body = self.0.readers.read(doing, query).await?.ok_or_else(missing)?;
+        let bucket = Arc::new(schema::decode_bucket(hash, &body)?);
+        self.0.memory.keep_bucket(hash, bucket.clone());
+        Ok(bucket)
+    }
+
+    /// A block of a file, if it is in memory: without waiting.
+    ///
+    /// # Panics
+    /// If the file has no such block.
+    pub fn block_now(&self, object: &Object, index: usize) -> Option<Bytes> {
+        match &object.content {
+            Content::Directory => panic!("a directory has no blocks"),
+            Content::Inline { bytes, .. } => Some(bytes.clone()),
+            Content::Blocks { names, .. } => self.0.memory.block(names[index]),
+        }
+    }
+
+    /// A block of a file, checked against its hash.
+    ///
+    /// # Panics
+    /// If the file has no such block.
+    pub async fn read_block(&self, object: &Object, index: usize) -> Result<Bytes, StoreError> {
+        if let Some(bytes) = self.block_now(object, index) {
+            return Ok(bytes);
+        }
+        let Content::Blocks { manifest, names } = &object.content else { return Err(StoreError::Closed) };
+        let (name, expected, blocks) = (names[index], manifest.blocks()[index], self.0.blocks.clone());
+        let task = tokio::task::spawn_blocking(move || blocks.read(name, &expected));
+        let Some(bytes) = task.await.map_err(|_| StoreError::Closed)?? else {
+            return Err(self.missing_block(object, name).await);
+        };
+        self.0.memory.keep_block(name, bytes.clone());
+        Ok(bytes)
+    }
+
+    /// A block file is gone: collected with its version, or lost.
+    async fn missing_block(&self, object: &Object, name: blocks::BlockName) -> StoreError {
+        match self.block_in_use(name).await {
+            Ok(false) => StoreError::Gone { path: object.path.clone() },
+            Ok(true) => StoreError::Damaged { what: format!("block {name}"), why: "its file is missing".into() },
+            Err(error) => error,
+        }
+    }
+
+    async fn block_in_use(&self, name: blocks::BlockName) -> Result<bool, StoreError> {
+        let doing = "looking for a block";
+        let query = move |database: &Connection| {
+            let mut query = database
+                .prepare_cached("SELECT 1 FROM block WHERE file = ?1")
+                .map_err(|error| StoreError::database(doing, error))?;
+            query.exists([name.0]).map_err(|error| StoreError::database(doing, error))
+        };
+        self.0.readers.read(doing, query).await
+    }
+
+    /// Starts taking in content.
+    pub fn upload(&self) -> Upload {
+        Upload::new(self)
+    }
+
+    /// Commits a change. It is durable when this returns; whether it happened is told to the permit even if the
+    /// caller has gone away.
+    pub async fn change_with(
+        &self,
+        change: Change,
+        conditions: Conditions,
+        permit: Box<dyn ChangePermit>,
+    ) -> Result<Outcome, StoreError> {
+        let (answer, outcome) = oneshot::channel();
+        let now = self.0.world.clock.unix();
+        let mutation = mutate::Mutation { change, conditions, now, permit, answer, outcome: None };
+        self.send(Box::new(mutation)).await?;
+        outcome.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Commits a change to a volume that nobody else uses.
+    pub async fn apply(&self, change: Change, conditions: Conditions) -> Result<Outcome, StoreError> {
+        self.change_with(change, conditions, Box::new(Ungated)).await
+    }
+
+    async fn send(&self, work: Box<dyn Work>) -> Result<(), StoreError> {
+        let writer = self.0.writer.as_ref().ok_or(StoreError::Closed)?;
+        writer.send(work).await.map_err(|_| StoreError::Closed)
+    }
+
+    /// Runs a closure on the writer, in its transaction.
+    async fn write<R, F>(&self, work: F) -> Result<R, StoreError>
+    where
+        F: FnOnce(&Connection, &Position) -> Result<R, StoreError> + Send + 'static,
+        R: Send + 'static,
+    {
+        let (work, answer) = Plain::new(work);
+        self.send(Box::new(work)).await?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("name", &self.0.name).field("dir", &self.0.dir).finish_non_exhaustive()
+    }
+}
+
+/// Takes the volume's lock, or says that somebody has it.
+fn lock(dir: &Path) -> Result<File, StoreError> {
+    let path = dir.join(LOCK);
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|error| StoreError::io("opening the lock", &path, error))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Locked { dir: dir.into() }),
+        Err(error) => Err(StoreError::io("locking the volume", path, error.into())),
+    }
+}

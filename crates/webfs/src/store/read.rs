@@ -1,0 +1,285 @@
+//! Reading the metadata: walking a path, the content of a file, listings. All within one read transaction.
+
+use super::blocks::BlockName;
+use super::error::StoreError;
+use super::schema::{KIND_DIRECTORY, ROOT};
+use crate::limits::INLINE_BYTES;
+use crate::model::{
+    BlockRef, DirEntry, Entry, FileKind, Listing, Manifest, ManifestStatement, ObjectVersion, SignedManifest,
+};
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::sync::{Arc, OnceLock};
+use terms::{Digest, Epoch, UnixMs, Version, VolumeName, VolumePath};
+
+/// A file or directory at one version. Keeps its content readable for as long as the version's blocks are kept.
+pub struct Object {
+    /// Its path when it was looked up.
+    pub path: VolumePath,
+    /// Its attributes.
+    pub entry: Entry,
+    /// The hash of its access control list; [`super::Store::bucket`] has the list.
+    pub bucket: Digest,
+    pub(super) content: Content,
+    signed: OnceLock<SignedManifest>,
+}
+
+pub(super) enum Content {
+    Directory,
+    Inline { manifest: Manifest, bytes: Bytes },
+    Blocks { manifest: Manifest, names: Arc<[BlockName]> },
+}
+
+impl Object {
+    /// The file's manifest; nothing for a directory.
+    pub fn manifest(&self) -> Option<&Manifest> {
+        match &self.content {
+            Content::Directory => None,
+            Content::Inline { manifest, .. } | Content::Blocks { manifest, .. } => Some(manifest),
+        }
+    }
+
+    /// The file's content, if it is short enough to lie in the database.
+    pub fn inline(&self) -> Option<&Bytes> {
+        match &self.content {
+            Content::Inline { bytes, .. } => Some(bytes),
+            Content::Directory | Content::Blocks { .. } => None,
+        }
+    }
+
+    /// The signed statement of this version, made once: `sign` gets the statement. Nothing for a directory.
+    pub fn signed_manifest(
+        &self,
+        volume: &VolumeName,
+        sign: impl FnOnce(&ManifestStatement) -> Vec<u8>,
+    ) -> Option<&SignedManifest> {
+        let manifest = self.manifest()?;
+        let make = || SignedManifest(sign(&ManifestStatement::new(volume, &self.path, &self.entry, manifest)));
+        Some(self.signed.get_or_init(make))
+    }
+
+    /// What it costs to keep in memory: bytes, roughly, with the signed manifest to come.
+    pub(super) fn weight(&self) -> usize {
+        let content = match &self.content {
+            Content::Directory => 0,
+            Content::Inline { bytes, .. } => bytes.len(),
+            Content::Blocks { names, .. } => 16 * names.len(),
+        };
+        600 + 2 * self.path.as_str().len() + content + self.manifest().map_or(0, |m| 90 * m.blocks().len())
+    }
+}
+
+impl std::fmt::Debug for Object {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Object").field("path", &self.path).field("entry", &self.entry).finish_non_exhaustive()
+    }
+}
+
+/// What stands at a path.
+#[derive(Debug, Clone)]
+pub enum Lookup {
+    /// The object.
+    Found(Arc<Object>),
+    /// Nothing: rights are decided on the nearest existing object above.
+    Missing(Missing),
+}
+
+/// The nearest existing object above a path at which nothing stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// Its path.
+    pub nearest: VolumePath,
+    /// A file here means that the path leads through a file.
+    pub kind: FileKind,
+    /// The hash of its access control list.
+    pub bucket: Digest,
+}
+
+impl Lookup {
+    /// The hash of the access control list that governs the path.
+    pub fn bucket(&self) -> Digest {
+        match self {
+            Self::Found(object) => object.bucket,
+            Self::Missing(missing) => missing.bucket,
+        }
+    }
+
+    /// The path itself, or the nearest existing one above.
+    pub fn nearest(&self) -> &VolumePath {
+        match self {
+            Self::Found(object) => &object.path,
+            Self::Missing(missing) => &missing.nearest,
+        }
+    }
+}
+
+/// A row of `node`.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    pub(super) id: i64,
+    pub(super) kind: FileKind,
+    pub(super) content: Option<i64>,
+    pub(super) version: ObjectVersion,
+    pub(super) modified: UnixMs,
+    pub(super) bucket: Digest,
+}
+
+pub(super) const NODE_COLUMNS: &str = "id, kind, content, epoch, version, modified, bucket";
+
+impl Node {
+    pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(0)?,
+            kind: kind_of(row.get(1)?),
+            content: row.get(2)?,
+            version: version_of(row.get(3)?, row.get(4)?),
+            modified: UnixMs(row.get::<_, i64>(5)?.cast_unsigned()),
+            bucket: Digest(row.get(6)?),
+        })
+    }
+}
+
+fn kind_of(stored: i64) -> FileKind {
+    if stored == KIND_DIRECTORY { FileKind::Directory } else { FileKind::File }
+}
+
+fn version_of(epoch: i64, version: i64) -> ObjectVersion {
+    ObjectVersion { epoch: Epoch(epoch.cast_unsigned()), version: Version(version.cast_unsigned()) }
+}
+
+/// How far a path leads: the last existing node on the way, and how many segments lead to it.
+pub(super) struct Walk {
+    pub(super) node: Node,
+    pub(super) depth: usize,
+    pub(super) complete: bool,
+}
+
+/// Walks from the root as far as nodes exist.
+pub(super) fn walk(database: &Connection, path: &VolumePath) -> rusqlite::Result<Walk> {
+    let mut root = database.prepare_cached(&format!("SELECT {NODE_COLUMNS} FROM node WHERE id = ?1"))?;
+    let mut child =
+        database.prepare_cached(&format!("SELECT {NODE_COLUMNS} FROM node WHERE parent = ?1 AND name = ?2"))?;
+    let mut node = root.query_row([ROOT], Node::from_row)?;
+    for (depth, segment) in path.segments().enumerate() {
+        match child.query_row(params![node.id, segment], Node::from_row).optional()? {
+            Some(next) => node = next,
+            None => return Ok(Walk { node, depth, complete: false }),
+        }
+    }
+    Ok(Walk { node, depth: path.segments().count(), complete: true })
+}
+
+/// The first `depth` segments of a path.
+pub(super) fn prefix(path: &VolumePath, depth: usize) -> VolumePath {
+    let surplus = path.segments().count().saturating_sub(depth);
+    (0..surplus).fold(path.clone(), |path, _| path.parent().unwrap_or_default())
+}
+
+fn failed(error: rusqlite::Error) -> StoreError {
+    StoreError::database("looking up a path", error)
+}
+
+pub(super) fn lookup(database: &Connection, path: &VolumePath) -> Result<Lookup, StoreError> {
+    let Walk { node, depth, complete } = walk(database, path).map_err(failed)?;
+    if !complete {
+        let nearest = prefix(path, depth);
+        return Ok(Lookup::Missing(Missing { nearest, kind: node.kind, bucket: node.bucket }));
+    }
+    let content = match node.content {
+        Some(id) => content(database, id)?,
+        None => Content::Directory,
+    };
+    let object = Object {
+        path: path.clone(),
+        entry: entry(&node, &content),
+        bucket: node.bucket,
+        content,
+        signed: OnceLock::new(),
+    };
+    Ok(Lookup::Found(Arc::new(object)))
+}
+
+fn entry(node: &Node, content: &Content) -> Entry {
+    let manifest = match content {
+        Content::Directory => None,
+        Content::Inline { manifest, .. } | Content::Blocks { manifest, .. } => Some(manifest),
+    };
+    Entry {
+        kind: node.kind,
+        size: manifest.map_or(0, Manifest::size),
+        etag: manifest.map(Manifest::root),
+        version: node.version,
+        modified: node.modified,
+    }
+}
+
+/// A file's content, checked against itself: what the database says twice must agree.
+pub(super) fn content(database: &Connection, id: i64) -> Result<Content, StoreError> {
+    let (size, root, inline): (i64, [u8; 32], Option<Vec<u8>>) = database
+        .prepare_cached("SELECT size, root, inline FROM content WHERE id = ?1")
+        .and_then(|mut query| query.query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))))
+        .map_err(failed)?;
+    let damaged = |why: String| StoreError::Damaged { what: format!("content {id} in the database"), why };
+    let (blocks, names): (Vec<BlockRef>, Vec<BlockName>) = match &inline {
+        Some(bytes) if bytes.is_empty() => (Vec::new(), Vec::new()),
+        Some(bytes) if bytes.len() as u64 <= INLINE_BYTES => (vec![BlockRef::of(bytes)], Vec::new()),
+        Some(bytes) => return Err(damaged(format!("{} bytes are too long to lie inline", bytes.len()))),
+        None => blocks(database, id).map_err(failed)?.into_iter().unzip(),
+    };
+    let manifest = Manifest::new(blocks).map_err(|error| damaged(error.to_string()))?;
+    if (manifest.size(), manifest.root()) != (size.cast_unsigned(), Digest(root)) {
+        return Err(damaged(format!("its blocks give root {}, its row says {}", manifest.root(), Digest(root))));
+    }
+    Ok(match inline {
+        Some(bytes) => Content::Inline { manifest, bytes: bytes.into() },
+        None => Content::Blocks { manifest, names: names.into() },
+    })
+}
+
+fn blocks(database: &Connection, content: i64) -> rusqlite::Result<Vec<(BlockRef, BlockName)>> {
+    let mut query =
+        database.prepare_cached("SELECT file, len, hash FROM block WHERE content = ?1 ORDER BY number")?;
+    let rows = query.query_map([content], |row| {
+        Ok((BlockRef { len: row.get(1)?, hash: Digest(row.get(2)?) }, BlockName(row.get(0)?)))
+    })?;
+    rows.collect()
+}
+
+/// One page of a directory's entries after `after`.
+pub(super) fn list(
+    database: &Connection,
+    path: &VolumePath,
+    after: &str,
+    limit: usize,
+) -> Result<Listing, StoreError> {
+    let Walk { node, complete, .. } = walk(database, path).map_err(failed)?;
+    if !complete {
+        return Err(StoreError::NotFound { path: path.clone() });
+    }
+    if node.kind != FileKind::Directory {
+        return Err(StoreError::NotDirectory { path: path.clone() });
+    }
+    let mut entries = page(database, node.id, after, limit + 1).map_err(failed)?;
+    let more = entries.len() > limit;
+    entries.truncate(limit);
+    Ok(Listing { entries, more })
+}
+
+fn page(database: &Connection, parent: i64, after: &str, rows: usize) -> rusqlite::Result<Vec<DirEntry>> {
+    let mut query = database.prepare_cached(
+        "SELECT node.name, node.kind, content.size, content.root, node.modified
+         FROM node LEFT JOIN content ON content.id = node.content
+         WHERE node.parent = ?1 AND node.name > ?2 ORDER BY node.name LIMIT ?3",
+    )?;
+    let rows = i64::try_from(rows).unwrap_or(i64::MAX);
+    let found = query.query_map(params![parent, after, rows], |row| {
+        Ok(DirEntry {
+            name: row.get(0)?,
+            kind: kind_of(row.get(1)?),
+            size: row.get::<_, Option<i64>>(2)?.unwrap_or(0).cast_unsigned(),
+            etag: row.get::<_, Option<[u8; 32]>>(3)?.map(Digest),
+            modified: UnixMs(row.get::<_, i64>(4)?.cast_unsigned()),
+        })
+    })?;
+    found.collect()
+}
