@@ -1,0 +1,73 @@
+//! `webos-bench`: side-by-side benchmarks against peers, started by `webos bench NAME`. Each prints a table
+//! (work, ours, peer, ratio, goal, met) and as its last line how many goals were met.
+
+mod cpu;
+mod http1;
+mod load;
+mod nginx;
+mod report;
+mod slice;
+mod tls;
+mod world;
+
+use anyhow::{Context, Result, bail};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const USAGE: &str = "webos-bench NAME [--short] [--json] [--webos PATH]
+  slice          fronts against nginx, fetch against curl, recruiting, start
+  --short        fewer and shorter samples: at most 45 s
+  --json         every sample, as one JSON object
+  --webos PATH   the program to measure; default: `webos` beside this program";
+
+/// What a benchmark is told.
+pub struct Options {
+    /// Fewer and shorter samples.
+    pub short: bool,
+    /// One JSON object instead of a table.
+    pub json: bool,
+    /// The program that is measured.
+    pub webos: PathBuf,
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("webos-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let name = arguments.next().unwrap_or_else(|| "--help".to_owned());
+    let mut options = Options { short: false, json: false, webos: beside_this_program()? };
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--short" => options.short = true,
+            "--json" => options.json = true,
+            "--webos" => options.webos = arguments.next().context("--webos needs a path")?.into(),
+            other => bail!("unknown argument '{other}'\n{USAGE}"),
+        }
+    }
+    if matches!(name.as_str(), "--help" | "-h" | "help") {
+        println!("{USAGE}");
+        return Ok(());
+    }
+    if name != "slice" {
+        bail!("there is no benchmark '{name}'\n{USAGE}");
+    }
+    // One thread: the client must not take the core that the server under test has for itself.
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    let report = runtime.block_on(slice::run(&options))?;
+    print!("{}", if options.json { report.json()? } else { report.table() });
+    Ok(())
+}
+
+fn beside_this_program() -> Result<PathBuf> {
+    let here = std::env::current_exe().context("find this program's own path")?;
+    Ok(here.with_file_name("webos"))
+}
