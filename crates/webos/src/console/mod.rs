@@ -1,7 +1,20 @@
 //! The console: a page on loopback that shows the local world and lets its owner send load and kill nodes.
-//! It asks a [`Theatre`] for everything and decides nothing about the world itself.
+//!
+//! Promise: only its own page, opened by the link of this start, and programs that show the token are answered;
+//! every input is bounded. It asks a [`Theatre`] for everything and decides nothing about the world itself.
 
+mod answer;
+mod assets;
+mod guard;
 pub mod limits;
 pub mod model;
+pub mod record;
+mod routes;
+mod server;
+mod stream;
+#[cfg(test)]
+mod tests;
 
-pub use model::{Action, ConsoleEvent, ConsoleState, Theatre};
+pub use limits::DEFAULT_PORT;
+pub use model::{Action, ConsoleEvent, ConsoleState, EventKind, Theatre};
+pub use server::{Console, ConsoleError};
