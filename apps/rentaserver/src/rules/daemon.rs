@@ -45,6 +45,8 @@ pub struct Daemon {
     probation: BTreeMap<Principal, Probation>,
     /// Nodes that were asked whether a daemon before this one had started something there.
     probed: BTreeSet<Principal>,
+    /// Whether there was no state to start from: then nodes tell which epoch was in charge.
+    blind: bool,
     /// From then on nothing can run that a daemon before this one renewed.
     settled_at: BootMs,
     sizer: Sizer,
@@ -72,6 +74,7 @@ impl Daemon {
     /// [`SettingsError`].
     pub fn new(now: Now, settings: Settings, before: Option<SavedState>) -> Result<Self, SettingsError> {
         settings.check()?;
+        let blind = before.is_none();
         let (epoch, generation, borrowed) = before
             .map_or((Epoch(0), Generation(0), Vec::new()), |state| (state.epoch, state.generation, state.borrowed));
         let primaries = settings.primaries.iter().map(|server| (server.clone(), Stage::Primary));
@@ -89,6 +92,7 @@ impl Daemon {
             offered: Vec::new(),
             probation: BTreeMap::new(),
             probed,
+            blind,
             settled_at: now.boot.plus(LEASE).plus(DRIFT_ALLOWANCE),
             sizer: Sizer::new(Goal::from(&settings)),
             next_sample: now.boot,
@@ -256,6 +260,7 @@ impl Daemon {
                 if self.epoch <= seen && seen.0 - self.epoch.0 <= MAX_EPOCH_JUMP {
                     self.epoch = seen.next();
                 }
+                member.stage = Stage::Adopting { expected: true };
                 return;
             }
             Change::Forget => {
@@ -304,7 +309,9 @@ impl Daemon {
             let Some(due) = member.due(now, named) else { continue };
             let ticket = member.called(now, due);
             let server = member.server.clone();
-            let (epoch, lease) = (self.epoch, LEASE);
+            // No run obeys epoch zero: it answers which one it obeys.
+            let asks = self.blind && member.stage == Stage::Adopting { expected: false };
+            let (epoch, lease) = (if asks { Epoch(0) } else { self.epoch }, LEASE);
             let call = match due {
                 Due::Grant => Call::Grant { lasting: LEASE },
                 Due::Start => Call::Start { epoch, lease, right: self.right(&server, date) },

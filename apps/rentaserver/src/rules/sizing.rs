@@ -199,8 +199,8 @@ impl Sizer {
         if fresh { learned } else { by_link().or(learned) }
     }
 
-    /// The formula. No request is served by two servers, so long answers ask for at most as many servers as there
-    /// are requests in flight. Without any service time the response time itself has to do.
+    /// The formula. No request is served by two servers, so it asks for at most as many servers as there are
+    /// requests in flight: that matters for long answers. Without any service time the response time itself has to do.
     fn demand(&self, load: &Load, service_s: Option<f64>, power: f64) -> f64 {
         let room_ms = self.goal.latency_ms - self.goal.base_ms;
         let at_most = load.inflight.ceil();
@@ -208,8 +208,8 @@ impl Sizer {
             let over = (load.latency_ms - self.goal.base_ms).max(0.0) / room_ms;
             return (power * over).min(at_most);
         };
-        let by_latency = (load.inflight * service_s * 1000.0 / room_ms).min(at_most);
-        by_latency.max(load.rps * service_s / UTILIZATION)
+        let by_latency = load.inflight * service_s * 1000.0 / room_ms;
+        by_latency.max(load.rps * service_s / UTILIZATION).min(at_most)
     }
 
     fn remember(&mut self, now: BootMs, demand: f64) -> f64 {
