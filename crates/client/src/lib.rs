@@ -1,1 +1,20 @@
-//! Placeholder.
+//! What an application sees of WebOS: open a realm's volumes, services and nodes as one principal.
+//!
+//! Promise: everything here acts under exactly one identity, over mutual TLS, and every answer is checked
+//! against the pinned realm before it is returned. This crate decides no rights and keeps no server state.
+
+pub mod durable;
+pub mod enrol;
+mod files;
+mod folder;
+pub mod limits;
+pub mod models;
+pub mod protocol;
+mod remote;
+mod rights;
+mod session;
+
+pub use files::{Condition, Download, PutOptions, Volume};
+pub use folder::Folder;
+pub use remote::Node;
+pub use session::Client;

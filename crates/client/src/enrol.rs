@@ -1,0 +1,109 @@
+//! Enrolment: redeeming an invitation, and the pinned realms of a folder.
+//!
+//! The key is made here and never leaves; the inviting realm's fingerprint is checked by the TLS handshake,
+//! before the secret is sent.
+
+use crate::durable::replace;
+use crate::folder::Folder;
+use crate::limits::MAX_ANSWER_BYTES;
+use crate::protocol::{JOIN_ROUTE, JoinReply, JoinRequest, join_proof};
+use rustls_pki_types::CertificateDer;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use terms::{Code, Principal, PrincipalKind, Problem, RealmName};
+use trust::{Bundle, Identity, Invitation, KeyPair, TrustStore};
+use wire::{Envelope, Expect, Pool, Purpose, Target};
+use world::World;
+
+/// Redeems an invitation line: makes a key in this folder, has it certified, pins the realm.
+pub async fn join(folder: &Folder, line: &str, want: PrincipalKind, world: &World) -> Result<Principal, Problem> {
+    let invitation = Invitation::parse(line.trim())?;
+    let principal = invitation.principal.clone();
+    if principal.kind != want {
+        return Err(Problem::new(
+            Code::Invalid,
+            format!("the invitation is for a {}, not for a {}", principal.kind.as_str(), want.as_str()),
+        )
+        .next(match principal.kind {
+            PrincipalKind::Server => "redeem it with `webos node join`",
+            _ => "redeem it with `webos user register`",
+        }));
+    }
+    if folder.identity().join(Identity::FILE).exists() {
+        return Err(Problem::new(Code::Exists, format!("{} holds an identity already", folder.path().display()))
+            .next("choose another folder with WEBOS_HOME"));
+    }
+    let key = KeyPair::generate()?;
+    let reply = redeem(&invitation, &key, world).await?;
+    let bundle = Bundle::open(&reply.bundle, &invitation.fingerprint, world.clock.unix())?;
+    let chain = reply.chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
+    let identity = Identity::new(chain, key)?;
+    if *identity.principal() != principal {
+        return Err(Problem::new(
+            Code::Denied,
+            format!("the realm certified {} instead of {principal}", identity.principal()),
+        ));
+    }
+    pin(folder, &bundle, &invitation.fingerprint)?;
+    identity.save(&folder.identity())?;
+    Ok(principal)
+}
+
+async fn redeem(invitation: &Invitation, key: &KeyPair, world: &World) -> Result<JoinReply, Problem> {
+    let pool = Pool::new(world, None, Arc::new(TrustStore::new()));
+    let target = Target {
+        address: invitation.address.clone(),
+        expect: Expect::Root(invitation.fingerprint),
+        purpose: Purpose::Control,
+    };
+    let request = JoinRequest {
+        kind: invitation.principal.kind,
+        name: invitation.principal.name.clone(),
+        secret: invitation.secret.clone(),
+        key: key.public().clone(),
+        proof: key.sign(&join_proof(&invitation.principal, key.public()))?,
+    };
+    let body = wire::body::full(wire::cbor::to_vec(&Envelope::new(request)));
+    let request = http::Request::post(format!("https://{}{JOIN_ROUTE}", invitation.address))
+        .body(body)
+        .map_err(|error| Problem::new(Code::Invalid, format!("the invitation's address is not usable: {error}")))?;
+    let answer = pool.request(&target, request).await?;
+    if !answer.status().is_success() {
+        return Err(wire::problem_from(answer).await);
+    }
+    wire::cbor::from_slice(&wire::read_body(answer.into_body(), MAX_ANSWER_BYTES).await?)
+}
+
+/// Pins a realm in a folder: its signed bundle and the fingerprint by which it is believed.
+pub fn pin(folder: &Folder, bundle: &Bundle, fingerprint: &[u8; 32]) -> Result<(), Problem> {
+    let digits: String = fingerprint.iter().map(|byte| format!("{byte:02x}")).collect();
+    let pinned = [format!("{digits}\n").as_bytes(), bundle.encoded()].concat();
+    replace(&folder.realm(&bundle.realm), &pinned)
+}
+
+/// Opens all pinned realms of a folder into the store. A damaged one is an error that names its file.
+pub fn load_realms(folder: &Folder, trust: &TrustStore, world: &World) -> Result<(), Problem> {
+    let Ok(entries) = fs::read_dir(folder.realms()) else { return Ok(()) };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".bundle"));
+        let Some(realm) = name.and_then(|name| RealmName::new(name).ok()) else { continue };
+        trust.insert(load_realm(&path, &realm, world)?);
+    }
+    Ok(())
+}
+
+fn load_realm(path: &Path, realm: &RealmName, world: &World) -> Result<Bundle, Problem> {
+    let damaged = |why: String| {
+        Problem::new(Code::Internal, format!("{} is not usable: {why}", path.display()))
+            .next("remove it and join the realm again")
+    };
+    let content = fs::read(path).map_err(|error| damaged(error.to_string()))?;
+    let (digits, encoded) = content.split_at_checked(65).ok_or_else(|| damaged("it is too short".into()))?;
+    let digits = std::str::from_utf8(digits).map_err(|error| damaged(error.to_string()))?;
+    let fingerprint: terms::Digest = digits.trim_end().parse().map_err(damaged)?;
+    let bundle =
+        Bundle::open(encoded, &fingerprint.0, world.clock.unix()).map_err(|error| damaged(error.to_string()))?;
+    if bundle.realm == *realm { Ok(bundle) } else { Err(damaged(format!("it is the bundle of {}", bundle.realm))) }
+}

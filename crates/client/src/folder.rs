@@ -1,0 +1,90 @@
+//! Where one principal keeps its things: the layout of `WEBOS_HOME`. Only names; no file is touched here.
+
+use std::path::{Path, PathBuf};
+use terms::{RealmName, ServiceName, VolumeName};
+
+/// The folder of one principal: a person, or a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// The folder at this path, which need not exist yet.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Key and certificate.
+    pub fn identity(&self) -> PathBuf {
+        self.0.join("identity")
+    }
+
+    /// The pinned bundles of the realms that are trusted.
+    pub fn realms(&self) -> PathBuf {
+        self.0.join("realms")
+    }
+
+    /// The pinned bundle of one realm.
+    pub fn realm(&self, realm: &RealmName) -> PathBuf {
+        self.realms().join(format!("{realm}.bundle"))
+    }
+
+    /// The settings file.
+    pub fn settings(&self) -> PathBuf {
+        self.0.join("settings.toml")
+    }
+
+    /// The realm's authority, on the node that holds it.
+    pub fn authority(&self) -> PathBuf {
+        self.0.join("authority")
+    }
+
+    /// The volumes that have their home here.
+    pub fn volumes(&self) -> PathBuf {
+        self.0.join("volumes")
+    }
+
+    /// One volume that has its home here.
+    pub fn volume(&self, volume: &VolumeName) -> PathBuf {
+        self.volumes().join(volume.to_string())
+    }
+
+    /// Keys and certificates of the services published here.
+    pub fn service(&self, service: &ServiceName) -> PathBuf {
+        self.0.join("services").join(format!("{}.{}", service.name, service.realm))
+    }
+
+    /// Signed group lists held here.
+    pub fn groups(&self) -> PathBuf {
+        self.0.join("groups")
+    }
+
+    /// What a name server keeps.
+    pub fn names(&self) -> PathBuf {
+        self.0.join("names")
+    }
+
+    /// Blocks cached for others (relay) or for a job (surrogate), and cached documents.
+    pub fn cache(&self) -> PathBuf {
+        self.0.join("cache")
+    }
+
+    /// To whom this node is lent.
+    pub fn offers(&self) -> PathBuf {
+        self.0.join("offers.json")
+    }
+
+    /// The audit log.
+    pub fn audit(&self) -> PathBuf {
+        self.0.join("audit.log")
+    }
+
+    /// The local world of `webos up`.
+    pub fn world(&self) -> PathBuf {
+        self.0.join("world")
+    }
+}

@@ -1,0 +1,149 @@
+//! A node that one speaks to: control messages as CBOR, each answered or failed with a problem.
+
+use crate::limits::MAX_ANSWER_BYTES;
+use crate::models::{
+    BEAT_ROUTE, BeatAnswer, BeatRequest, DRAIN_ROUTE, DrainRequest, LEND_ROUTE, LendReply, LendRequest,
+    START_ROUTE, StartAnswer, StartRequest,
+};
+use crate::protocol::{
+    ANNOUNCE_ROUTE, Announcement, Candidate, GROUP_ROUTE, MemberChange, NodeStatus, PUBLISH_ROUTE, PublishReply,
+    PublishRequest, STATE_ROUTE, STATUS_ROUTE, StateUpdate,
+};
+use crate::session::{Client, request};
+use http::{Method, Request, Response};
+use hyper::body::Incoming;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use terms::{GroupName, Principal, Problem, ServiceName};
+use wire::{Envelope, Expect, Purpose, Target};
+
+/// A node at an address. Whoever answers there must be that node.
+#[derive(Clone)]
+pub struct Node {
+    client: Client,
+    principal: Principal,
+    address: String,
+}
+
+impl Node {
+    pub(crate) fn new(client: Client, principal: Principal, address: String) -> Self {
+        Self { client, principal, address }
+    }
+
+    /// Which node.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// `host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Who speaks to it.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Where requests for a purpose go.
+    pub fn target(&self, purpose: Purpose) -> Target {
+        Target { address: self.address.clone(), expect: Expect::Principal(self.principal.clone()), purpose }
+    }
+
+    /// Sends a request; an answer that is no success becomes its problem.
+    pub(crate) async fn send(
+        &self,
+        purpose: Purpose,
+        request: Request<wire::Body>,
+    ) -> Result<Response<Incoming>, Problem> {
+        let answer = self.client.pool().request(&self.target(purpose), request).await.map_err(|error| {
+            let reason = Problem::from(error);
+            Problem::new(reason.code, format!("{}: {}", self.principal, reason.detail))
+                .next("see that the node runs and is reachable from here")
+        })?;
+        let status = answer.status();
+        if status.is_success() || status == http::StatusCode::NOT_MODIFIED {
+            Ok(answer)
+        } else {
+            Err(wire::problem_from(answer).await)
+        }
+    }
+
+    /// A GET answered with CBOR.
+    pub async fn get<A: DeserializeOwned>(&self, route: &str) -> Result<A, Problem> {
+        let answer =
+            self.send(Purpose::Control, request(Method::GET, &self.principal, route, wire::body::empty())?).await?;
+        wire::cbor::from_slice(&wire::read_body(answer.into_body(), MAX_ANSWER_BYTES).await?)
+    }
+
+    /// A POST of an envelope, answered with CBOR.
+    pub async fn post<Q: Serialize, A: DeserializeOwned>(&self, route: &str, body: &Q) -> Result<A, Problem> {
+        let mut envelope = Envelope::new(body);
+        envelope.op = Some(self.client.operation());
+        let bytes = wire::cbor::to_vec(&envelope);
+        let answer = self
+            .send(Purpose::Control, request(Method::POST, &self.principal, route, wire::body::full(bytes))?)
+            .await?;
+        wire::cbor::from_slice(&wire::read_body(answer.into_body(), MAX_ANSWER_BYTES).await?)
+    }
+
+    /// How the node stands.
+    pub async fn status(&self) -> Result<NodeStatus, Problem> {
+        self.get(STATUS_ROUTE).await
+    }
+
+    /// Lends the node, or takes the offer back. For its owner.
+    pub async fn lend(&self, change: &LendRequest) -> Result<LendReply, Problem> {
+        self.post(LEND_ROUTE, change).await
+    }
+
+    /// What the node lends.
+    pub async fn offers(&self) -> Result<LendReply, Problem> {
+        self.get(LEND_ROUTE).await
+    }
+
+    /// Publishes a folder as a service; the node must be the volume's home.
+    pub async fn publish(&self, publication: &PublishRequest) -> Result<PublishReply, Problem> {
+        self.post(PUBLISH_ROUTE, publication).await
+    }
+
+    /// Starts a service's server there. For the service's authorities.
+    pub async fn start(&self, start: &StartRequest) -> Result<StartAnswer, Problem> {
+        self.post(START_ROUTE, start).await
+    }
+
+    /// Asks for the load, and renews. For the service's authorities.
+    pub async fn beat(&self, beat: &BeatRequest) -> Result<BeatAnswer, Problem> {
+        self.post(BEAT_ROUTE, beat).await
+    }
+
+    /// Ends a service's server there. For the service's authorities.
+    pub async fn drain(&self, drain: &DrainRequest) -> Result<BeatAnswer, Problem> {
+        self.post(DRAIN_ROUTE, drain).await
+    }
+
+    /// Tells an authority of a service that this client's node is lent.
+    pub async fn announce(&self, service: &ServiceName, word: &Announcement) -> Result<(), Problem> {
+        self.post(&format!("{ANNOUNCE_ROUTE}/{}", service.name), word).await
+    }
+
+    /// The nodes that said so. For the service's authorities.
+    pub async fn candidates(&self, service: &ServiceName) -> Result<Vec<Candidate>, Problem> {
+        self.get(&format!("{ANNOUNCE_ROUTE}/{}", service.name)).await
+    }
+
+    /// Changes a member of a group held there.
+    pub async fn change_member(&self, change: &MemberChange) -> Result<(), Problem> {
+        self.post(&format!("{GROUP_ROUTE}/{}", change.group.name), change).await
+    }
+
+    /// The signed list of a group held there.
+    pub async fn group(&self, group: &GroupName) -> Result<serde_bytes::ByteBuf, Problem> {
+        self.get(&format!("{GROUP_ROUTE}/{}", group.name)).await
+    }
+
+    /// Gives the name server the newest signed table and rights of a service.
+    pub async fn update_state(&self, update: &StateUpdate) -> Result<(), Problem> {
+        self.post(STATE_ROUTE, update).await
+    }
+}

@@ -1,0 +1,215 @@
+//! One principal's view of the wide area: its identity, the realms it trusts, its connections.
+//!
+//! Relies on the folder that [`crate::enrol`] fills. Never speaks to a server whose certificate does not end in
+//! the pinned bundle of its realm.
+
+use crate::folder::Folder;
+use crate::limits::{MAX_ANSWER_BYTES, MAX_RECORDS, RECORD_LIFE};
+use crate::models::{VOLUME_KIND, VolumeRecord, volume_route};
+use crate::{Node, Volume, enrol};
+use bytes::Bytes;
+use http::{Method, Request};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use terms::{BootMs, Code, OperationId, Principal, Problem, RealmName, SessionId, VolumeName};
+use trust::{Identity, NameServer, TrustStore};
+use wire::{Expect, Pool, Purpose, Target};
+use world::World;
+
+struct Inner {
+    world: World,
+    folder: Folder,
+    identity: Option<Identity>,
+    trust: TrustStore,
+    pool: Pool,
+    session: SessionId,
+    sequence: AtomicU64,
+    records: Mutex<HashMap<VolumeName, (VolumeRecord, BootMs)>>,
+}
+
+/// A client of everything, as one principal (or as nobody). Cheap to clone.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+impl Client {
+    /// Opens the identity and the trusted realms in a folder. A folder without identity acts as nobody.
+    pub fn open(folder: Folder, world: World) -> Result<Self, Problem> {
+        let identity = match Identity::load(&folder.identity()) {
+            Ok(identity) => Some(identity),
+            Err(_) if !folder.identity().join(Identity::FILE).exists() => None,
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(identity) = &identity
+            && identity.not_after() <= world.clock.unix()
+        {
+            return Err(Problem::new(
+                Code::Denied,
+                format!("the certificate of {} in {} has expired", identity.principal(), folder.path().display()),
+            )
+            .next("check the clock; `webos up` renews what belongs to its world, else ask for a new invitation"));
+        }
+        let trust = TrustStore::new();
+        enrol::load_realms(&folder, &trust, &world)?;
+        Ok(Self::with(folder, world, identity, trust))
+    }
+
+    /// A client from its parts, for a node that acts as itself.
+    pub fn with(folder: Folder, world: World, identity: Option<Identity>, trust: TrustStore) -> Self {
+        let credentials = identity.as_ref().map(Identity::credentials);
+        let pool = Pool::new(&world, credentials, Arc::new(trust.clone()));
+        let mut session = [0; 16];
+        world.entropy.fill(&mut session);
+        Self(Arc::new(Inner {
+            world,
+            folder,
+            identity,
+            trust,
+            pool,
+            session: SessionId(session),
+            sequence: AtomicU64::new(1),
+            records: Mutex::new(HashMap::new()),
+        }))
+    }
+
+    /// Clocks and entropy.
+    pub fn world(&self) -> &World {
+        &self.0.world
+    }
+
+    /// The folder with everything that lasts.
+    pub fn folder(&self) -> &Folder {
+        &self.0.folder
+    }
+
+    /// Who this client is, if anybody.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.0.identity.as_ref()
+    }
+
+    /// Who this client is, or an error that says how to become somebody.
+    pub fn require_identity(&self) -> Result<&Identity, Problem> {
+        self.identity().ok_or_else(|| {
+            Problem::new(Code::Denied, format!("there is no identity in {}", self.0.folder.path().display()))
+                .next("run `webos user register` with an invitation, or start a local world with `webos up`")
+        })
+    }
+
+    /// The trusted realms.
+    pub fn trust(&self) -> &TrustStore {
+        &self.0.trust
+    }
+
+    /// The connection cache.
+    pub fn pool(&self) -> &Pool {
+        &self.0.pool
+    }
+
+    /// An id for one mutation.
+    pub fn operation(&self) -> OperationId {
+        OperationId { session: self.0.session, sequence: self.0.sequence.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// The name servers of a trusted realm, best first.
+    pub fn name_servers(&self, realm: &RealmName) -> Result<Vec<NameServer>, Problem> {
+        let bundle = self.0.trust.bundle(realm).ok_or_else(|| {
+            Problem::new(Code::NotFound, format!("the realm {realm} is not trusted here"))
+                .next("join it with an invitation: `webos user register`, or start a local world with `webos up`")
+        })?;
+        Ok(bundle.name_servers.clone())
+    }
+
+    /// A node at a known address.
+    pub fn node(&self, principal: &Principal, address: &str) -> Node {
+        Node::new(self.clone(), principal.clone(), address.to_string())
+    }
+
+    /// The node that is the realm's first name server.
+    pub fn first_node(&self, realm: &RealmName) -> Result<Node, Problem> {
+        let servers = self.name_servers(realm)?;
+        let first = servers.first().ok_or_else(|| {
+            Problem::new(Code::Unavailable, format!("the bundle of {realm} names no name server"))
+        })?;
+        Ok(self.node(&first.principal, &first.address))
+    }
+
+    /// Asks the realm's name servers in turn for a document; the first that answers counts.
+    pub async fn ask_names(&self, realm: &RealmName, route: &str) -> Result<Bytes, Problem> {
+        let mut last = Problem::new(Code::Unavailable, format!("no name server of {realm} answers"));
+        for server in self.name_servers(realm)? {
+            let target = Target {
+                address: server.address.clone(),
+                expect: Expect::Principal(server.principal.clone()),
+                purpose: Purpose::Control,
+            };
+            let request = request(Method::GET, &server.principal, route, wire::body::empty())?;
+            match self.0.pool.request(&target, request).await {
+                Ok(answer) if answer.status().is_success() => {
+                    return wire::read_body(answer.into_body(), MAX_ANSWER_BYTES).await;
+                }
+                Ok(answer) => last = wire::problem_from(answer).await,
+                Err(error) => {
+                    let reason = Problem::from(error);
+                    last = Problem::new(reason.code, format!("the name server of {realm}: {}", reason.detail))
+                        .next("see that its node runs; `webos doctor` tells what is reachable");
+                }
+            }
+        }
+        Err(last)
+    }
+
+    /// Where a volume lives: learned from a name server of its realm, kept for [`RECORD_LIFE`].
+    pub async fn volume_record(&self, volume: &VolumeName) -> Result<VolumeRecord, Problem> {
+        let now = self.0.world.clock.boot();
+        if let Some((record, learned)) = self.records().get(volume)
+            && now.since(*learned) < RECORD_LIFE
+        {
+            return Ok(record.clone());
+        }
+        let bytes = self.ask_names(&volume.realm, &volume_route(volume)).await?;
+        let opened =
+            trust::signed::open::<VolumeRecord>(&bytes, VOLUME_KIND, &self.0.trust, self.0.world.clock.unix())?;
+        let record = opened.value;
+        if record.volume != *volume || record.home != opened.signer || record.key != opened.key {
+            return Err(Problem::new(
+                Code::Denied,
+                format!("the record of {volume} is not signed by its own home"),
+            ));
+        }
+        let mut records = self.records();
+        if records.len() >= MAX_RECORDS {
+            records.clear();
+        }
+        records.insert(volume.clone(), (record.clone(), now));
+        Ok(record)
+    }
+
+    fn records(&self) -> std::sync::MutexGuard<'_, HashMap<VolumeName, (VolumeRecord, BootMs)>> {
+        self.0.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The files of a volume, at its home.
+    pub async fn volume(&self, volume: &VolumeName) -> Result<Volume, Problem> {
+        let record = self.volume_record(volume).await?;
+        let home = self.node(&record.home, &record.address);
+        Ok(Volume::new(home, volume.clone(), Some(record.key)))
+    }
+
+    /// The same files through a given node, such as a relay.
+    pub async fn volume_at(&self, volume: &VolumeName, node: &Node) -> Result<Volume, Problem> {
+        let record = self.volume_record(volume).await?;
+        Ok(Volume::new(node.clone(), volume.clone(), Some(record.key)))
+    }
+}
+
+/// A request to a node under its DNS twin.
+pub(crate) fn request(
+    method: Method,
+    node: &Principal,
+    path: &str,
+    body: wire::Body,
+) -> Result<Request<wire::Body>, Problem> {
+    Request::builder().method(method).uri(format!("https://{}{path}", node.dns_twin())).body(body).map_err(
+        |error| Problem::new(Code::Invalid, format!("'{}' is no request path: {error}", path.escape_default())),
+    )
+}
