@@ -7,7 +7,7 @@ use std::fmt;
 use terms::{ChangeNumber, Epoch, SessionId, VolumePath};
 
 /// The first frame of a stream: from here on its sender trusts nothing that it was granted before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Hello {
     /// The holder's session, chosen at random.
     pub session: SessionId,

@@ -2,139 +2,18 @@
 //! Cached objects are valid while their callback stands and the lease, counted from sending its renewal, has not
 //! passed two thirds. It relies on its caller to deliver each stream's frames in order and answers whenever.
 
+mod event;
 mod reads;
 
 use super::LeaseRules;
 use super::limits::{GREETING_DEADLINE, MAX_CALLBACKS_PER_SESSION, MAX_FRAME_OBJECTS};
 use super::message::{ByeReason, Down, Hello, Up};
 use crate::model::ObjectVersion;
+pub use event::{Answer, HolderAction, HolderEvent, ReadFailure};
 use reads::Request;
-pub use reads::{Answer, ReadFailure};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use terms::{BootMs, ChangeNumber, Epoch, SessionId, VolumePath};
-
-/// What happens to a holder.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HolderEvent {
-    /// A new stream to the home is open.
-    Connected,
-    /// The stream has ended.
-    Lost {
-        /// The stream.
-        connection: u64,
-    },
-    /// A frame from the home.
-    Told {
-        /// The stream.
-        connection: u64,
-        /// The frame.
-        message: Down,
-    },
-    /// What a recall named is trusted nowhere below this holder any more.
-    Dropped {
-        /// The stream on which the recall came.
-        connection: u64,
-        /// The recall's number.
-        change: ChangeNumber,
-        /// Its objects.
-        objects: Vec<VolumePath>,
-    },
-    /// Somebody wants to read an object.
-    Read {
-        /// Returned in the answer.
-        waiter: u64,
-        /// The object.
-        object: VolumePath,
-    },
-    /// A request has been answered, or has failed.
-    Answered {
-        /// The request.
-        request: u64,
-        /// What came.
-        answer: Answer,
-    },
-    /// The cache holds this from before: to be re-registered.
-    Load {
-        /// The object.
-        object: VolumePath,
-        /// What the cache holds.
-        version: ObjectVersion,
-    },
-    /// The cache does not hold this any more.
-    Evict {
-        /// The object.
-        object: VolumePath,
-    },
-    /// A deadline may have passed.
-    Tick,
-    /// The holder gives up its session.
-    Leave,
-}
-
-/// What a holder must do, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HolderAction {
-    /// Send the first frame of a stream.
-    Greet(Hello),
-    /// Send a frame on this stream, if it is still the present one.
-    Send {
-        /// The stream.
-        connection: u64,
-        /// The frame.
-        message: Up,
-    },
-    /// End this stream and open another one.
-    Close {
-        /// The stream.
-        connection: u64,
-        /// Why, if the home said so.
-        reason: Option<ByeReason>,
-    },
-    /// Stop using copies of these below this holder, then say [`HolderEvent::Dropped`].
-    Drop {
-        /// The stream on which the recall came.
-        connection: u64,
-        /// The recall's number.
-        change: ChangeNumber,
-        /// Its objects.
-        objects: Vec<VolumePath>,
-    },
-    /// Ask the home for an object. The stream is to be named in the request.
-    Ask {
-        /// Returned with the answer.
-        request: u64,
-        /// The stream on which the holder wants to be told of changes, if there is one.
-        stream: Option<Hello>,
-        /// The object.
-        object: VolumePath,
-    },
-    /// The cached copy is valid: serve it.
-    ServeCached {
-        /// The read.
-        waiter: u64,
-        /// The object.
-        object: VolumePath,
-        /// The version of the valid copy.
-        version: ObjectVersion,
-    },
-    /// Serve what the request's answer brought.
-    ServeAnswer {
-        /// The read.
-        waiter: u64,
-        /// The request whose answer it is.
-        request: u64,
-        /// Whether the cache may keep it.
-        keep: bool,
-    },
-    /// The read fails.
-    Fail {
-        /// The read.
-        waiter: u64,
-        /// Why.
-        failure: ReadFailure,
-    },
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Link {
@@ -145,7 +24,10 @@ enum Link {
 
 #[derive(Debug, Clone, Copy)]
 struct Cached {
+    /// The version of the copy.
     version: ObjectVersion,
+    /// The highest version that the home has shown.
+    seen: ObjectVersion,
     /// The change number of the grant.
     granted: ChangeNumber,
     /// A callback stands.
@@ -398,7 +280,7 @@ impl Holder {
     fn load(&mut self, object: VolumePath, version: ObjectVersion) {
         if self.cached.len() < MAX_CALLBACKS_PER_SESSION {
             let granted = ChangeNumber::default();
-            self.cached.entry(object).or_insert(Cached { version, granted, valid: false });
+            self.cached.entry(object).or_insert(Cached { version, seen: version, granted, valid: false });
         }
     }
 
@@ -420,3 +302,6 @@ impl Holder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,43 +1,11 @@
 //! Reads at a holder: from the cache while it is valid, else by a request to the home that later readers may join.
 //! An answer that a recall has overtaken is used once and not kept; a joiner is given only what was kept.
 
-use super::{Cached, Holder, HolderAction};
+use super::{Answer, Cached, Holder, HolderAction, ReadFailure};
 use crate::model::ObjectVersion;
 use crate::rules::limits::{MAX_CALLBACKS_PER_SESSION, MAX_JOINED};
 use std::collections::BTreeMap;
 use terms::{BootMs, ChangeNumber, VolumePath};
-
-/// What a request brought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
-    /// The object.
-    Found {
-        /// Its version.
-        version: ObjectVersion,
-        /// The change number of the grant.
-        change: ChangeNumber,
-        /// Whether the home gave a callback.
-        callback: bool,
-    },
-    /// The home answered, but there is nothing to keep: no such object, or refused.
-    Nothing,
-    /// The home did not answer.
-    Failed,
-}
-
-/// Why a read fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReadFailure {
-    /// The home did not answer, and the cache is not to be trusted.
-    Unreachable,
-    /// The home offered an older version than it had shown before.
-    RolledBack {
-        /// The highest version seen.
-        seen: ObjectVersion,
-        /// What was offered.
-        offered: ObjectVersion,
-    },
-}
 
 /// A request in flight, and what was recalled meanwhile of what it asks for.
 #[derive(Debug)]
@@ -116,17 +84,17 @@ impl Holder {
             return actions.extend(readers.map(|waiter| HolderAction::Fail { waiter, failure }));
         }
         // A later answer came first: this one was right when it was given, but readers must not go back.
-        if self.cached.get(&object).is_some_and(|cached| grant.version < cached.version) {
+        if self.cached.get(&object).is_some_and(|cached| grant.version < cached.seen) {
             return self.ask(leader, asked.joined, object, actions);
         }
         let overtaken = self.is_overtaken(&asked, &object, grant.change);
         let same_stream = !self.rules.checks.connections || asked.connection == self.stream().map(|s| s.connection);
         let keep = grant.callback && same_stream && !overtaken && self.has_room(&object);
         if keep {
-            self.cached
-                .insert(object.clone(), Cached { version: grant.version, granted: grant.change, valid: true });
-        } else if let Some(cached) = self.cached.get_mut(&object).filter(|cached| cached.version < grant.version) {
-            (cached.version, cached.valid) = (grant.version, false);
+            let Grant { version, change: granted, .. } = grant;
+            self.cached.insert(object.clone(), Cached { version, seen: version, granted, valid: true });
+        } else if let Some(cached) = self.cached.get_mut(&object).filter(|cached| cached.seen < grant.version) {
+            (cached.seen, cached.valid) = (grant.version, false);
         }
         actions.push(HolderAction::ServeAnswer { waiter: leader, request, keep });
         if keep && self.is_trusted(now) {
@@ -158,7 +126,7 @@ impl Holder {
         let (request, stream) = (self.fresh_id(), self.stream());
         let objects = BTreeMap::from([(object.clone(), ChangeNumber::default())]);
         let connection = stream.map(|stream| stream.connection);
-        let floor = self.cached.get(&object).map(|cached| cached.version);
+        let floor = self.cached.get(&object).map(|cached| cached.seen);
         self.requests.insert(request, Request { connection, objects, leader: Some(leader), joined, floor });
         self.open.insert(object.clone(), request);
         actions.push(HolderAction::Ask { request, stream, object });

@@ -1,0 +1,159 @@
+//! What happens to a holder, and what it must do: the events and actions of its machine.
+
+use crate::model::ObjectVersion;
+use crate::rules::message::{ByeReason, Down, Hello, Up};
+use terms::{ChangeNumber, VolumePath};
+
+/// What happens to a holder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HolderEvent {
+    /// A new stream to the home is open.
+    Connected,
+    /// The stream has ended.
+    Lost {
+        /// The stream.
+        connection: u64,
+    },
+    /// A frame from the home.
+    Told {
+        /// The stream.
+        connection: u64,
+        /// The frame.
+        message: Down,
+    },
+    /// What a recall named is trusted nowhere below this holder any more.
+    Dropped {
+        /// The stream on which the recall came.
+        connection: u64,
+        /// The recall's number.
+        change: ChangeNumber,
+        /// Its objects.
+        objects: Vec<VolumePath>,
+    },
+    /// Somebody wants to read an object.
+    Read {
+        /// Returned in the answer.
+        waiter: u64,
+        /// The object.
+        object: VolumePath,
+    },
+    /// A request has been answered, or has failed.
+    Answered {
+        /// The request.
+        request: u64,
+        /// What came.
+        answer: Answer,
+    },
+    /// The cache holds this from before: to be re-registered.
+    Load {
+        /// The object.
+        object: VolumePath,
+        /// What the cache holds.
+        version: ObjectVersion,
+    },
+    /// The cache does not hold this any more.
+    Evict {
+        /// The object.
+        object: VolumePath,
+    },
+    /// A deadline may have passed.
+    Tick,
+    /// The holder gives up its session.
+    Leave,
+}
+
+/// What a holder must do, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HolderAction {
+    /// Send the first frame of a stream.
+    Greet(Hello),
+    /// Send a frame on this stream, if it is still the present one.
+    Send {
+        /// The stream.
+        connection: u64,
+        /// The frame.
+        message: Up,
+    },
+    /// End this stream and open another one.
+    Close {
+        /// The stream.
+        connection: u64,
+        /// Why, if the home said so.
+        reason: Option<ByeReason>,
+    },
+    /// Stop using copies of these below this holder, then say [`HolderEvent::Dropped`].
+    Drop {
+        /// The stream on which the recall came.
+        connection: u64,
+        /// The recall's number.
+        change: ChangeNumber,
+        /// Its objects.
+        objects: Vec<VolumePath>,
+    },
+    /// Ask the home for an object. The stream is to be named in the request.
+    Ask {
+        /// Returned with the answer.
+        request: u64,
+        /// The stream on which the holder wants to be told of changes, if there is one.
+        stream: Option<Hello>,
+        /// The object.
+        object: VolumePath,
+    },
+    /// The cached copy is valid: serve it.
+    ServeCached {
+        /// The read.
+        waiter: u64,
+        /// The object.
+        object: VolumePath,
+        /// The version of the valid copy.
+        version: ObjectVersion,
+    },
+    /// Serve what the request's answer brought.
+    ServeAnswer {
+        /// The read.
+        waiter: u64,
+        /// The request whose answer it is.
+        request: u64,
+        /// Whether the cache may keep it.
+        keep: bool,
+    },
+    /// The read fails.
+    Fail {
+        /// The read.
+        waiter: u64,
+        /// Why.
+        failure: ReadFailure,
+    },
+}
+
+/// What a request brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// The object.
+    Found {
+        /// Its version.
+        version: ObjectVersion,
+        /// The change number of the grant.
+        change: ChangeNumber,
+        /// Whether the home gave a callback.
+        callback: bool,
+    },
+    /// The home answered, but there is nothing to keep: no such object, or refused.
+    Nothing,
+    /// The home did not answer.
+    Failed,
+}
+
+/// Why a read fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadFailure {
+    /// The home did not answer, and the cache is not to be trusted.
+    Unreachable,
+    /// The home offered an older version than it had shown before.
+    RolledBack {
+        /// The highest version seen.
+        seen: ObjectVersion,
+        /// What was offered.
+        offered: ObjectVersion,
+    },
+}

@@ -1,0 +1,111 @@
+//! What can happen in the world of leases.
+
+use terms::{ChangeNumber, VolumePath};
+use webfs::model::ObjectVersion;
+use webfs::rules::{Answer, Down, Hello, Up};
+
+/// An event, at the node that the scheduler names with it. `life` numbers a process of a node: what was meant for
+/// an earlier one is dropped.
+#[derive(Debug, Clone)]
+pub(super) enum Event {
+    /// Something breaks.
+    Fault,
+    /// Faults end; from here on there must be progress.
+    Heal,
+    /// A writer asks for a change.
+    Write,
+    /// The home's process starts.
+    HomeStart,
+    /// A home that was told to stop gives up waiting for its holders.
+    HomeStopped {
+        life: u64,
+    },
+    HomeTick {
+        life: u64,
+    },
+    /// A frame arrives at the home.
+    Greeted {
+        stream: u64,
+        hello: Hello,
+        holder: usize,
+    },
+    Told {
+        stream: u64,
+        hello: Hello,
+        message: Up,
+    },
+    /// An open arrives at the home.
+    Opened(Open),
+    /// The home reads its store for an open that was granted.
+    ReadStore {
+        life: u64,
+        open: Open,
+        change: ChangeNumber,
+        callback: bool,
+    },
+    CompareStore {
+        life: u64,
+        hello: Hello,
+        request: u64,
+        change: ChangeNumber,
+        objects: Vec<(VolumePath, ObjectVersion)>,
+    },
+    /// The home commits an admitted change, or gives it up.
+    Commit {
+        life: u64,
+        token: u64,
+        change: ChangeNumber,
+        given_up: bool,
+    },
+    /// A writer gives up while its change waits.
+    GiveUp {
+        life: u64,
+        token: u64,
+    },
+    HolderStart,
+    HolderTick {
+        life: u64,
+    },
+    /// A holder without a stream tries to open one.
+    Connect {
+        life: u64,
+    },
+    StreamOpened {
+        life: u64,
+        stream: u64,
+    },
+    StreamLost {
+        life: u64,
+        stream: u64,
+    },
+    /// A frame arrives at a holder.
+    HolderTold {
+        life: u64,
+        stream: u64,
+        message: Down,
+    },
+    /// Below the holder nobody uses the recalled objects any more.
+    Dropped {
+        life: u64,
+        connection: u64,
+        change: ChangeNumber,
+        objects: Vec<VolumePath>,
+    },
+    /// A reader comes to a holder.
+    Read,
+    Answered {
+        life: u64,
+        request: u64,
+        answer: Answer,
+    },
+}
+
+/// A request of a holder for an object.
+#[derive(Debug, Clone)]
+pub(super) struct Open {
+    pub(super) holder: usize,
+    pub(super) life: u64,
+    pub(super) request: u64,
+    pub(super) stream: Option<Hello>,
+    pub(super) object: VolumePath,
+}
