@@ -1,12 +1,15 @@
 //! What the Makefile and CI call: `cargo xtask TASK`. Each task is one file; this one only chooses.
 //! The checks among them are unit tests too, so that `make test` holds what `make lint` says.
 
+mod documents;
 mod layers;
 mod licences;
+mod limits;
 mod metadata;
 mod ratchet;
 mod run;
 mod scan;
+mod sources;
 mod spdx;
 mod tasks;
 
@@ -20,6 +23,8 @@ const USAGE: &str = "cargo xtask TASK
   layers                compare the crates' edges with xtask/edges.txt
   ratchet [--tighten]   compare the lengths of files and functions with xtask/ratchet.txt
   licences              licences, sources and bans of all dependencies, off-line
+  limits [--write]      compare docs/limits.md with every limits.rs
+  docs                  tests that documents name, links, routes
   soak                  the long runs
   bench-setup           build webos-bench";
 
@@ -45,6 +50,9 @@ fn choose(arguments: &[String]) -> Result<ExitCode> {
         "ratchet" if rest == ["--tighten"] => ratchet::tighten(&root)?,
         "ratchet" => ratchet::check(&root)?,
         "licences" => licences::check(&root)?,
+        "docs" => documents::check(&root)?,
+        "limits" if rest == ["--write"] => limits::write(&root)?,
+        "limits" => limits::check(&root)?,
         "soak" => return tasks::soak(&root),
         "bench-setup" => tasks::bench_setup(&root)?,
         "help" | "--help" => println!("{USAGE}"),

@@ -2,6 +2,7 @@
 //! its length in `xtask/ratchet.txt`; a new one, or a longer one, fails, and a shorter one must be written down.
 
 use crate::scan::{self, Language};
+use crate::sources;
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,8 +12,6 @@ const FILE: &str = "xtask/ratchet.txt";
 const FILE_LINES: usize = 400;
 /// Lines of a function, from its name to its brace: what fits on a screen.
 const FUNCTION_LINES: usize = 70;
-/// Folders that hold no source of ours.
-const NOT_OURS: [&str; 5] = ["target", "node_modules", "dist", ".git", "mutants.out"];
 
 /// What is too long: `file PATH` or `fn PATH NAME`, and its lines.
 type Lengths = BTreeMap<String, usize>;
@@ -72,7 +71,7 @@ fn compare(known: &Lengths, now: &Lengths) -> Vec<String> {
 /// Everything of ours that is longer than it should be.
 fn measure(root: &Path) -> Result<Lengths> {
     let mut lengths = Lengths::new();
-    for (path, source) in sources(root)? {
+    for (path, source) in sources::read(root, &[".rs", ".mjs", ".js"])? {
         let lines = source.lines().count();
         if lines > FILE_LINES {
             lengths.insert(format!("file {path}"), lines);
@@ -84,30 +83,6 @@ fn measure(root: &Path) -> Result<Lengths> {
         }
     }
     Ok(lengths)
-}
-
-/// Paths below the root with their text, sorted.
-fn sources(root: &Path) -> Result<Vec<(String, String)>> {
-    let mut found = Vec::new();
-    let mut folders = vec![root.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).with_context(|| format!("read {}", folder.display()))? {
-            let entry = entry?;
-            let path = entry.path();
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if entry.file_type()?.is_dir() {
-                if !NOT_OURS.contains(&name.as_str()) {
-                    folders.push(path);
-                }
-            } else if [".rs", ".mjs", ".js"].iter().any(|end| name.ends_with(end)) {
-                let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-                let below = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
-                found.push((below, text));
-            }
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! build.
 
 use crate::run::{cargo, must, watched};
-use crate::{layers, licences, ratchet};
+use crate::{documents, layers, licences, limits, ratchet};
 use anyhow::Result;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -41,6 +41,8 @@ pub fn lint(root: &Path) -> Result<()> {
         ("stairs", layers::check as fn(&Path) -> Result<()>),
         ("lengths", ratchet::check),
         ("licences, sources and bans", licences::check),
+        ("docs/limits.md", limits::check),
+        ("documents", documents::check),
     ] {
         check(root)?;
         eprintln!("xtask: {name}: as they should be");
