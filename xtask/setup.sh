@@ -29,11 +29,9 @@ for_test() {
     have curl || need curl
     have openssl || need openssl
     have strace || need strace
-    browser >/dev/null || need chromium-headless-shell
-    if [ -e "$here/tests/browser/package-lock.json" ]; then
-        have node || need nodejs
-        have npm || need npm
-    fi
+    browser || need chromium
+    have node || need nodejs
+    have npm || need npm
 }
 
 # The peers that the benchmark compares with.
@@ -43,23 +41,23 @@ for_bench() {
     have curl || need curl
 }
 
-# The first Chromium on this machine: the variable that the browser tests read, then the usual names.
+# Whether there is a Chromium: the variable and the names that tests/browser/browser.mjs knows.
 browser() {
-    for name in "${WEBOS_CHROMIUM:-}" chromium-headless-shell chromium chromium-browser google-chrome; do
-        [ -n "$name" ] && have "$name" && command -v "$name" && return 0
+    for name in "${CHROMIUM:-}" chromium chromium-browser google-chrome; do
+        [ -n "$name" ] && have "$name" && return 0
     done
     return 1
 }
 
-# Debian has a browser without a window; other systems name theirs differently.
+# Ubuntu names it differently.
 name_the_browser() {
-    for name in chromium-headless-shell chromium chromium-browser; do
+    for name in chromium chromium-browser; do
         if apt-cache show "$name" >/dev/null 2>&1; then
-            missing=$(printf '%s' "$missing" | sed "s/chromium-headless-shell/$name/")
+            missing=$(printf '%s' "$missing" | sed "s/chromium/$name/")
             return 0
         fi
     done
-    fail "no package has Chromium; install any Chromium or Chrome and name it in WEBOS_CHROMIUM"
+    fail "no package has Chromium; install any Chromium or Chrome and name it in CHROMIUM"
 }
 
 # Runs a command with the rights to install; `sudo -n` where nobody can type a password.
@@ -87,7 +85,7 @@ install_missing() {
     [ "$(id -u)" = 0 ] || say "sudo may ask for your password for that"
     forbid_starting
     as_root apt-get -o DPkg::Lock::Timeout=120 -qq update
-    case $missing in *chromium-headless-shell*) name_the_browser ;; esac
+    case $missing in *chromium*) name_the_browser ;; esac
     # shellcheck disable=SC2086 # a list of names
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 -qq -y \
         install --no-install-recommends $missing >&2
@@ -101,19 +99,20 @@ check_rust() {
     [ "$oldest" = "$oldest_rust" ] || fail "Rust $version is too old: $oldest_rust or newer is needed; run: rustup update stable"
 }
 
-# The browser tests' few JavaScript packages, exactly as their lock file says; again only when it changed.
+# The few JavaScript packages of a folder, exactly as its lock file says; again only when that changed.
 install_node_packages() {
-    folder=$here/tests/browser
+    folder=$here/$1
     [ -e "$folder/package-lock.json" ] || return 0
     cmp -s "$folder/package-lock.json" "$folder/node_modules/.lock-installed" && return 0
-    say "installing the browser tests' JavaScript packages"
+    say "installing the JavaScript packages of $1"
     (cd "$folder" && npm ci --no-audit --no-fund --ignore-scripts >&2)
     cp "$folder/package-lock.json" "$folder/node_modules/.lock-installed"
 }
 
 case $goal in
     build) for_build; install_missing; check_rust ;;
-    test) for_test; install_missing; check_rust; install_node_packages ;;
+    test) for_test; install_missing; check_rust
+        install_node_packages tests/browser; install_node_packages web/console ;;
     bench) for_bench; install_missing; check_rust ;;
     *) fail "unknown goal '$goal': build, test or bench" ;;
 esac
