@@ -4,6 +4,7 @@
 //! Promise: a value of [`wire::Peer`], [`VerifiedChain`] or [`Authorised`] exists only after the check that its
 //! name says. This crate never reads a clock and never speaks to the network.
 
+mod audit;
 mod authority;
 mod bucket;
 mod bundle;
@@ -23,6 +24,9 @@ mod store;
 pub mod transfer;
 mod x509;
 
+pub use audit::{
+    AuditFault, AuditHead, AuditLink, AuditLog, AuditOutcome, AuditRecord, AuditSummary, verify_audit,
+};
 pub use authority::Authority;
 pub use bucket::Bucket;
 pub use bundle::{Bundle, NameServer};

@@ -66,7 +66,7 @@ pub const MAX_KEY_FILE_BYTES: usize = 64 * 1024;
 pub const MAX_INVITATIONS_FILE_BYTES: usize = MAX_INVITATIONS * 1024;
 /// One record of the audit log: bytes. Longer texts within it are cut, and the record says so.
 pub const MAX_AUDIT_RECORD_BYTES: usize = 16 * 1024;
-/// One text within an audit record: characters.
+/// One text within an audit record: bytes as escaped there. A refusal must fit, whatever the path it names.
 pub const MAX_AUDIT_TEXT: usize = 2048;
 /// One file of the audit log: bytes. A full one is put aside under the number of its first record.
 pub const MAX_AUDIT_FILE_BYTES: u64 = 64 << 20;
@@ -78,4 +78,10 @@ const _: () = assert!(MAX_CERTIFICATE_BYTES * MAX_CHAIN_CERTIFICATES <= MAX_TRAN
 const _: () = assert!(SERVER_LIFETIME.as_secs() < ISSUING_LIFETIME.as_secs());
 const _: () = assert!(ISSUING_LIFETIME.as_secs() < ROOT_LIFETIME.as_secs());
 const _: () = assert!((MAX_TRANSFER_DEPTH as usize) < MAX_LINKS);
+/// One grant of a chain within an audit record: bytes as escaped there.
+pub const MAX_AUDIT_GRANT: usize = 256;
+/// All else in an audit record: six names of at most 320 bytes, numbers, hashes and the names of fields.
+const AUDIT_REST: usize = 4096;
+
+const _: () = assert!(2 * MAX_AUDIT_TEXT + MAX_GRANTS * MAX_AUDIT_GRANT + AUDIT_REST <= MAX_AUDIT_RECORD_BYTES);
 const _: () = assert!(MAX_AUDIT_RECORD_BYTES as u64 * 16 < MAX_AUDIT_FILE_BYTES);

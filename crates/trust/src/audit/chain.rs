@@ -1,0 +1,277 @@
+//! The hash chain of the audit log: how a line is sealed, and how a removed, changed or cut one is found.
+
+use super::record::AuditRecord;
+use crate::error::TrustError;
+use crate::limits::MAX_AUDIT_RECORD_BYTES;
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use terms::Digest;
+
+/// The end of the log at some time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditHead {
+    /// The number of the last record; the first is 1.
+    pub records: u64,
+    /// Its hash.
+    pub hash: Digest,
+}
+
+impl AuditHead {
+    /// Before the first record.
+    pub const START: Self = Self { records: 0, hash: Digest([0; 32]) };
+}
+
+/// What `verify_audit` found in a log without fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditSummary {
+    /// The number of the first record that is still there; more than 1 if old files were taken away.
+    pub first: u64,
+    /// The end of the log.
+    pub head: AuditHead,
+}
+
+/// What is wrong with a log.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditFault {
+    /// A record was changed.
+    #[error("record {record} was changed ({})", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// Its number.
+        record: u64,
+    },
+    /// A record does not follow the one before: something between was removed, or put in.
+    #[error("record {found} stands where record {expected} should ({})", path.display())]
+    Gap {
+        /// The file.
+        path: PathBuf,
+        /// The number that should follow.
+        expected: u64,
+        /// The number found.
+        found: u64,
+    },
+    /// A line is not a record.
+    #[error("the line after record {after} is no record ({})", path.display())]
+    NoRecord {
+        /// The file.
+        path: PathBuf,
+        /// The record before.
+        after: u64,
+    },
+    /// The log ends before a record that was once there, or goes on differently.
+    #[error("record {expected} was there once, and is not there as it was: the end of the log was cut or replaced")]
+    Cut {
+        /// The record known from elsewhere.
+        expected: u64,
+    },
+    /// The log cannot be read.
+    #[error("cannot read {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+#[derive(Serialize)]
+struct Numbered<'a> {
+    seq: u64,
+    prev: Digest,
+    #[serde(flatten)]
+    record: &'a AuditRecord,
+}
+
+/// The first members of every line.
+#[derive(Deserialize)]
+struct Place {
+    seq: u64,
+    prev: Digest,
+}
+
+/// `,"hash":"` and `"}`, around 64 digits.
+const HASH_KEY: &[u8] = b",\"hash\":\"";
+const SEAL_BYTES: usize = HASH_KEY.len() + 64 + 2;
+
+fn hash(body: &[u8]) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"webos-audit-v1").update(body);
+    Digest(*hasher.finalize().as_bytes())
+}
+
+/// One line with its newline, and the head after it. The hash covers the line as it stands, up to the hash.
+pub(super) fn seal(head: AuditHead, record: &AuditRecord) -> Result<(Vec<u8>, AuditHead), TrustError> {
+    let seq = head.records + 1;
+    let body = serde_json::to_string(&Numbered { seq, prev: head.hash, record })
+        .map_err(|error| TrustError::malformed("the audit record", error))?;
+    let body = ascii(&body);
+    let hash = hash(body.as_bytes());
+    let open = body.strip_suffix('}').unwrap_or(&body);
+    Ok((format!("{open},\"hash\":\"{hash}\"}}\n").into_bytes(), AuditHead { records: seq, hash }))
+}
+
+/// JSON in ASCII: outside of strings it is so already, and within them every other character has an escape.
+/// No line can hide a line end, a control sequence or a change of direction.
+fn ascii(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if matches!(c, ' '..='~') {
+            text.push(c);
+        } else {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
+        }
+    }
+    text
+}
+
+/// The body that was hashed, its place, and the hash that the line claims.
+fn open_line(line: &[u8]) -> Option<(Vec<u8>, Place, Digest)> {
+    let line = line.strip_suffix(b"\n")?;
+    let (open, seal) = line.split_at_checked(line.len().checked_sub(SEAL_BYTES)?)?;
+    let digits = seal.strip_prefix(HASH_KEY)?.strip_suffix(b"\"}")?;
+    let claimed = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    let body = [open, b"}"].concat();
+    let place = serde_json::from_slice(&body).ok()?;
+    Some((body, place, claimed))
+}
+
+/// The name of a full file, by the number of its first record.
+pub(super) fn aside(path: &Path, first: u64) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{first:012}"));
+    PathBuf::from(name)
+}
+
+/// The files of a log, oldest first.
+fn files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut older = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let found = entry?.file_name().to_string_lossy().into_owned();
+        let number = found.strip_prefix(&name).and_then(|rest| rest.strip_prefix('.'));
+        if let Some(number) = number.and_then(|number| number.parse::<u64>().ok()) {
+            older.push((number, folder.join(found)));
+        }
+    }
+    older.sort();
+    Ok(older.into_iter().map(|(_, file)| file).chain([path.to_path_buf()]).collect())
+}
+
+/// One line of bounded length; empty at the end of the file.
+fn next_line(reader: &mut BufReader<File>) -> std::io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    reader.by_ref().take(MAX_AUDIT_RECORD_BYTES as u64 + 1).read_until(b'\n', &mut line)?;
+    Ok(line)
+}
+
+/// Reads a whole log and checks that every record is as it was written and follows the one before. With a head
+/// known from elsewhere it also finds that the end was cut.
+///
+/// # Errors
+/// The first [`AuditFault`].
+pub fn verify_audit(path: &Path, known: Option<&AuditHead>) -> Result<AuditSummary, AuditFault> {
+    let io = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source| AuditFault::Io { path, source }
+    };
+    let mut walk = Walk { head: AuditHead::START, first: None, known_found: known.is_none_or(|k| k.records == 0) };
+    for file in files(path).map_err(io(path))? {
+        let mut reader = BufReader::new(File::open(&file).map_err(io(&file))?);
+        loop {
+            let line = next_line(&mut reader).map_err(io(&file))?;
+            if line.is_empty() {
+                break;
+            }
+            walk.step(&file, &line, known)?;
+        }
+    }
+    match known {
+        Some(known) if !walk.known_found => Err(AuditFault::Cut { expected: known.records }),
+        _ => Ok(AuditSummary { first: walk.first.unwrap_or(1), head: walk.head }),
+    }
+}
+
+struct Walk {
+    head: AuditHead,
+    first: Option<u64>,
+    known_found: bool,
+}
+
+impl Walk {
+    fn step(&mut self, path: &Path, line: &[u8], known: Option<&AuditHead>) -> Result<(), AuditFault> {
+        let path = path.to_path_buf();
+        let Some((body, place, claimed)) = open_line(line) else {
+            return Err(AuditFault::NoRecord { path, after: self.head.records });
+        };
+        if hash(&body) != claimed {
+            return Err(AuditFault::Changed { path, record: place.seq });
+        }
+        // What stood before the oldest file that is left cannot be checked; the summary says where it begins.
+        let first = *self.first.get_or_insert(place.seq);
+        let begins = first == place.seq && first > 1;
+        let expected = self.head.records + 1;
+        if !begins && (place.seq != expected || place.prev != self.head.hash) {
+            return Err(AuditFault::Gap { path, expected, found: place.seq });
+        }
+        self.head = AuditHead { records: place.seq, hash: claimed };
+        self.known_found |= known == Some(&self.head);
+        Ok(())
+    }
+}
+
+/// Where a log that is opened for writing stands.
+pub(super) struct Torn {
+    pub first: u64,
+    pub head: AuditHead,
+    /// The length up to the end of the last whole line.
+    pub whole: u64,
+}
+
+/// Finds the end of the chain: in the file itself, or, if it holds no record yet, in the newest one put aside.
+pub(super) fn read_head(path: &Path) -> Result<Torn, TrustError> {
+    let failed = |source| TrustError::Io { action: "read", path: path.to_path_buf(), source };
+    let mut before = AuditHead::START;
+    let mut torn = Torn { first: 1, head: before, whole: 0 };
+    let files = files(path).map_err(failed)?;
+    // Only the last two files matter: the newest one put aside always holds a record.
+    for file in files.iter().skip(files.len().saturating_sub(2)) {
+        torn = read_file_head(file, before).map_err(failed)?.ok_or_else(|| {
+            TrustError::malformed("the audit log", format_args!("its last record is damaged: {}", file.display()))
+        })?;
+        before = torn.head;
+    }
+    Ok(torn)
+}
+
+fn read_file_head(path: &Path, before: AuditHead) -> std::io::Result<Option<Torn>> {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let mut reader = BufReader::new(file);
+    let mut torn = Torn { first: before.records + 1, head: before, whole: 0 };
+    let mut last: Option<Vec<u8>> = None;
+    loop {
+        let line = next_line(&mut reader)?;
+        if !line.ends_with(b"\n") {
+            // Only the very end can be torn. A line without an end in the middle is damage.
+            if torn.whole + (line.len() as u64) < length {
+                return Ok(None);
+            }
+            break;
+        }
+        if last.is_none()
+            && let Some((_, place, _)) = open_line(&line)
+        {
+            torn.first = place.seq;
+        }
+        torn.whole += line.len() as u64;
+        last = Some(line);
+    }
+    let Some(last) = last else { return Ok(Some(torn)) };
+    let opened = open_line(&last).filter(|(body, _, claimed)| hash(body) == *claimed);
+    Ok(opened.map(|(_, place, hash)| Torn { head: AuditHead { records: place.seq, hash }, ..torn }))
+}

@@ -1,0 +1,147 @@
+//! The audit log: append-only JSON lines, each with the hash of the one before. It records every refusal and
+//! every grant of `m`, `x` and `a`; it never decides anything.
+
+mod chain;
+mod record;
+mod sums;
+
+pub use chain::{AuditFault, AuditHead, AuditSummary, verify_audit};
+pub use record::{AuditLink, AuditOutcome, AuditRecord};
+
+use crate::error::TrustError;
+use crate::limits::{MAX_AUDIT_FILE_BYTES, MAX_AUDIT_RECORD_BYTES};
+use chain::{Torn, aside, read_head, seal};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use sums::Sums;
+use terms::UnixMs;
+
+/// The log of one node. One value per file; calls from several threads are put in order.
+#[derive(Debug)]
+pub struct AuditLog {
+    path: PathBuf,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    file: File,
+    bytes: u64,
+    first: u64,
+    head: AuditHead,
+    sums: Sums,
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> TrustError {
+    let path = path.to_path_buf();
+    move |source| TrustError::Io { action, path, source }
+}
+
+impl AuditLog {
+    /// Opens the log, or begins one (mode 0600). A last line that a crash cut short was never acknowledged: it
+    /// is taken away.
+    ///
+    /// # Errors
+    /// [`TrustError::Io`]; [`TrustError::Malformed`] if the last whole record is damaged: `verify` says more.
+    pub fn open(path: &Path) -> Result<Self, TrustError> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        if !folder.is_dir() {
+            DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed("create", folder))?;
+        }
+        let mut options = OpenOptions::new();
+        options.append(true).create(true).mode(0o600);
+        let file = options.open(path).map_err(failed("open", path))?;
+        let Torn { first, head, whole } = read_head(path)?;
+        let length = file.metadata().map_err(failed("open", path))?.len();
+        if whole < length {
+            file.set_len(whole).map_err(failed("write", path))?;
+        }
+        let inner = Inner { file, bytes: whole, first, head, sums: Sums::default() };
+        Ok(Self { path: path.to_path_buf(), inner: Mutex::new(inner) })
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends a record. Refusals of callers without a certificate are summed per source prefix and minute,
+    /// and written when their minute is over: at the next record, or at [`AuditLog::flush`].
+    ///
+    /// # Errors
+    /// [`TrustError::Io`]. Who needs the record to act, does not act then.
+    pub fn record(&self, record: &AuditRecord) -> Result<(), TrustError> {
+        let mut inner = self.inner();
+        self.write_sums(&mut inner, record.at)?;
+        if inner.sums.take(record) { Ok(()) } else { self.append(&mut inner, record) }
+    }
+
+    /// Writes the sums of minutes that are over.
+    ///
+    /// # Errors
+    /// [`TrustError::Io`].
+    pub fn flush(&self, now: UnixMs) -> Result<(), TrustError> {
+        self.write_sums(&mut self.inner(), now)
+    }
+
+    /// Writes the sums of the minute that runs too: for a clean stop.
+    ///
+    /// # Errors
+    /// [`TrustError::Io`].
+    pub fn finish(&self) -> Result<(), TrustError> {
+        self.write_sums(&mut self.inner(), UnixMs(u64::MAX))?;
+        self.sync()
+    }
+
+    /// The last record's number and hash: kept elsewhere, it shows later whether the tail was cut.
+    pub fn head(&self) -> AuditHead {
+        self.inner().head
+    }
+
+    /// Makes everything recorded so far survive a loss of power.
+    ///
+    /// # Errors
+    /// [`TrustError::Io`].
+    pub fn sync(&self) -> Result<(), TrustError> {
+        self.inner().file.sync_data().map_err(failed("write", &self.path))
+    }
+
+    fn write_sums(&self, inner: &mut Inner, now: UnixMs) -> Result<(), TrustError> {
+        inner.sums.over(now).iter().try_for_each(|record| self.append(inner, record))
+    }
+
+    fn append(&self, inner: &mut Inner, record: &AuditRecord) -> Result<(), TrustError> {
+        let (line, head) = seal(inner.head, record)?;
+        if line.len() > MAX_AUDIT_RECORD_BYTES {
+            return Err(TrustError::TooLarge {
+                what: "the audit record",
+                size: line.len(),
+                limit: MAX_AUDIT_RECORD_BYTES,
+            });
+        }
+        if inner.bytes + line.len() as u64 > MAX_AUDIT_FILE_BYTES {
+            self.put_aside(inner)?;
+        }
+        if let Err(error) = inner.file.write_all(&line) {
+            // Half a line must not stay before the next one.
+            let _ = inner.file.set_len(inner.bytes);
+            return Err(failed("write", &self.path)(error));
+        }
+        inner.bytes += line.len() as u64;
+        inner.head = head;
+        Ok(())
+    }
+
+    /// The full file gets the number of its first record; the chain goes on in a new one.
+    fn put_aside(&self, inner: &mut Inner) -> Result<(), TrustError> {
+        inner.file.sync_all().map_err(failed("write", &self.path))?;
+        fs::rename(&self.path, aside(&self.path, inner.first)).map_err(failed("put aside", &self.path))?;
+        let mut options = OpenOptions::new();
+        options.append(true).create_new(true).mode(0o600);
+        inner.file = options.open(&self.path).map_err(failed("open", &self.path))?;
+        (inner.bytes, inner.first) = (0, inner.head.records + 1);
+        Ok(())
+    }
+}

@@ -1,0 +1,167 @@
+//! What one audit record says. All text from outside is bounded here and escaped where it is written.
+
+use crate::decide::Asker;
+use crate::limits::{MAX_AUDIT_GRANT, MAX_AUDIT_TEXT};
+use crate::reason::Reason;
+use crate::transfer::{Refusal, VerifiedChain};
+use serde::Serialize;
+use std::net::IpAddr;
+use terms::{Principal, Right, UnixMs};
+use wire::Peer;
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuditOutcome {
+    /// A right was granted.
+    Granted,
+    /// Something was refused.
+    Refused,
+    /// Trust material was changed: an access list, a group, an identity.
+    Changed,
+}
+
+/// One link of the chain that stood behind a decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AuditLink {
+    /// The link's id.
+    pub id: String,
+    /// On whose behalf.
+    pub subject: Principal,
+    /// For whom.
+    pub audience: Principal,
+    /// What it covers, in words.
+    pub grants: Vec<String>,
+}
+
+/// One record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AuditRecord {
+    /// When.
+    pub at: UnixMs,
+    /// What happened.
+    pub outcome: AuditOutcome,
+    /// The principal for whom it was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Principal>,
+    /// The peer of the connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<Principal>,
+    /// Where the connection came from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The right asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub right: Option<String>,
+    /// On what.
+    pub resource: String,
+    /// Why, in words.
+    pub reason: String,
+    /// The chain that stood behind it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub chain: Vec<AuditLink>,
+    /// For how many alike events this record stands.
+    #[serde(skip_serializing_if = "is_one")]
+    pub count: u64,
+    #[serde(skip)]
+    pub(super) address: Option<IpAddr>,
+}
+
+// serde gives predicates a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_one(count: &u64) -> bool {
+    *count == 1
+}
+
+/// Cuts what is too long once it is escaped, and shows that it did.
+fn bounded(text: impl ToString, limit: usize) -> String {
+    const NOTE: usize = 40;
+    let text = text.to_string();
+    let mut left = limit - NOTE;
+    for (index, c) in text.char_indices() {
+        let cost = match c {
+            '"' | '\\' => 2,
+            ' '..='~' => 1,
+            _ => 6 * c.len_utf16(),
+        };
+        if cost > left {
+            return format!("{}... ({} bytes)", &text[..index], text.len());
+        }
+        left -= cost;
+    }
+    text
+}
+
+fn link(chain: &VerifiedChain) -> AuditLink {
+    AuditLink {
+        id: chain.id().to_string(),
+        subject: chain.subject().clone(),
+        audience: chain.audience().clone(),
+        grants: chain.grants().iter().map(|grant| bounded(grant, MAX_AUDIT_GRANT)).collect(),
+    }
+}
+
+impl AuditRecord {
+    pub(super) fn blank(at: UnixMs, outcome: AuditOutcome) -> Self {
+        Self {
+            at,
+            outcome,
+            subject: None,
+            peer: None,
+            source: None,
+            right: None,
+            resource: String::new(),
+            reason: String::new(),
+            chain: Vec::new(),
+            count: 1,
+            address: None,
+        }
+    }
+
+    /// The record of a decision, if it is one that is recorded: a refusal, or a grant of `m`, `x` or `a`.
+    pub fn of_decision(at: UnixMs, source: Option<IpAddr>, asker: Asker<'_>, reason: &Reason) -> Option<Self> {
+        let recorded = matches!(reason.right, Right::Modify | Right::Execute | Right::Administer);
+        if reason.granted() && !recorded {
+            return None;
+        }
+        let outcome = if reason.granted() { AuditOutcome::Granted } else { AuditOutcome::Refused };
+        Some(Self {
+            subject: reason.subject.clone(),
+            peer: asker.peer.map(|peer| peer.principal.clone()),
+            source: source.map(|address| address.to_string()),
+            right: Some(reason.right.to_string()),
+            resource: bounded(&reason.resource, MAX_AUDIT_TEXT),
+            reason: bounded(reason, MAX_AUDIT_TEXT),
+            chain: asker.chain.map(link).into_iter().collect(),
+            address: source,
+            ..Self::blank(at, outcome)
+        })
+    }
+
+    /// The record of a transfer certificate that was refused before any right was looked at.
+    pub fn of_chain(at: UnixMs, source: Option<IpAddr>, peer: &Peer, resource: &str, refusal: &Refusal) -> Self {
+        let text = refusal.to_string();
+        Self { peer: Some(peer.principal.clone()), ..Self::of_refusal(at, source, resource, &text) }
+    }
+
+    /// The record of another refusal, such as a connection or an invitation.
+    pub fn of_refusal(at: UnixMs, source: Option<IpAddr>, resource: &str, reason: &str) -> Self {
+        Self {
+            source: source.map(|address| address.to_string()),
+            resource: bounded(resource, MAX_AUDIT_TEXT),
+            reason: bounded(reason, MAX_AUDIT_TEXT),
+            address: source,
+            ..Self::blank(at, AuditOutcome::Refused)
+        }
+    }
+
+    /// The record of a change of trust material by a principal.
+    pub fn of_change(at: UnixMs, actor: &Principal, resource: &str, what: &str) -> Self {
+        Self {
+            subject: Some(actor.clone()),
+            resource: bounded(resource, MAX_AUDIT_TEXT),
+            reason: bounded(what, MAX_AUDIT_TEXT),
+            ..Self::blank(at, AuditOutcome::Changed)
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Certificates that must not become principals.
+
+use crate::support::{DAY, Lab, lab, principal, realm, trusted};
+use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose, SanType};
+use rustls_pki_types::CertificateDer;
+use std::time::Duration;
+use webos_trust::Authority;
+use wire::PeerCheck;
+
+/// A realm's issuing key in an attacker's hands, who signs what he likes.
+struct Stolen {
+    issuer: Issuer<'static, rcgen::KeyPair>,
+    chain: Vec<CertificateDer<'static>>,
+}
+
+fn first_key(pem: &str) -> rcgen::KeyPair {
+    let key = webos_trust::KeyPair::from_pem(pem).expect("a key");
+    rcgen::KeyPair::from_pem(&key.to_pem()).expect("a key")
+}
+
+fn stolen(lab: &Lab, authority: &Authority) -> Stolen {
+    let folder = tempfile::tempdir().expect("a folder");
+    authority.save(folder.path()).expect("saved");
+    let pem = std::fs::read_to_string(folder.path().join("issuing.pem")).expect("read");
+    let key = first_key(&pem);
+    let anybody = principal(&format!("spiffe://{}/user/anybody", authority.realm()));
+    let honest = authority.issue_identity(&anybody, None, lab.now()).expect("an identity");
+    let chain = honest.chain()[1..].to_vec();
+    Stolen { issuer: Issuer::from_ca_cert_der(&chain[0], key).expect("an issuer"), chain }
+}
+
+fn params(lab: &Lab, names: &[SanType]) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    params.not_before = epoch + Duration::from_secs(lab.now().secs());
+    params.not_after = epoch + Duration::from_secs(lab.now().plus(DAY).secs());
+    params.subject_alt_names = names.to_vec();
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+    params
+}
+
+impl Stolen {
+    fn issue(&self, params: &CertificateParams) -> Vec<CertificateDer<'static>> {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let leaf = params.signed_by(&key, &self.issuer).expect("issued").der().clone();
+        [vec![leaf], self.chain.clone()].concat()
+    }
+}
+
+fn uri(text: &str) -> SanType {
+    SanType::URI(text.try_into().expect("ascii"))
+}
+
+fn dns(text: &str) -> SanType {
+    SanType::DnsName(text.try_into().expect("ascii"))
+}
+
+fn refused(lab: &Lab, chain: &[CertificateDer<'static>], expected: &str) {
+    let problem = lab.check(chain).expect_err(expected);
+    assert!(problem.detail.contains(expected), "expected '{expected}', got '{problem}'");
+    assert_eq!(problem.code, terms::Code::Denied, "{problem}");
+}
+
+#[test]
+fn leaves_with_other_names_than_an_id_and_its_twin() {
+    let lab = lab();
+    let thief = stolen(&lab, &lab.authority);
+    let (id, twin) = ("spiffe://lab.example/server/n1", "n1.server.lab.example");
+    let good = thief.issue(&params(&lab, &[uri(id), dns(twin)]));
+    assert_eq!(lab.check(&good).expect("the profile is accepted").principal, principal(id));
+    let ip = SanType::IpAddress([127, 0, 0, 1].into());
+    for (names, expected) in [
+        (vec![], "no names"),
+        (vec![uri(id)], "exactly one SPIFFE id"),
+        (vec![dns(twin)], "exactly one SPIFFE id"),
+        (vec![uri(id), uri("spiffe://lab.example/server/n2"), dns(twin)], "exactly one SPIFFE id"),
+        (vec![uri(id), dns(twin), dns(twin)], "exactly one SPIFFE id"),
+        (vec![uri(id), dns(twin), ip], "exactly one SPIFFE id"),
+        (vec![uri(id), dns("n2.server.lab.example")], "not the twin"),
+        (vec![uri(id), dns("N1.server.lab.example")], "not the twin"),
+        (vec![uri(id), dns("*.server.lab.example")], "not the twin"),
+        (vec![uri(id), dns("n1.server.lab.example.")], "not the twin"),
+        (vec![uri(id), dns("n1.server.lab.examplf")], "not the twin"),
+        (vec![uri("spiffe://lab.example/server/n1/"), dns(twin)], "is not a principal"),
+        (vec![uri("spiffe://lab.example:443/server/n1"), dns(twin)], "is not a principal"),
+        (vec![uri("spiffe://LAB.example/server/n1"), dns(twin)], "is not a principal"),
+        (vec![uri("spiffe://lab.example/server/%6e1"), dns(twin)], "is not a principal"),
+        (vec![uri("spiffe://lab.example/group/n1"), dns("n1.group.lab.example")], "is not a principal"),
+        (vec![uri("https://lab.example/server/n1"), dns(twin)], "is not a principal"),
+    ] {
+        refused(&lab, &thief.issue(&params(&lab, &names)), expected);
+    }
+}
+
+#[test]
+fn an_issuing_key_names_nobody_outside_its_realm() {
+    let lab = lab();
+    // Three trusted neighbours: one looks alike, one encloses lab.example, one lies within it.
+    for name in ["lab-example.net", "example", "deep.lab.example"] {
+        let neighbour = trusted(&lab.world, &lab.store, name);
+        let thief = stolen(&lab, &neighbour);
+        let chain =
+            thief.issue(&params(&lab, &[uri("spiffe://lab.example/server/home"), dns("home.server.lab.example")]));
+        refused(&lab, &chain, "was not issued by the realm lab.example");
+    }
+    // And the other way round.
+    let thief = stolen(&lab, &lab.authority);
+    for id in ["spiffe://example/server/home", "spiffe://deep.lab.example/server/home"] {
+        let twin = principal(id).dns_twin();
+        let chain = thief.issue(&params(&lab, &[uri(id), dns(&twin)]));
+        refused(&lab, &chain, "was not issued by the realm");
+    }
+}
+
+#[test]
+fn another_authority_of_the_same_name() {
+    let lab = lab();
+    let twin = realm(&lab.world, "lab.example");
+    let home = principal("spiffe://lab.example/server/home");
+    let forged = twin.issue_identity(&home, None, lab.now()).expect("issued");
+    refused(&lab, forged.chain(), "was not issued by the realm lab.example");
+    // The true issuing certificate and root put in between do not help.
+    let honest = lab.identity("server/n1");
+    let spliced = [forged.chain()[0].clone(), honest.chain()[1].clone(), honest.chain()[2].clone()];
+    refused(&lab, &spliced, "was not issued by the realm lab.example");
+}
+
+#[test]
+fn an_unknown_realm() {
+    let lab = lab();
+    let stranger = realm(&lab.world, "lab.exarnple");
+    let home = principal("spiffe://lab.exarnple/server/home");
+    let identity = stranger.issue_identity(&home, None, lab.now()).expect("issued");
+    refused(&lab, identity.chain(), "the realm lab.exarnple");
+}
+
+#[test]
+fn authorities_as_leaves() {
+    let lab = lab();
+    let honest = lab.identity("server/n1");
+    let (issuing, root) = (honest.chain()[1].clone(), honest.chain()[2].clone());
+    refused(&lab, &[issuing, root.clone()], "belongs to an authority");
+    refused(&lab, &[root], "belongs to an authority");
+    // A certificate with the names of a leaf and the powers of an authority.
+    let thief = stolen(&lab, &lab.authority);
+    let names = [uri("spiffe://lab.example/server/n1"), dns("n1.server.lab.example")];
+    let mut both = params(&lab, &names);
+    both.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    refused(&lab, &thief.issue(&both), "belongs to an authority");
+    let mut usage_alone = params(&lab, &names);
+    usage_alone.key_usages.push(KeyUsagePurpose::KeyCertSign);
+    refused(&lab, &thief.issue(&usage_alone), "belongs to an authority");
+}
+
+#[test]
+fn a_leaf_that_issues_leaves() {
+    let lab = lab();
+    let folder = tempfile::tempdir().expect("a folder");
+    let mallory = lab.identity("user/mallory");
+    mallory.save(folder.path()).expect("saved");
+    let pem = std::fs::read_to_string(folder.path().join("identity.pem")).expect("read");
+    let key = first_key(&pem);
+    let issuer = Issuer::from_ca_cert_der(&mallory.chain()[0], key).expect("an issuer");
+    let names = [uri("spiffe://lab.example/user/alice"), dns("alice.user.lab.example")];
+    let subject = rcgen::KeyPair::generate().expect("a key");
+    let leaf = params(&lab, &names).signed_by(&subject, &issuer).expect("issued").der().clone();
+    let chain = [vec![leaf], mallory.chain().to_vec()].concat();
+    assert!(lab.check(&chain).is_err());
+}
+
+#[test]
+fn a_user_does_not_answer_for_a_server() {
+    let lab = lab();
+    let thief = stolen(&lab, &lab.authority);
+    let mut asking_only = params(&lab, &[uri("spiffe://lab.example/server/n1"), dns("n1.server.lab.example")]);
+    asking_only.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    refused(&lab, &thief.issue(&asking_only), "breaks a rule");
+    // First contact by invitation: only a server's certificate leads to the realm's root.
+    let (user, server) = (lab.identity("user/mallory"), lab.identity("server/home"));
+    let describe = |chain: &[CertificateDer<'static>]| {
+        lab.store.describe(&chain[0], &chain[1..], lab.now()).expect("described")
+    };
+    assert_eq!(describe(user.chain()).root, None);
+    assert_eq!(describe(server.chain()).root, Some(lab.authority.fingerprint()));
+    assert_eq!(describe(server.chain()).key, server.key().thumbprint());
+    // Somebody else's root behind a chain says nothing about the chain.
+    let other = realm(&lab.world, "lab.example");
+    let other = other.issue_identity(server.principal(), None, lab.now()).expect("issued");
+    let spliced = [other.chain()[0].clone(), other.chain()[1].clone(), server.chain()[2].clone()];
+    assert_eq!(describe(&spliced).root, None);
+}
+
+#[test]
+fn times_with_the_allowance_and_not_beyond() {
+    let lab = lab();
+    let alice = lab.identity("user/alice");
+    let end = alice.not_after();
+    let at = |now| lab.store.check(&alice.chain()[0], &alice.chain()[1..], now);
+    let second = Duration::from_secs(1);
+    assert!(at(end.plus(59 * second)).is_ok());
+    for (now, expected) in [
+        (end.plus(62 * second), "ended"),
+        (end.plus(400 * DAY), "ended"),
+        (lab.now().minus(122 * second), "not valid yet"),
+        (lab.now().minus(DAY), "not valid yet"),
+    ] {
+        let problem = at(now).expect_err(expected);
+        assert!(problem.detail.contains(expected), "{problem}");
+    }
+    assert_eq!(at(lab.now()).expect("accepted").not_after, end.plus(60 * second));
+}
+
+#[test]
+fn what_is_no_certificate() {
+    let lab = lab();
+    let honest = lab.identity("server/n1");
+    let leaf = honest.chain()[0].to_vec();
+    let altered = |index: usize| {
+        let mut der = leaf.clone();
+        der[index] ^= 1;
+        der
+    };
+    for (name, der) in [
+        ("empty", vec![]),
+        ("noise", vec![0x30; 700]),
+        ("too large", [leaf.clone(), vec![0; 5000]].concat()),
+        ("trailing", [leaf.clone(), vec![0]].concat()),
+        ("cut", leaf[..leaf.len() - 1].to_vec()),
+        ("an altered signature", altered(leaf.len() - 1)),
+        ("an altered body", altered(40)),
+    ] {
+        let chain = [vec![CertificateDer::from(der)], honest.chain()[1..].to_vec()].concat();
+        assert!(lab.check(&chain).is_err(), "{name}");
+    }
+    let long = vec![honest.chain()[0].clone(); 5];
+    refused(&lab, &long, "the chain has 5 certificates");
+    refused(&lab, &honest.chain()[..1], "was not issued by the realm");
+}
