@@ -8,4 +8,5 @@ pub mod gate;
 pub mod limits;
 pub mod model;
 pub mod rules;
+pub mod serve;
 pub mod store;

@@ -325,6 +325,8 @@ pub const MANIFEST_HEADER: &str = "webos-manifest";
 pub const VERSION_HEADER: &str = "webos-version";
 /// Response header: the volume's change number that the answer takes in.
 pub const CHANGE_HEADER: &str = "webos-change";
+/// Response header of a PUT: the length of the file now, in bytes.
+pub const SIZE_HEADER: &str = "webos-size";
 /// Request header of a mutation: `SESSIONHEX.SEQUENCE`, so that a retry is answered and not repeated.
 pub const OPERATION_HEADER: &str = "webos-operation";
 /// Request header of a PUT: `?1` creates missing directories above the file.

@@ -72,10 +72,18 @@ fn check(database: &Connection, change: &Change, conditions: &Conditions, walk: 
     if !holds {
         return Err(StoreError::Precondition { path: path.clone(), found });
     }
-    if conditions.decided_on.is_some_and(|bucket| bucket != walk.node.bucket) {
-        return Err(StoreError::Moved { path: path.clone() });
+    let Some(decided_on) = &conditions.decided_on else { return Ok(()) };
+    let governing = match change {
+        Change::SetBucket { recursive: true, .. } if walk.complete => {
+            read::buckets_below(database, walk.node.id).map_err(failed)?
+        }
+        _ => vec![walk.node.bucket],
+    };
+    if governing.iter().all(|bucket| decided_on.contains(bucket)) {
+        Ok(())
+    } else {
+        Err(StoreError::Moved { path: path.clone() })
     }
-    Ok(())
 }
 
 fn root_of(database: &Connection, content: i64) -> Result<Digest, StoreError> {

@@ -27,9 +27,10 @@ pub enum Precondition {
 pub struct Conditions {
     /// The state that the client named.
     pub precondition: Precondition,
-    /// The access control list that the rights were decided on: the object's, or that of the nearest directory
-    /// above. Another one by now means [`super::StoreError::Moved`].
-    pub decided_on: Option<Digest>,
+    /// The access control lists that the rights were decided on: the object's, or that of the nearest one above;
+    /// for a change of a subtree those of all below it. Another one by now means [`super::StoreError::Moved`].
+    /// `None` asks for nothing.
+    pub decided_on: Option<Vec<Digest>>,
     /// What has been recalled. A change that touches more means [`super::StoreError::Moved`].
     pub recalled: Touched,
     /// Names the change, so that a retry is answered with the first outcome.

@@ -42,6 +42,13 @@ pub(super) fn recorded(
     Ok(Some(Outcome { change: record.change, entry: record.entry, created: record.created, replayed: true }))
 }
 
+/// Whether there is an outcome of this operation.
+pub(super) fn is_recorded(database: &Connection, id: OperationId) -> Result<bool, StoreError> {
+    let mut query =
+        database.prepare_cached("SELECT 1 FROM operation WHERE session = ?1 AND sequence = ?2").map_err(failed)?;
+    query.exists(params![id.session.0, id.sequence.cast_signed()]).map_err(failed)
+}
+
 /// Records an outcome.
 pub(super) fn record(
     database: &Connection,

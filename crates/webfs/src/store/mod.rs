@@ -46,7 +46,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use terms::{ChangeNumber, Digest, Epoch, VolumeName, VolumePath};
+use terms::{ChangeNumber, Digest, Epoch, OperationId, VolumeName, VolumePath};
 use tokio::sync::{mpsc, oneshot};
 use trust::Bucket;
 use world::World;
@@ -225,6 +225,27 @@ impl Store {
         let bucket = Arc::new(schema::decode_bucket(hash, &body)?);
         self.0.memory.keep_bucket(hash, bucket.clone());
         Ok(bucket)
+    }
+
+    /// The hashes of the distinct access control lists of an object and all below it: who changes them all must
+    /// administer under each.
+    pub async fn buckets_below(&self, path: &VolumePath) -> Result<Vec<Digest>, StoreError> {
+        let path = path.clone();
+        let doing = "reading access control lists";
+        let query = move |database: &Connection| {
+            let failed = |error| StoreError::database(doing, error);
+            let walk = read::walk(database, &path).map_err(failed)?;
+            if !walk.complete {
+                return Err(StoreError::NotFound { path });
+            }
+            read::buckets_below(database, walk.node.id).map_err(failed)
+        };
+        self.0.readers.read(doing, query).await
+    }
+
+    /// Whether the ledger has an outcome for this operation.
+    pub async fn is_recorded(&self, id: OperationId) -> Result<bool, StoreError> {
+        self.0.readers.read("asking the ledger", move |database| ledger::is_recorded(database, id)).await
     }
 
     /// A block of a file, if it is in memory: without waiting.

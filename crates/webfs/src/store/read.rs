@@ -47,15 +47,20 @@ impl Object {
         }
     }
 
-    /// The signed statement of this version, made once: `sign` gets the statement. Nothing for a directory.
+    /// The signed statement of this version, made once: `sign` gets the statement. Nothing for a directory, or if
+    /// it cannot be signed.
     pub fn signed_manifest(
         &self,
         volume: &VolumeName,
-        sign: impl FnOnce(&ManifestStatement) -> Vec<u8>,
+        sign: impl FnOnce(&ManifestStatement) -> Option<Vec<u8>>,
     ) -> Option<&SignedManifest> {
         let manifest = self.manifest()?;
-        let make = || SignedManifest(sign(&ManifestStatement::new(volume, &self.path, &self.entry, manifest)));
-        Some(self.signed.get_or_init(make))
+        if self.signed.get().is_none() {
+            let bytes = sign(&ManifestStatement::new(volume, &self.path, &self.entry, manifest))?;
+            // Two at once: either signature will do.
+            let _ = self.signed.set(SignedManifest(bytes));
+        }
+        self.signed.get()
     }
 
     /// What it costs to keep in memory: bytes, roughly, with the signed manifest to come.
@@ -167,6 +172,16 @@ pub(super) fn walk(database: &Connection, path: &VolumePath) -> rusqlite::Result
         }
     }
     Ok(Walk { node, depth: path.segments().count(), complete: true })
+}
+
+/// The distinct access control lists of a node and all below it.
+pub(super) fn buckets_below(database: &Connection, node: i64) -> rusqlite::Result<Vec<Digest>> {
+    let mut query = database.prepare_cached(
+        "WITH RECURSIVE below (id) AS (SELECT ?1 UNION ALL SELECT node.id FROM node JOIN below ON node.parent = below.id)
+         SELECT DISTINCT bucket FROM node WHERE id IN below",
+    )?;
+    let rows = query.query_map([node], |row| row.get(0).map(Digest))?;
+    rows.collect()
 }
 
 /// The first `depth` segments of a path.

@@ -206,6 +206,16 @@ async fn lists_are_inherited_and_set_below() {
         let object = found(&store, at).await.expect("there");
         assert_eq!(object.bucket, expected.hash(), "{at}");
     }
+    let mut below = store.buckets_below(&path("")).await.expect("reads");
+    below.sort_unstable();
+    let mut expected = vec![narrow.hash(), owner().hash()];
+    expected.sort_unstable();
+    assert_eq!(below, expected);
+    for (decided_on, expected) in [(vec![owner().hash()], Some(Code::Unavailable)), (below, None)] {
+        let set = Change::SetBucket { path: path(""), bucket: owner(), recursive: true };
+        let conditions = Conditions { decided_on: Some(decided_on), ..Conditions::none() };
+        assert_eq!(code(store.apply(set, conditions).await), expected, "a list below that nobody decided on");
+    }
     let after = found(&store, "a/b/f").await.expect("there");
     assert!(after.entry.version > before.entry.version, "who knows the version knows the list");
     assert_eq!((after.entry.modified, after.entry.etag), (before.entry.modified, before.entry.etag));
@@ -215,7 +225,7 @@ async fn lists_are_inherited_and_set_below() {
 async fn what_was_decided_and_recalled_must_still_fit() {
     let (_dir, store) = volume(&World::real());
     put(&store, "a/f", b"x").await.expect("stored");
-    let decided = |bucket: Bucket| Conditions { decided_on: Some(bucket.hash()), ..Conditions::none() };
+    let decided = |bucket: Bucket| Conditions { decided_on: Some(vec![bucket.hash()]), ..Conditions::none() };
     let recalled = |paths: &[&str]| Conditions {
         recalled: Touched::objects(paths.iter().map(|text| path(text))),
         ..Conditions::none()
@@ -375,7 +385,7 @@ async fn many_puts_at_once_share_commits() {
     }
     assert_whole(&store).await;
     let signed = found(&store, "d0/0").await.expect("there");
-    let one = signed.signed_manifest(store.name(), |statement| statement.root.0.to_vec()).cloned();
+    let one = signed.signed_manifest(store.name(), |statement| Some(statement.root.0.to_vec())).cloned();
     let two = signed.signed_manifest(store.name(), |_| panic!("signed once")).cloned();
     assert!(one.is_some() && one == two);
     assert_eq!(Arc::strong_count(&signed), 2, "it stays in memory");
