@@ -1,7 +1,7 @@
 //! A realm's bundle: its roots and name servers, signed by the root whose fingerprint a person compared.
 
 use crate::codec::check_size;
-use crate::error::{ChainRefusal, TrustError};
+use crate::error::TrustError;
 use crate::key::{KeyPair, sha256};
 use crate::limits::{CLOCK_SKEW, MAX_ADDRESS_BYTES, MAX_DOCUMENT_BYTES, MAX_NAME_SERVERS, MAX_ROOTS};
 use crate::path::Anchor;
@@ -128,9 +128,7 @@ fn check_document(document: &Document, now: UnixMs) -> Result<(), TrustError> {
         }
     }
     if document.issued > now.plus(CLOCK_SKEW) {
-        return Err(
-            ChainRefusal::Malformed("the bundle is signed in the future; set the clock right".into()).into()
-        );
+        return refuse("it was signed in the future; set the clock right");
     }
     Ok(())
 }

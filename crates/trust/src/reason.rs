@@ -117,6 +117,21 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
+/// A time for people, `2026-01-01 00:00:00 UTC`; the calendar is Hinnant's `civil_from_days`.
+fn date(at: UnixMs) -> String {
+    let (days, seconds) = (at.secs() / 86_400, at.secs() % 86_400);
+    // Years here begin in March, so that the leap day is their last; eras have 400 of them.
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!("{:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC", era * 400 + year + carry)
+}
+
 impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -149,11 +164,11 @@ impl fmt::Display for Ground {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Entry(who) => write!(f, "the access list gives it to {who}"),
-            Self::PeerEnded { end } => write!(f, "the certificate of the connection ended at {}", end.secs()),
+            Self::PeerEnded { end } => write!(f, "the certificate of the connection ended {}", date(*end)),
             Self::ChainWithoutPeer => f.write_str("a transfer certificate needs a connection with a certificate"),
-            Self::ChainEnded { end } => write!(f, "the transfer certificate ended at {}", end.secs()),
+            Self::ChainEnded { end } => write!(f, "the transfer certificate ended {}", date(*end)),
             Self::ChainNotYet { start } => {
-                write!(f, "the transfer certificate is not valid before {}", start.secs())
+                write!(f, "the transfer certificate is not valid before {}", date(*start))
             }
             Self::NotAudience { audience } => write!(f, "the transfer certificate is for {audience} only"),
             Self::NotKey => f.write_str("the transfer certificate is for another key of this server"),
@@ -164,6 +179,25 @@ impl fmt::Display for Ground {
             Self::GroupUnknown { group, why } => {
                 write!(f, "only the group {group} could give it, and {}", plain(why))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates() {
+        for (secs, expected) in [
+            (0, "1970-01-01 00:00:00 UTC"),
+            (951_782_399, "2000-02-28 23:59:59 UTC"),
+            (951_782_400, "2000-02-29 00:00:00 UTC"),
+            (1_767_225_600, "2026-01-01 00:00:00 UTC"),
+            (4_107_542_399, "2100-02-28 23:59:59 UTC"),
+            (4_107_542_400, "2100-03-01 00:00:00 UTC"),
+        ] {
+            assert_eq!(date(UnixMs::from_secs(secs)), expected);
         }
     }
 }

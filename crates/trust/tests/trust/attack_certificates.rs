@@ -238,3 +238,24 @@ fn what_is_no_certificate() {
     refused(&lab, &long, "the chain has 5 certificates");
     refused(&lab, &honest.chain()[..1], "was not issued by the realm");
 }
+
+#[test]
+fn other_tls_stacks_find_the_realms_names_constrained() {
+    let lab = lab();
+    let thief = stolen(&lab, &lab.authority);
+    let root = lab.identity("user/alice").chain()[2].clone();
+    let anchors = [webpki::anchor_from_trusted_cert(&root).expect("an anchor")];
+    let now = rustls_pki_types::UnixTime::since_unix_epoch(Duration::from_secs(lab.now().secs()));
+    for (name, allowed) in [("n1.server.lab.example", true), ("bank.example", false), ("lab.example.net", false)] {
+        let chain = thief.issue(&params(&lab, &[dns(name)]));
+        let leaf = webpki::EndEntityCert::try_from(&chain[0]).expect("a certificate");
+        let algorithms = [webpki::aws_lc_rs::ECDSA_P256_SHA256];
+        let usage = webpki::KeyUsage::server_auth();
+        let verified = leaf.verify_for_usage(&algorithms, &anchors, &chain[1..], now, usage, None, None);
+        assert_eq!(
+            verified.map(drop).err(),
+            (!allowed).then_some(webpki::Error::NameConstraintViolation),
+            "{name}"
+        );
+    }
+}

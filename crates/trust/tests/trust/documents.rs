@@ -4,7 +4,8 @@ use crate::support::{DAY, cbor, certificates_header, lab, realm, seal};
 use ciborium::Value;
 use coset::{CborSerializable, CoseSign1, CoseSign1Builder, HeaderBuilder, TaggedCborSerializable, iana};
 use terms::Thumbprint;
-use webos_trust::{KeyPair, TrustError, signed};
+use webos_trust::{Bucket, Bundle, Chain, Invitation, KeyPair, PublicKey, TrustError, signed};
+use world::World;
 
 const KIND: &str = "webos-test-v1";
 
@@ -117,4 +118,35 @@ fn sizes_and_depths() {
     let empty_header = CoseSign1Builder::new().payload(cbor(&Value::Null)).signature(vec![0; 64]).build();
     assert!(open(&empty_header.to_tagged_vec().expect("bytes")).is_err());
     assert_eq!(Thumbprint::from_slice(&[0; 31]), None);
+}
+
+#[test]
+fn noise_is_refused_and_nothing_worse() {
+    let lab = lab();
+    let home = lab.identity("server/home");
+    let good = signed::sign(&home, KIND, &("hello", 7)).expect("signed");
+    for seed in 0..3000u64 {
+        let (dice, _) = World::simulated(seed);
+        let below = |bound: usize| usize::try_from(dice.entropy.number() % bound as u64).expect("small");
+        let mut bytes = good.clone();
+        for _ in 0..=below(4) {
+            let at = below(bytes.len());
+            match below(4) {
+                0 => bytes.truncate(at.max(1)),
+                1 => dice.entropy.fill(&mut bytes[at..]),
+                2 => bytes.insert(at, 0xff),
+                _ => bytes[at] = bytes[at].wrapping_add(1),
+            }
+        }
+        if bytes == good {
+            continue;
+        }
+        assert!(signed::open::<Value>(&bytes, KIND, &lab.store, lab.now()).is_err(), "seed {seed}");
+        assert!(Bundle::open(&bytes, &[0; 32], lab.now()).is_err(), "seed {seed}");
+        assert!(Bucket::decode(&bytes).is_err(), "seed {seed}");
+        assert!(PublicKey::from_spki(&bytes).is_err(), "seed {seed}");
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(Invitation::parse(&text).is_err() && Chain::from_header(&text).is_err(), "seed {seed}");
+        let _ = Chain::decode(&bytes); // some noise is a list of byte strings
+    }
 }
