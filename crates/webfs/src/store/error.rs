@@ -29,7 +29,8 @@ pub enum StoreError {
         path: VolumePath,
     },
     /// The object is not in the state that the request names.
-    #[error("/{path} is not in the state that the request names: it {}", found.map_or_else(|| "does not exist".into(), |root| format!("has the ETag \"{root}\"")))]
+    // The tag stays out of the sentence: who may write need not be one who may read.
+    #[error("/{path} is not in the state that the request names")]
     Precondition {
         /// Which.
         path: VolumePath,

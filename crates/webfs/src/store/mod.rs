@@ -56,7 +56,8 @@ const DATABASE: &str = "volume.db";
 const BLOCKS: &str = "blocks";
 const LOCK: &str = "lock";
 
-/// A handle on an open volume; cheap to clone. The volume closes with the last one.
+/// A handle on an open volume; cheap to clone. The volume closes with the last one, which waits, blocking its
+/// thread, until the changes under way are committed.
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
 
@@ -105,12 +106,17 @@ impl Store {
         BlockFolder::create(&dir.join(BLOCKS))?;
         // The database comes into being under its name whole: a crash leaves a folder without a volume.
         let draft = dir.join("volume.db.new");
-        for leftover in ["volume.db.new", "volume.db.new-wal", "volume.db.new-shm"] {
+        for leftover in ["volume.db.new", "volume.db.new-wal", "volume.db.new-shm", "volume.db.new-journal"] {
             let _ = std::fs::remove_file(dir.join(leftover));
         }
+        // SQLite gives its log the mode of its file.
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).map_err(failed)?;
         schema::create(&draft, name, owner_bucket, world.clock.unix())?;
         std::fs::rename(&draft, &database).map_err(failed)?;
         RealDisk.sync_folder(dir).map_err(failed)?;
+        if let Some(above) = dir.parent().filter(|above| !above.as_os_str().is_empty()) {
+            RealDisk.sync_folder(above).map_err(failed)?;
+        }
         Self::open_locked(dir, lock, world, Box::new(RealDisk))
     }
 

@@ -51,6 +51,10 @@ async fn content_of_every_shape_comes_back_after_reopening() {
 async fn block_files_and_folders_are_private() {
     let (dir, store) = volume(&World::real());
     put(&store, "f", &filled(1, 100_000)).await.expect("stored");
+    for name in ["volume.db", "volume.db-wal", "volume.db-shm", "lock"] {
+        let mode = dir.path().join("v").join(name).metadata().expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
     let mut files = 0;
     for shard in std::fs::read_dir(dir.path().join("v/blocks")).expect("a folder") {
         for file in std::fs::read_dir(shard.expect("an entry").path()).expect("a folder") {
