@@ -8,5 +8,6 @@ pub mod coherence;
 pub mod dice;
 pub mod machine;
 pub mod network;
+pub mod recruit;
 pub mod scheduler;
 pub mod seeds;

@@ -213,9 +213,9 @@ impl World {
             return self.scheduler.after(self.dice.below(30), HOME, event);
         };
         process.next_token += 1;
-        let (token, object) = (process.next_token, open.object.clone());
+        let (token, object, holder) = (process.next_token, open.object.clone(), principal(open.holder));
         process.opens.insert(token, open);
-        self.home_step(HomeEvent::Open { token, stream, object });
+        self.home_step(HomeEvent::Open { token, holder, stream, object });
     }
 
     fn answer(&mut self, open: &Open, answer: Answer) {

@@ -28,6 +28,8 @@ pub enum HomeEvent {
     Open {
         /// Returned in the answer.
         token: u64,
+        /// Who asks: only the session's own holder gets a callback.
+        holder: Principal,
         /// The stream on which it wants to be told of changes.
         stream: Hello,
         /// The object.

@@ -61,8 +61,9 @@ impl HomeLeases {
         match event {
             HomeEvent::Hello { hello, holder } => self.hello(now, hello, holder, &mut actions),
             HomeEvent::Told { stream, message } => self.told(now, stream, message, &mut actions),
-            HomeEvent::Open { token, stream, object } => {
-                let callback = self.give_callback(stream, &object);
+            HomeEvent::Open { token, holder, stream, object } => {
+                let own = self.table.get(&stream.session).is_some_and(|session| session.holder == holder);
+                let callback = own && self.give_callback(stream, &object);
                 actions.push(HomeAction::Granted { token, change: self.change, callback });
             }
             HomeEvent::Change { token, touched } => self.begin_change(token, touched, &mut actions),

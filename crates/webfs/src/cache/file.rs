@@ -1,0 +1,139 @@
+//! The cached blocks of one version of one file: a sparse file with blocks at their offsets, and a log of which have
+//! landed. Nothing is synced: a block is checked against its hash whenever it is read, and one that is not what it
+//! should be counts as not there.
+
+use super::CacheError;
+use crate::limits::BLOCK_BYTES;
+use crate::model::Manifest;
+use bytes::Bytes;
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// One version of a file in the cache. Its methods block the thread.
+#[derive(Debug)]
+pub struct CachedFile {
+    data: PathBuf,
+    log: PathBuf,
+    manifest: Manifest,
+    given_up: AtomicBool,
+    open: Mutex<Option<Open>>,
+}
+
+#[derive(Debug)]
+struct Open {
+    data: File,
+    log: File,
+    landed: BTreeSet<usize>,
+}
+
+impl CachedFile {
+    pub(super) fn new(stem: &Path, manifest: Manifest) -> Self {
+        let (data, log) = (stem.with_extension("data"), stem.with_extension("landed"));
+        Self { data, log, manifest, given_up: AtomicBool::new(false), open: Mutex::new(None) }
+    }
+
+    /// What the file must be.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The files that it lies in.
+    pub(super) fn paths(&self) -> [PathBuf; 2] {
+        [self.data.clone(), self.log.clone()]
+    }
+
+    /// Bytes that have landed.
+    pub(super) fn landed_bytes(&self) -> Result<u64, CacheError> {
+        let mut open = self.opened()?;
+        let landed = open.as_mut().map(|open| open.landed.clone()).unwrap_or_default();
+        Ok(landed.iter().map(|index| u64::from(self.manifest.blocks()[*index].len)).sum())
+    }
+
+    /// A block, if it has landed and is whole. One that is damaged is dropped.
+    ///
+    /// # Panics
+    /// If the file has no such block.
+    pub fn read(&self, index: usize) -> Result<Option<Bytes>, CacheError> {
+        let expected = self.manifest.blocks()[index];
+        let mut block = vec![0; expected.len as usize];
+        let data = {
+            let open = self.opened()?;
+            let Some(open) = open.as_ref().filter(|open| open.landed.contains(&index)) else { return Ok(None) };
+            open.data.try_clone().map_err(|error| CacheError::io("reading", &self.data, error))?
+        };
+        let whole = match data.read_exact_at(&mut block, index as u64 * BLOCK_BYTES) {
+            Ok(()) => expected.matches(&block),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => false,
+            Err(error) => return Err(CacheError::io("reading", &self.data, error)),
+        };
+        if whole {
+            return Ok(Some(block.into()));
+        }
+        tracing::warn!(file = %self.data.display(), index, "a cached block is damaged and dropped");
+        if let Some(open) = self.opened()?.as_mut() {
+            open.landed.remove(&index);
+        }
+        Ok(None)
+    }
+
+    /// Keeps a block that has been checked against the manifest; tells whether it is new.
+    ///
+    /// # Panics
+    /// If the file has no such block.
+    pub(super) fn write(&self, index: usize, block: &Bytes) -> Result<bool, CacheError> {
+        debug_assert!(self.manifest.blocks()[index].matches(block), "blocks are checked before they land");
+        if self.given_up.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        let failed = |error| CacheError::io("writing", &self.data, error);
+        let mut open = self.opened()?;
+        let Some(open) = open.as_mut().filter(|open| !open.landed.contains(&index)) else { return Ok(false) };
+        open.data.write_all_at(block, index as u64 * BLOCK_BYTES).map_err(failed)?;
+        open.log.write_all(&u32::try_from(index).unwrap_or(u32::MAX).to_le_bytes()).map_err(failed)?;
+        open.landed.insert(index);
+        Ok(true)
+    }
+
+    /// Takes the file off the disk. Whoever has it open reads on.
+    pub(super) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
+        for path in [&self.log, &self.data] {
+            if let Err(error) = std::fs::remove_file(path)
+                && error.kind() != ErrorKind::NotFound
+            {
+                tracing::warn!(file = %path.display(), %error, "a cached file could not be removed");
+            }
+        }
+    }
+
+    /// The files, made at the first use; nothing after they were given up without ever being used.
+    fn opened(&self) -> Result<MutexGuard<'_, Option<Open>>, CacheError> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.is_none() && !self.given_up.load(Ordering::Relaxed) {
+            *open = Some(self.open_files()?);
+        }
+        Ok(open)
+    }
+
+    fn open_files(&self) -> Result<Open, CacheError> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let data = options.open(&self.data).map_err(|error| CacheError::io("opening", &self.data, error))?;
+        let failed = |error| CacheError::io("opening", &self.log, error);
+        let mut log =
+            OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&self.log).map_err(failed)?;
+        let mut bytes = Vec::new();
+        // A log can be longer than the manifest after damage, or several landings of one block; never by much.
+        let most = 64 * (self.manifest.blocks().len() as u64 + 1);
+        Read::by_ref(&mut log).take(most).read_to_end(&mut bytes).map_err(failed)?;
+        let indices =
+            bytes.chunks_exact(4).map(|raw| u32::from_le_bytes([raw[0], raw[1], raw[2], raw[3]]) as usize);
+        let landed = indices.filter(|index| *index < self.manifest.blocks().len()).collect();
+        Ok(Open { data, log, landed })
+    }
+}

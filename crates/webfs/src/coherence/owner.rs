@@ -1,0 +1,244 @@
+//! The task that owns a volume's lease table: takes orders one by one, steps the rules, performs their actions in
+//! order. Sessions are recorded durably before anything is granted to them.
+
+use super::stream::{Say, Stream};
+use super::{Grant, LeaseState};
+use crate::gate::Touched;
+use crate::rules::{ByeReason, ChangeRef, Down, Hello, HomeAction, HomeEvent, HomeLeases, HomeStart, LeaseRules, Refusal, Up};
+use crate::session::limits::{MAX_STREAMS, STOP_DEADLINE};
+use crate::store::{RecordedSession, Store, StoreError};
+use bytes::Bytes;
+use std::collections::HashMap;
+use std::time::Duration;
+use terms::{BootMs, ChangeNumber, Code, Principal, Problem, SessionId, VolumePath};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use wire::Body;
+use world::World;
+
+/// What the owner is asked.
+pub(super) enum Order {
+    Stream { holder: Principal, up: Body, down: mpsc::Sender<Bytes> },
+    Hello { hello: Hello, holder: Principal, say: mpsc::Sender<Say> },
+    Told { stream: Hello, message: Up },
+    Open { holder: Principal, stream: Option<Hello>, object: VolumePath, answer: oneshot::Sender<Grant> },
+    Change { token: u64, touched: Touched, answer: oneshot::Sender<Result<(), Problem>> },
+    Ended { token: u64, committed: Option<ChangeNumber> },
+    State { answer: oneshot::Sender<LeaseState> },
+    Stop { answer: oneshot::Sender<()> },
+}
+
+struct Stopping {
+    answer: oneshot::Sender<()>,
+    until: BootMs,
+}
+
+pub(super) struct Owner {
+    store: Store,
+    world: World,
+    rules: LeaseRules,
+    leases: HomeLeases,
+    orders: mpsc::Receiver<Order>,
+    streams: HashMap<Hello, mpsc::Sender<Say>>,
+    tasks: JoinSet<()>,
+    opens: HashMap<u64, oneshot::Sender<Grant>>,
+    next_open: u64,
+    changes: HashMap<u64, Option<oneshot::Sender<Result<(), Problem>>>>,
+    stopping: Option<Stopping>,
+}
+
+impl Owner {
+    pub(super) async fn start(
+        store: Store,
+        world: World,
+        rules: LeaseRules,
+        orders: mpsc::Receiver<Order>,
+    ) -> Result<Self, StoreError> {
+        let recorded = store.recorded_sessions().await?;
+        let recorded = recorded.into_iter().map(|session| (session.id, session.principal)).collect();
+        let start = HomeStart { epoch: store.epoch(), change: store.change(), recorded };
+        let leases = HomeLeases::start(rules, world.clock.boot(), start);
+        Ok(Self {
+            store,
+            world,
+            rules,
+            leases,
+            orders,
+            streams: HashMap::new(),
+            tasks: JoinSet::new(),
+            opens: HashMap::new(),
+            next_open: 0,
+            changes: HashMap::new(),
+            stopping: None,
+        })
+    }
+
+    /// Runs until every handle is gone.
+    pub(super) async fn run(mut self, inbox: mpsc::WeakSender<Order>) {
+        loop {
+            let due = self.time_left();
+            tokio::select! {
+                order = self.orders.recv() => match order {
+                    Some(order) => self.take(order, &inbox).await,
+                    None => return,
+                },
+                () = sleep(due) => self.step(HomeEvent::Tick).await,
+                Some(_) = self.tasks.join_next() => {}
+            }
+            self.finish_stop();
+        }
+    }
+
+    fn now(&self) -> BootMs {
+        self.world.clock.boot()
+    }
+
+    /// How long nothing need be done unless somebody asks.
+    fn time_left(&self) -> Duration {
+        let stop = self.stopping.as_ref().map(|stopping| stopping.until);
+        let deadline = self.leases.next_deadline().into_iter().chain(stop).min();
+        deadline.map_or(self.rules.lease, |deadline| deadline.since(self.now()))
+    }
+
+    async fn take(&mut self, order: Order, inbox: &mpsc::WeakSender<Order>) {
+        match order {
+            Order::Stream { holder, up, down } => {
+                if self.tasks.len() < MAX_STREAMS {
+                    let stream = Stream { holder, up, down, store: self.store.clone(), owner: inbox.clone() };
+                    self.tasks.spawn(stream.run());
+                }
+            }
+            Order::Hello { hello, holder, say } => {
+                self.streams.retain(|_, say| !say.is_closed());
+                if self.streams.contains_key(&hello) {
+                    // Dropping `say` ends the stream: two under one number cannot be told apart.
+                    let _ = say.try_send(Say::Frame(Down::Bye { reason: ByeReason::Superseded }));
+                    return;
+                }
+                self.streams.insert(hello, say);
+                self.step(HomeEvent::Hello { hello, holder }).await;
+            }
+            Order::Told { stream, message } => self.step(HomeEvent::Told { stream, message }).await,
+            Order::Open { stream: None, answer, .. } => {
+                // Whoever has gone away needs no answer, here and below.
+                let _ = answer.send(Grant { change: self.leases.change(), callback: false });
+            }
+            Order::Open { holder, stream: Some(stream), object, answer } => {
+                self.next_open += 1;
+                let token = self.next_open;
+                self.opens.insert(token, answer);
+                self.step(HomeEvent::Open { token, holder, stream, object }).await;
+            }
+            Order::Change { token, touched, answer } => {
+                self.changes.insert(token, Some(answer));
+                self.step(HomeEvent::Change { token, touched }).await;
+            }
+            Order::Ended { token, committed } => {
+                self.changes.remove(&token);
+                self.step(HomeEvent::Ended { change: ChangeRef::Token(token), committed }).await;
+            }
+            Order::State { answer } => {
+                self.step(HomeEvent::Tick).await;
+                let _ = answer.send(LeaseState {
+                    sessions: self.leases.sessions(),
+                    callbacks: self.leases.callbacks(),
+                    changes: self.changes.len(),
+                    waiting: self.leases.waiting(),
+                });
+            }
+            Order::Stop { answer } => {
+                self.stopping = Some(Stopping { answer, until: self.now().plus(STOP_DEADLINE) });
+                self.step(HomeEvent::Stop).await;
+            }
+        }
+    }
+
+    fn finish_stop(&mut self) {
+        let now = self.now();
+        let over = |stopping: &mut Stopping| stopping.until <= now;
+        if self.leases.sessions() == 0 || self.stopping.as_mut().is_some_and(over) {
+            if let Some(stopping) = self.stopping.take() {
+                let _ = stopping.answer.send(());
+            }
+        }
+    }
+
+    async fn step(&mut self, event: HomeEvent) {
+        let actions = self.leases.step(self.world.clock.boot(), event);
+        let mut unrecorded = None;
+        for action in actions {
+            match action {
+                HomeAction::Record { session, holder } => {
+                    if self.record(session, holder).await.is_err() {
+                        unrecorded = Some(session);
+                    }
+                }
+                // Nothing is granted to a session that a restart would not know of.
+                HomeAction::Send { stream, .. } if unrecorded == Some(stream.session) => {
+                    self.streams.remove(&stream);
+                }
+                action => self.act(action).await,
+            }
+        }
+    }
+
+    async fn record(&self, id: SessionId, principal: Principal) -> Result<(), StoreError> {
+        let session = RecordedSession { id, principal, lease: self.rules.lease };
+        self.store.record_session(session).await.inspect_err(|error| {
+            tracing::error!(%error, "a session could not be recorded, and is refused");
+        })
+    }
+
+    async fn act(&mut self, action: HomeAction) {
+        match action {
+            HomeAction::Record { .. } => {}
+            HomeAction::Forget { session } => {
+                // A record too many costs a restart one lease of waiting, nothing else.
+                if let Err(error) = self.store.end_session(session).await {
+                    tracing::warn!(%error, "a session's record could not be removed");
+                }
+            }
+            HomeAction::Send { stream, message } => {
+                let last = matches!(message, Down::Bye { .. });
+                self.say(stream, Say::Frame(message));
+                if last {
+                    self.streams.remove(&stream);
+                }
+            }
+            HomeAction::Compare { stream, request, change, objects } => {
+                self.say(stream, Say::Compare { request, change, objects });
+            }
+            HomeAction::Granted { token, change, callback } => {
+                if let Some(answer) = self.opens.remove(&token) {
+                    let _ = answer.send(Grant { change, callback });
+                }
+            }
+            HomeAction::Admit { token, .. } => self.answer_change(token, Ok(())),
+            HomeAction::Refuse { token, reason } => {
+                let code = match reason {
+                    Refusal::Busy => Code::Busy,
+                    Refusal::Stopping => Code::Unavailable,
+                };
+                self.answer_change(token, Err(Problem::new(code, reason.to_string())));
+            }
+        }
+    }
+
+    fn answer_change(&mut self, token: u64, outcome: Result<(), Problem>) {
+        if let Some(answer) = self.changes.get_mut(&token).and_then(Option::take) {
+            let _ = answer.send(outcome);
+        }
+    }
+
+    /// Hands something to a stream. One that cannot take it is dropped: its holder must come again, and until then
+    /// its lease runs out.
+    fn say(&mut self, stream: Hello, what: Say) {
+        if let Some(say) = self.streams.get(&stream)
+            && let Err(error) = say.try_send(what)
+        {
+            tracing::debug!(session = %stream.session, %error, "a session stream is dropped");
+            self.streams.remove(&stream);
+        }
+    }
+}

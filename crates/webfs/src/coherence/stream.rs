@@ -1,0 +1,105 @@
+//! One session stream at the home: frames up to the owner, what the owner wants said down to the holder.
+//! It ends with its body, with the first frame that breaks the protocol, and after a goodbye.
+
+use super::owner::Order;
+use crate::model::ObjectVersion;
+use crate::rules::{ByeReason, Down, Hello, Up};
+use crate::session::limits::{HELLO_DEADLINE, STREAM_QUEUE};
+use crate::session::{FrameError, FrameReader, encode};
+use crate::store::{Lookup, Store};
+use bytes::Bytes;
+use terms::{ChangeNumber, Principal, VolumePath};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use wire::Body;
+
+/// What the owner wants done on a stream.
+#[derive(Debug)]
+pub(super) enum Say {
+    /// Send this.
+    Frame(Down),
+    /// Compare these with the store, and send which are current.
+    Compare { request: u64, change: ChangeNumber, objects: Vec<(VolumePath, ObjectVersion)> },
+}
+
+/// A stream and what it needs.
+pub(super) struct Stream {
+    pub(super) holder: Principal,
+    pub(super) up: Body,
+    pub(super) down: mpsc::Sender<Bytes>,
+    pub(super) store: Store,
+    /// Weak, so that streams do not keep a home running that everybody else has left.
+    pub(super) owner: mpsc::WeakSender<Order>,
+}
+
+impl Stream {
+    pub(super) async fn run(self) {
+        let Self { holder, up, down, store, owner } = self;
+        let mut frames = FrameReader::new(up);
+        let hello = match timeout(HELLO_DEADLINE, frames.next::<Hello>()).await {
+            Ok(Ok(Some(hello))) => hello,
+            Ok(Ok(None)) | Err(_) => return,
+            Ok(Err(error)) => return refuse(&down, &holder, &error).await,
+        };
+        let (say, mut to_say) = mpsc::channel(STREAM_QUEUE);
+        if tell(&owner, Order::Hello { hello, holder: holder.clone(), say }).await.is_err() {
+            return;
+        }
+        loop {
+            tokio::select! {
+                wanted = to_say.recv() => match wanted {
+                    None => return,
+                    Some(Say::Compare { request, change, objects }) => {
+                        let current = current(&store, objects).await;
+                        if send(&down, Down::Registered { request, change, current }).await.is_err() {
+                            return;
+                        }
+                    }
+                    Some(Say::Frame(message)) => {
+                        if send(&down, message).await.is_err() {
+                            return;
+                        }
+                    }
+                },
+                frame = frames.next::<Up>() => match frame {
+                    Ok(Some(message)) => {
+                        if tell(&owner, Order::Told { stream: hello, message }).await.is_err() {
+                            return;
+                        }
+                    }
+                    Ok(None) => return,
+                    Err(error) => return refuse(&down, &holder, &error).await,
+                },
+            }
+        }
+    }
+}
+
+async fn tell(owner: &mpsc::WeakSender<Order>, order: Order) -> Result<(), ()> {
+    owner.upgrade().ok_or(())?.send(order).await.map_err(|_| ())
+}
+
+/// A reader that takes nothing any more counts as gone.
+async fn send(down: &mpsc::Sender<Bytes>, message: Down) -> Result<(), ()> {
+    down.send(encode(&message)).await.map_err(|_| ())
+}
+
+async fn refuse(down: &mpsc::Sender<Bytes>, holder: &Principal, error: &FrameError) {
+    tracing::debug!(%holder, %error, "a session stream ends");
+    if !matches!(error, FrameError::Cut | FrameError::Broken(_)) {
+        let _ = send(down, Down::Bye { reason: ByeReason::Malformed }).await;
+    }
+}
+
+/// Which of these are what the store has now. What cannot be read is not current.
+async fn current(store: &Store, objects: Vec<(VolumePath, ObjectVersion)>) -> Vec<VolumePath> {
+    let mut current = Vec::with_capacity(objects.len());
+    for (path, version) in objects {
+        match store.lookup(&path).await {
+            Ok(Lookup::Found(object)) if object.entry.version == version => current.push(path),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(?path, %error, "a version could not be compared"),
+        }
+    }
+    current
+}

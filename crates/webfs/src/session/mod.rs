@@ -1,0 +1,9 @@
+//! What home and holder exchange: the frames of the session stream, and the open request beside it.
+//! The rules say what a frame means; here is only how it travels.
+
+mod frame;
+pub mod limits;
+mod open;
+
+pub use frame::{FrameError, FrameReader, encode};
+pub use open::{OpenAnswer, OpenRequest, open};

@@ -1,0 +1,88 @@
+//! Opening an object at its home: content, attributes and access list in one round trip, with a callback.
+//! The callback is given before the content is read, so that no change can pass between the two unnoticed.
+
+use super::limits::OPEN_INLINE_BYTES;
+use crate::coherence::Coherence;
+use crate::model::{Entry, Listing, SignedManifest};
+use crate::rules::Hello;
+use crate::serve::{FileSource, Home, HomeFile};
+use crate::store::{Lookup, Object};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use terms::{ChangeNumber, Code, Location, Principal, Problem, Right, VolumePath};
+use trust::{Authorised, Bucket};
+
+/// What a holder sends to `/.webos/open/NAME.REALM`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenRequest {
+    /// The stream on which it wants to be told of changes; without one it gets no callback.
+    pub stream: Option<Hello>,
+    /// The object.
+    pub path: VolumePath,
+}
+
+/// What the home answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenAnswer {
+    /// The object's attributes.
+    pub entry: Entry,
+    /// Who may do what: a relay decides its own clients' rights on this.
+    pub bucket: Bucket,
+    /// The change number of the grant.
+    pub change: ChangeNumber,
+    /// Whether the holder will be told of changes; if not it may use the answer once.
+    pub callback: bool,
+    /// The home's signature of this version; nothing for a directory.
+    pub manifest: Option<SignedManifest>,
+    /// The content of a small file.
+    #[serde(default, with = "serde_bytes", skip_serializing_if = "Option::is_none")]
+    pub content: Option<Vec<u8>>,
+    /// The first entries of a directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listing: Option<Listing>,
+}
+
+/// Answers an open for a holder. `decide` is asked for the proof that it may read the object (or, where there is
+/// none, the path), given the access list that governs it.
+pub async fn open(
+    home: &Home,
+    coherence: &Coherence,
+    holder: Principal,
+    request: OpenRequest,
+    decide: impl FnOnce(&Location, &Bucket) -> Result<Authorised, Problem>,
+) -> Result<OpenAnswer, Problem> {
+    let store = home.store();
+    let grant = coherence.open(holder, request.stream, request.path.clone()).await?;
+    let lookup = store.lookup(&request.path).await?;
+    let bucket = store.bucket(lookup.bucket()).await?;
+    let location = Location { volume: store.name().clone(), path: request.path };
+    let authorised = decide(&location, &bucket)?;
+    if *authorised.location() != location || authorised.right() != Right::Read {
+        return Err(Problem::new(Code::Denied, format!("no proof of the right r on {location}")));
+    }
+    let object = match lookup {
+        Lookup::Found(object) => object,
+        Lookup::Missing(_) => return Err(Problem::new(Code::NotFound, format!("{location} does not exist"))),
+    };
+    let (entry, bucket) = (object.entry, Bucket::clone(&bucket));
+    let (change, callback) = (grant.change, grant.callback);
+    let answer = OpenAnswer { entry, bucket, change, callback, manifest: None, content: None, listing: None };
+    with_content(home, object, answer).await
+}
+
+async fn with_content(home: &Home, object: Arc<Object>, mut answer: OpenAnswer) -> Result<OpenAnswer, Problem> {
+    let Some(file) = HomeFile::new(home, object.clone(), answer.change) else {
+        answer.listing = Some(home.store().list(&object.path, "").await?);
+        return Ok(answer);
+    };
+    let unsigned = || Problem::new(Code::Internal, "the home could not sign the file's manifest");
+    answer.manifest = Some(file.signed_manifest().ok_or_else(unsigned)?.clone());
+    if answer.entry.size <= OPEN_INLINE_BYTES {
+        let mut content = Vec::new();
+        for index in 0..file.manifest().blocks().len() {
+            content.extend_from_slice(&file.read_block(index).await?);
+        }
+        answer.content = Some(content);
+    }
+    Ok(answer)
+}
