@@ -4,9 +4,12 @@
 //! answered, and no cached copy is trusted after its lease. This crate never decides rights: what serves or
 //! changes data takes `trust`'s proof that somebody else did.
 
+pub mod cache;
+pub mod coherence;
 pub mod gate;
 pub mod limits;
 pub mod model;
 pub mod rules;
 pub mod serve;
+pub mod session;
 pub mod store;
