@@ -30,8 +30,8 @@ check: ## the quick round: format, clippy, unit tests
 	@$(SETUP) build
 	@$(XTASK) check
 
-lint: ## format, clippy, stairs, lengths, licences
-	@$(SETUP) build
+lint: ## format, clippy, stairs, lengths, licences, limits, documents, the console's page
+	@$(SETUP) test
 	@$(XTASK) lint
 
 fmt: ## format the sources

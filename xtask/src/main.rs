@@ -12,6 +12,7 @@ mod scan;
 mod sources;
 mod spdx;
 mod tasks;
+mod web;
 
 use anyhow::{Result, bail};
 use std::process::ExitCode;
@@ -19,11 +20,12 @@ use std::process::ExitCode;
 const USAGE: &str = "cargo xtask TASK
   test [ARGS…]          all tests, by cargo-nextest where it is installed; ends with one line of totals
   check                 format, clippy, unit tests: the quick round
-  lint                  format, clippy, stairs, lengths, licences
+  lint                  format, clippy, stairs, lengths, licences, limits, documents, page
   layers                compare the crates' edges with xtask/edges.txt
   ratchet [--tighten]   compare the lengths of files and functions with xtask/ratchet.txt
   licences              licences, sources and bans of all dependencies, off-line
   limits [--write]      compare docs/limits.md with every limits.rs
+  web                   check, test and rebuild the console's page, compare with what is committed
   docs                  tests that documents name, links, routes
   soak                  the long runs
   bench-setup           build webos-bench";
@@ -50,6 +52,7 @@ fn choose(arguments: &[String]) -> Result<ExitCode> {
         "ratchet" if rest == ["--tighten"] => ratchet::tighten(&root)?,
         "ratchet" => ratchet::check(&root)?,
         "licences" => licences::check(&root)?,
+        "web" => web::check(&root)?,
         "docs" => documents::check(&root)?,
         "limits" if rest == ["--write"] => limits::write(&root)?,
         "limits" => limits::check(&root)?,

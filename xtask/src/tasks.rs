@@ -2,7 +2,7 @@
 //! build.
 
 use crate::run::{cargo, must, watched};
-use crate::{documents, layers, licences, limits, ratchet};
+use crate::{documents, layers, licences, limits, ratchet, web};
 use anyhow::Result;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -43,6 +43,7 @@ pub fn lint(root: &Path) -> Result<()> {
         ("licences, sources and bans", licences::check),
         ("docs/limits.md", limits::check),
         ("documents", documents::check),
+        ("the console's page", web::check),
     ] {
         check(root)?;
         eprintln!("xtask: {name}: as they should be");
