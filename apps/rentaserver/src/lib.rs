@@ -4,6 +4,7 @@
 //! [`shell::Field`] and decides nothing. No silent surrogate delays another, and none is forgotten: each one
 //! that was started is drained, declared lost or adopted. This application sees only `client` and `terms`.
 
+pub mod field;
 pub mod limits;
 pub mod model;
 pub mod notice;

@@ -65,3 +65,6 @@ const _: () = assert!(REPORT_LIFE.as_millis() >= 2 * TABLE_EVERY.as_millis());
 const _: () = assert!(STABILIZATION.as_millis() > 2 * LEASE.as_millis());
 const _: () = assert!(REMOVE_WITHIN.as_millis() > 3 * LEASE.as_millis());
 const _: () = assert!(TICK_EVERY.as_millis() <= POLL_EVERY.as_millis());
+
+/// The daemon's saved state: bytes.
+pub const MAX_STATE_BYTES: usize = 256 * 1024;

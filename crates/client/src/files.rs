@@ -187,6 +187,11 @@ impl Volume {
         entry_of(answer.headers())
     }
 
+    /// Puts a small file that is in memory.
+    pub async fn put_bytes(&self, path: &VolumePath, how: PutOptions, bytes: Vec<u8>) -> Result<Entry, Problem> {
+        self.put(path, how, wire::body::full(bytes)).await
+    }
+
     /// Removes a file or an empty directory.
     pub async fn remove(&self, path: &VolumePath, condition: Condition) -> Result<(), Problem> {
         let headers = self.conditions(condition, None)?;

@@ -43,6 +43,16 @@ impl Folder {
         self.0.join("authority")
     }
 
+    /// The invitations that are open, where the authority is.
+    pub fn invitations(&self) -> PathBuf {
+        self.authority().join("invitations")
+    }
+
+    /// Who may lend this node: one SPIFFE id a line.
+    pub fn owner(&self) -> PathBuf {
+        self.0.join("owner")
+    }
+
     /// The volumes that have their home here.
     pub fn volumes(&self) -> PathBuf {
         self.0.join("volumes")
@@ -75,7 +85,7 @@ impl Folder {
 
     /// To whom this node is lent.
     pub fn offers(&self) -> PathBuf {
-        self.0.join("offers.json")
+        self.0.join("offers.toml")
     }
 
     /// The audit log.

@@ -13,6 +13,7 @@ pub mod protocol;
 mod remote;
 mod rights;
 mod session;
+mod sign;
 
 pub use files::{Condition, Download, PutOptions, Volume};
 pub use folder::Folder;

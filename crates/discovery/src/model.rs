@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use terms::{Epoch, Generation, Location, Principal, Serial, ServiceName, Thumbprint, UnixMs, VolumeName};
-use trust::PublicKey;
+use trust::{Bucket, PublicKey};
 
 /// The kind (external data of the signature) of a [`ServiceCertificate`].
 pub const SERVICE_KIND: &str = "webos-service-v1";
@@ -149,6 +149,8 @@ pub struct ServiceCertificate {
     pub servers: Vec<ServerEntry>,
     /// The folder whose files the service serves.
     pub files: Location,
+    /// Who may use the service: its access list, which every front checks (`r` is what counts).
+    pub readers: Bucket,
     /// The mean latency that the service wants to keep, milliseconds.
     pub goal_ms: u32,
     /// How much a client stays with its last server: 0 (not at all) to 1.

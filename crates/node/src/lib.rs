@@ -1,1 +1,28 @@
-//! Placeholder.
+//! The composition root: a running node from its folder and settings, its front, and all it answers.
+//!
+//! Promise: every request goes through the closed table of [`routes`], and what touches data takes `trust`'s
+//! proof from the [`gatekeeper`]. This crate holds no rule of its own that a lower crate could hold.
+
+mod authority;
+mod candidates;
+mod control;
+mod files;
+pub mod front;
+pub mod gatekeeper;
+pub mod groups;
+mod handle;
+pub mod limits;
+mod names;
+mod node;
+pub mod pipe;
+mod published;
+mod relays;
+mod replica;
+pub mod routes;
+mod serving;
+mod settings;
+mod via;
+
+pub use node::Node;
+pub use published::{Publication, serving_group, state_folder};
+pub use settings::Settings;

@@ -1,0 +1,242 @@
+//! Control messages: each route's message in, its answer out, both CBOR.
+
+use crate::files;
+use crate::gatekeeper::Caller;
+use crate::limits::{MAX_CONTROL_BYTES, MAX_OPEN_BYTES};
+use crate::node::{HomeVolume, State};
+use crate::published;
+use crate::routes::Route;
+use crate::via;
+use client::models::{VOLUME_KIND, VolumeRecord};
+use client::protocol::{
+    AclChange, Announcement, JoinRequest, MemberChange, NodeStatus, PublishRequest, StateUpdate,
+};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::request::Parts;
+use http::{HeaderValue, Method, Response};
+use hyper::body::Incoming;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_bytes::ByteBuf;
+use std::sync::Arc;
+use terms::{Code, GroupName, Label, Location, OperationId, Problem, Right, VolumeName, Who};
+use trust::Object;
+use webfs::session::OpenRequest;
+use wire::{Body, Envelope, read_body};
+
+/// Answers a control message.
+pub async fn answer(
+    state: &Arc<State>,
+    route: Route,
+    caller: &Caller,
+    parts: &Parts,
+    body: Incoming,
+) -> Result<Response<Body>, Problem> {
+    let get = parts.method == Method::GET;
+    match route {
+        Route::Bundle => bundle(state),
+        Route::Certificate(name) => Ok(document(state.names.certificate(&name)?.bytes().to_vec())),
+        Route::State(name) => Ok(cbor(&state.names.state(&name)?)),
+        Route::VolumeRecord(name) => volume_record(state, &name),
+        Route::Join => join(state, body).await,
+        Route::Open(volume) => open(state, caller, &volume, body).await,
+        Route::Acl(volume, path) if get => {
+            let here = home_of(state, &volume)?;
+            Ok(cbor(&files::show_acl(&here.home, &state.gate, caller, &path).await?))
+        }
+        Route::Acl(volume, path) => {
+            let (change, operation) = message::<AclChange>(body).await?;
+            let here = home_of(state, &volume)?;
+            Ok(cbor(&files::change_acl(&here.home, &state.gate, caller, &path, &change, operation).await?))
+        }
+        Route::Group(name) if get => group(state, caller, &name),
+        Route::Group(name) => change_member(state, caller, &name, message(body).await?.0).await,
+        Route::Via => via::answer(state, caller, parts, message(body).await?.0).await,
+        Route::Publish => {
+            let (request, _) = message::<PublishRequest>(body).await?;
+            Ok(cbor(&published::publish(state, caller, request).await?))
+        }
+        Route::Update => {
+            let (update, _) = message::<StateUpdate>(body).await?;
+            let (service, table) = (update.service.clone(), update.table.clone());
+            state.names.update(caller.for_itself()?, update)?;
+            if let Some(front) = state.published.front(&service) {
+                front.hear(&table)?;
+            }
+            Ok(cbor(&()))
+        }
+        Route::Announce(name) if get => {
+            must_be_authority(state, caller, &name)?;
+            Ok(cbor(&state.candidates.of(&name, state.world.clock.boot())))
+        }
+        Route::Announce(name) => {
+            let (word, _) = message::<Announcement>(body).await?;
+            state.candidates.heard(&name, caller.for_itself()?, word, state.world.clock.boot())?;
+            Ok(cbor(&()))
+        }
+        Route::Lend if get => Ok(cbor(&state.serving.offers(state))),
+        Route::Lend => Ok(cbor(&state.serving.lend(state, caller, message(body).await?.0).await?)),
+        Route::Start => Ok(cbor(&state.serving.start(state, caller, message(body).await?.0).await?)),
+        Route::Beat => Ok(cbor(&state.serving.beat(state, caller, message(body).await?.0)?)),
+        Route::Drain => Ok(cbor(&state.serving.drain(state, caller, message(body).await?.0)?)),
+        Route::Status => Ok(cbor(&status(state))),
+        Route::Session(_) | Route::File(..) | Route::Service(_) => {
+            Err(Problem::new(Code::Internal, "this route is answered elsewhere"))
+        }
+    }
+}
+
+/// Takes a holder's session stream.
+pub async fn session(
+    state: &Arc<State>,
+    caller: &Caller,
+    volume: &VolumeName,
+    body: Incoming,
+) -> Result<Response<Body>, Problem> {
+    let holder = caller.for_itself()?.principal.clone();
+    let here = home_of(state, volume)?;
+    let up = http_body_util::BodyExt::boxed(http_body_util::BodyExt::map_err(body, Into::into));
+    let down = here.coherence.stream(holder, up).await?;
+    let mut response = Response::new(down);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/cbor-seq"));
+    Ok(response)
+}
+
+async fn message<T: DeserializeOwned>(body: Incoming) -> Result<(T, Option<OperationId>), Problem> {
+    let bytes = read_body(body, MAX_CONTROL_BYTES).await?;
+    let envelope: Envelope<T> = wire::cbor::from_slice(&bytes)?;
+    let operation = envelope.op;
+    Ok((envelope.into_body()?, operation))
+}
+
+fn document(bytes: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(wire::body::full(bytes));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/cose"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn cbor<T: Serialize>(value: &T) -> Response<Body> {
+    let mut response = Response::new(wire::body::full(wire::cbor::to_vec(value)));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/cbor"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn home_of<'a>(state: &'a State, volume: &VolumeName) -> Result<&'a HomeVolume, Problem> {
+    state.volumes.get(volume).ok_or_else(|| {
+        Problem::new(Code::NotFound, format!("{} is not the home of {volume}", state.own.principal))
+            .next("the volume's record at the realm's name server names its home")
+    })
+}
+
+fn bundle(state: &State) -> Result<Response<Body>, Problem> {
+    let bundle = state.client.trust().bundle(state.realm());
+    let bundle = bundle.ok_or_else(|| Problem::new(Code::Internal, "this node has lost its realm's bundle"))?;
+    Ok(document(bundle.encoded().to_vec()))
+}
+
+fn volume_record(state: &State, name: &Label) -> Result<Response<Body>, Problem> {
+    let volume = VolumeName { name: name.clone(), realm: state.realm().clone() };
+    let here = state.volumes.get(&volume).ok_or_else(|| {
+        Problem::new(Code::NotFound, format!("there is no volume {volume}")).next("`webos volume create` makes one")
+    })?;
+    let record = VolumeRecord {
+        volume,
+        home: state.own.principal.clone(),
+        key: state.identity()?.key().public().clone(),
+        address: state.advertised.clone(),
+        epoch: here.home.store().epoch(),
+    };
+    Ok(document(trust::signed::sign(state.identity()?, VOLUME_KIND, &record)?))
+}
+
+async fn join(state: &State, body: Incoming) -> Result<Response<Body>, Problem> {
+    let bytes = read_body(body, MAX_OPEN_BYTES).await?;
+    let request: JoinRequest = wire::cbor::from_slice::<Envelope<_>>(&bytes)?.into_body()?;
+    let registrar = state.registrar.as_ref().ok_or_else(|| {
+        Problem::new(Code::Unsupported, "the realm's authority is not on this node").next("join at its first node")
+    })?;
+    let bundle = state.client.trust().bundle(state.realm());
+    let bundle = bundle.ok_or_else(|| Problem::new(Code::Internal, "this node has lost its realm's bundle"))?;
+    Ok(cbor(&registrar.join(&request, bundle.encoded(), &state.gate)?))
+}
+
+async fn open(
+    state: &State,
+    caller: &Caller,
+    volume: &VolumeName,
+    body: Incoming,
+) -> Result<Response<Body>, Problem> {
+    let request: OpenRequest = message(body).await?.0;
+    let here = home_of(state, volume)?;
+    let holder = caller.for_itself()?.principal.clone();
+    let store = here.home.store();
+    // What the decision may need of groups is fetched first, so that the decision itself need not wait.
+    let bucket = store.bucket(store.lookup(&request.path).await?.bucket()).await?;
+    state.gate.groups().prepare(&bucket, caller.subject()).await;
+    let decide =
+        |location: &Location, bucket: &trust::Bucket| state.gate.allow_now(caller, location, Right::Read, bucket);
+    Ok(cbor(&webfs::session::open(&here.home, &here.coherence, holder, request, decide).await?))
+}
+
+fn group_name(state: &State, name: &Label) -> GroupName {
+    GroupName { realm: state.realm().clone(), name: name.clone() }
+}
+
+/// The signed list, for any node of a trusted realm: rights are decided with it.
+fn group(state: &State, caller: &Caller, name: &Label) -> Result<Response<Body>, Problem> {
+    caller.require_peer()?;
+    let group = group_name(state, name);
+    let own = state.gate.groups().own(&group);
+    let own = own.ok_or_else(|| Problem::new(Code::NotFound, format!("the list of {group} is not here")))?;
+    let signed = own.list.sign(state.identity()?, state.world.clock.unix())?;
+    Ok(cbor(&ByteBuf::from(signed)))
+}
+
+async fn change_member(
+    state: &State,
+    caller: &Caller,
+    name: &Label,
+    change: MemberChange,
+) -> Result<Response<Body>, Problem> {
+    let group = group_name(state, name);
+    if change.group != group {
+        return Err(Problem::new(
+            Code::Invalid,
+            format!("the message is about {}, not about {group}", change.group),
+        ));
+    }
+    caller.for_itself()?;
+    let bucket = state.gate.groups().own(&group).map_or_else(trust::Bucket::empty, |own| own.bucket);
+    state.gate.allow_object(caller, &Object::Group(group.clone()), Right::Administer, &bucket).await?;
+    let now = state.world.clock.unix();
+    state.gate.groups().set_member(&group, Who::Principal(change.member), change.until, now)?;
+    Ok(cbor(&()))
+}
+
+fn must_be_authority(state: &State, caller: &Caller, service: &Label) -> Result<(), Problem> {
+    let peer = caller.for_itself()?;
+    let certificate = state.names.certificate(service)?;
+    let known = certificate.value().servers.iter().any(|s| s.authority && s.principal == peer.principal);
+    if known {
+        return Ok(());
+    }
+    Err(Problem::new(Code::Denied, format!("{} is no authority of the service {service}", peer.principal)))
+}
+
+fn status(state: &State) -> NodeStatus {
+    let mut fronts: Vec<_> = state.published.fronts().iter().map(|front| front.status()).collect();
+    fronts.extend(state.serving.fronts().iter().map(|front| front.status()));
+    NodeStatus {
+        node: state.own.principal.clone(),
+        key: state.own.key,
+        realm: state.realm().clone(),
+        started: state.started,
+        certificate_until: state.own.not_after,
+        volumes: state.volumes.keys().cloned().collect(),
+        fronts,
+        offers: state.serving.offers(state).offers,
+        relays: state.relays.status(),
+    }
+}

@@ -1,0 +1,171 @@
+//! The file namespace: finds the object, has the right on it decided, and hands over to `webfs`.
+//!
+//! Who may not read gets the same refusal whether a thing exists or not; a missing thing is named only to those
+//! who may list its parent.
+
+use crate::gatekeeper::{Caller, Gatekeeper};
+use client::protocol::{AclChange, AclView};
+use http::request::Parts;
+use http::{Method, Response};
+use hyper::body::Incoming;
+use std::sync::Arc;
+use terms::{Code, Location, OperationId, Principal, Problem, Right, Rights, VolumePath, Who};
+use trust::Bucket;
+use webfs::serve::{Home, ListRights, WriteRights};
+use webfs::store::{Lookup, Store};
+use wire::Body;
+
+/// A lookup with the access list that governs the path.
+struct Found {
+    lookup: Lookup,
+    bucket: Arc<Bucket>,
+    location: Location,
+}
+
+async fn find(store: &Store, path: &VolumePath) -> Result<Found, Problem> {
+    let lookup = store.lookup(path).await?;
+    let bucket = store.bucket(lookup.bucket()).await?;
+    let location = Location { volume: store.name().clone(), path: path.clone() };
+    Ok(Found { lookup, bucket, location })
+}
+
+/// Answers a request for a file or directory of a volume that lives here.
+pub async fn answer(
+    home: &Home,
+    gate: &Gatekeeper,
+    caller: &Caller,
+    path: &VolumePath,
+    parts: &Parts,
+    body: Incoming,
+) -> Result<Response<Body>, Problem> {
+    match parts.method {
+        Method::PUT => put(home, gate, caller, path, parts, body).await,
+        Method::DELETE => delete(home, gate, caller, path, parts).await,
+        _ => get(home, gate, caller, path, parts).await,
+    }
+}
+
+async fn get(
+    home: &Home,
+    gate: &Gatekeeper,
+    caller: &Caller,
+    path: &VolumePath,
+    parts: &Parts,
+) -> Result<Response<Body>, Problem> {
+    // Read before the lookup: the answer takes in at least this change.
+    let change = home.store().change();
+    let found = find(home.store(), path).await?;
+    let authorised = gate.allow(caller, &found.location, Right::Read, &found.bucket).await?;
+    match found.lookup {
+        Lookup::Found(object) => Ok(home.get(&authorised, object, change, parts).await),
+        Lookup::Missing(missing) => Err(Problem::new(Code::NotFound, format!("there is no {}", found.location))
+            .next(format!("the nearest that exists is {}/{}", home.store().name(), missing.nearest))),
+    }
+}
+
+async fn put(
+    home: &Home,
+    gate: &Gatekeeper,
+    caller: &Caller,
+    path: &VolumePath,
+    parts: &Parts,
+    body: Incoming,
+) -> Result<Response<Body>, Problem> {
+    let found = find(home.store(), path).await?;
+    let exists = matches!(found.lookup, Lookup::Found(_));
+    let (needed, other) = if exists { (Right::Modify, Right::Write) } else { (Right::Write, Right::Modify) };
+    let needed = gate.allow(caller, &found.location, needed, &found.bucket).await?;
+    let other = gate.would_allow(caller, &found.location, other, &found.bucket).await;
+    let (create, replace) = if exists { (other, Some(needed)) } else { (Some(needed), other) };
+    let rights = WriteRights { decided_on: found.lookup.bucket(), create, replace };
+    Ok(home.put(&rights, path, parts, body).await)
+}
+
+async fn delete(
+    home: &Home,
+    gate: &Gatekeeper,
+    caller: &Caller,
+    path: &VolumePath,
+    parts: &Parts,
+) -> Result<Response<Body>, Problem> {
+    let found = find(home.store(), path).await?;
+    let replace = gate.allow(caller, &found.location, Right::Modify, &found.bucket).await?;
+    let rights = WriteRights { decided_on: found.lookup.bucket(), create: None, replace: Some(replace) };
+    Ok(home.delete(&rights, path, parts).await)
+}
+
+/// Shows an access list to whoever may read the object or administer it.
+pub async fn show_acl(
+    home: &Home,
+    gate: &Gatekeeper,
+    caller: &Caller,
+    path: &VolumePath,
+) -> Result<AclView, Problem> {
+    let found = find(home.store(), path).await?;
+    if gate.would_allow(caller, &found.location, Right::Administer, &found.bucket).await.is_none() {
+        gate.allow(caller, &found.location, Right::Read, &found.bucket).await?;
+    }
+    must_exist(&found)?;
+    Ok(view(&found.bucket, found.lookup.bucket()))
+}
+
+/// Grants or revokes in an access list, for whoever may administer the object and all it changes.
+pub async fn change_acl(
+    home: &Home,
+    gate: &Gatekeeper,
+    caller: &Caller,
+    path: &VolumePath,
+    change: &AclChange,
+    operation: Option<OperationId>,
+) -> Result<AclView, Problem> {
+    let found = find(home.store(), path).await?;
+    let administer = gate.allow(caller, &found.location, Right::Administer, &found.bucket).await?;
+    must_exist(&found)?;
+    let bucket = if change.grant {
+        found.bucket.grant(change.who.clone(), change.rights)?
+    } else {
+        found.bucket.revoke(&change.who, change.rights)
+    };
+    let mut decided_on = vec![found.lookup.bucket()];
+    if change.recursive {
+        for hash in home.store().buckets_below(path).await? {
+            let below = home.store().bucket(hash).await?;
+            gate.allow(caller, &found.location, Right::Administer, &below).await?;
+            decided_on.push(hash);
+        }
+    }
+    let rights = ListRights { decided_on, administer };
+    home.set_bucket(&rights, path, bucket.clone(), change.recursive, operation).await?;
+    let hash = bucket.hash();
+    Ok(view(&bucket, hash))
+}
+
+/// Makes a folder in which a node keeps state of a service, unless it is there: the node may write in it.
+pub async fn make_state_folder(
+    home: &Home,
+    gate: &Gatekeeper,
+    caller: &Caller,
+    path: &VolumePath,
+    node: &Principal,
+) -> Result<(), Problem> {
+    let found = find(home.store(), path).await?;
+    if matches!(found.lookup, Lookup::Missing(_)) {
+        let create = gate.allow(caller, &found.location, Right::Write, &found.bucket).await?;
+        let rights = WriteRights { decided_on: found.lookup.bucket(), create: Some(create), replace: None };
+        home.make_directory(&rights, path, true, None).await?;
+    }
+    let rights = Rights::of(&[Right::Read, Right::Write, Right::Modify]);
+    let grant = AclChange { who: Who::Principal(node.clone()), rights, grant: true, recursive: true };
+    change_acl(home, gate, caller, path, &grant, None).await.map(drop)
+}
+
+fn must_exist(found: &Found) -> Result<(), Problem> {
+    match found.lookup {
+        Lookup::Found(_) => Ok(()),
+        Lookup::Missing(_) => Err(Problem::new(Code::NotFound, format!("there is no {}", found.location))),
+    }
+}
+
+fn view(bucket: &Bucket, hash: terms::Digest) -> AclView {
+    AclView { bucket: hash, entries: bucket.entries().to_vec() }
+}

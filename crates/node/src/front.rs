@@ -1,0 +1,323 @@
+//! The front of a service on one node: lets requests in while it may serve, has rights decided, adds the state
+//! headers, and sends through the stated link.
+//!
+//! The primary serves from its own store, a surrogate from its replica; everything else is the same.
+
+use crate::gatekeeper::{Caller, Gatekeeper};
+use crate::limits::{MAX_FRONT_REQUESTS, TABLE_EVERY, TABLE_STALE};
+use crate::pipe::{Passage, Pipe};
+use client::models::{BeatReply, Load, Phase, Ticket};
+use client::protocol::FrontStatus;
+use discovery::headers::{self, TableSeen};
+use discovery::verified::{Certificate, CheckedTable};
+use futures_util::future::BoxFuture;
+use http::request::Parts;
+use http::{HeaderValue, Response};
+use process::model::Report;
+use process::rules::{Action, Event, NotServing, Step, Surrogate};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+use terms::{Code, Epoch, Location, Problem, Right, VolumePath};
+use tokio::sync::Notify;
+use trust::{Bucket, Object};
+use webfs::model::FileKind;
+use webfs::serve::{Face, FileSource};
+use wire::{Body, Peer};
+use world::World;
+
+/// A file that a front found, with the access list that governs it.
+pub struct FrontFile {
+    /// Its content.
+    pub source: Arc<dyn FileSource>,
+    /// Its access list.
+    pub bucket: Arc<Bucket>,
+}
+
+/// What a front found at a path.
+pub enum FrontObject {
+    /// A file.
+    File(FrontFile),
+    /// A directory: its index page is looked for.
+    Directory,
+    /// Nothing.
+    Missing,
+}
+
+/// Where a front's files come from.
+pub trait FrontFiles: Send + Sync + 'static {
+    /// What stands at a path of the volume.
+    fn find<'a>(&'a self, path: &'a VolumePath) -> BoxFuture<'a, Result<FrontObject, Problem>>;
+}
+
+/// The service's state as this front last heard it.
+struct Heard {
+    table: CheckedTable,
+    header: Option<HeaderValue>,
+}
+
+/// The front of one service.
+pub struct Front {
+    world: World,
+    certificate: RwLock<Certificate>,
+    files: Box<dyn FrontFiles>,
+    own: Arc<Peer>,
+    own_address: SocketAddr,
+    name: HeaderValue,
+    pipe: Arc<Pipe>,
+    heard: RwLock<Option<Heard>>,
+    answers: AtomicU64,
+    run: Option<Run>,
+}
+
+/// A surrogate's run on this front: its machine, and what the machine wants done.
+struct Run {
+    machine: Mutex<(Surrogate, Vec<Action>)>,
+    wake: Notify,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a front needs to know of its own node.
+pub struct FrontSite {
+    /// Clocks.
+    pub world: World,
+    /// The node itself, as it appears to access lists.
+    pub own: Arc<Peer>,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its stated link: bits per second.
+    pub link_bps: Option<u64>,
+}
+
+impl Front {
+    /// A front; without a run it is the primary's.
+    pub fn new(
+        site: FrontSite,
+        certificate: Certificate,
+        files: Box<dyn FrontFiles>,
+        run: Option<(Surrogate, Vec<Action>)>,
+    ) -> Arc<Self> {
+        let name = HeaderValue::from_str(site.own.principal.name.as_str());
+        Arc::new(Self {
+            pipe: Pipe::new(&site.world, site.link_bps),
+            world: site.world,
+            certificate: RwLock::new(certificate),
+            files,
+            own: site.own,
+            own_address: site.address,
+            name: name.unwrap_or(HeaderValue::from_static("-")),
+            heard: RwLock::new(None),
+            answers: AtomicU64::new(0),
+            run: run.map(|machine| Run { machine: Mutex::new(machine), wake: Notify::new() }),
+        })
+    }
+
+    /// The certificate that this front serves under.
+    pub fn certificate(&self) -> Certificate {
+        self.certificate.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Serves under a newer certificate from now on.
+    pub fn set_certificate(&self, certificate: Certificate) {
+        *self.certificate.write().unwrap_or_else(PoisonError::into_inner) = certificate;
+    }
+
+    /// Whether this is the primary's front, which no lease ends.
+    pub fn primary(&self) -> bool {
+        self.run.is_none()
+    }
+
+    /// Moves the run on; what it wants done is left for [`Front::next_actions`]. Nothing for the primary.
+    pub fn step(&self, event: Event) -> Option<Step> {
+        let run = self.run.as_ref()?;
+        let mut machine = lock(&run.machine);
+        let step = machine.0.step(self.world.clock.boot(), event);
+        machine.1.extend(step.actions.iter().copied());
+        drop(machine);
+        run.wake.notify_one();
+        Some(step)
+    }
+
+    /// Waits until the run wants something done, or has ended. Nothing left to do: it has ended.
+    pub async fn next_actions(&self) -> Option<Vec<Action>> {
+        let run = self.run.as_ref()?;
+        loop {
+            let wakes_at = {
+                let mut machine = lock(&run.machine);
+                if !machine.1.is_empty() {
+                    return Some(std::mem::take(&mut machine.1));
+                }
+                machine.0.wakes_at()?
+            };
+            let left = wakes_at.since(self.world.clock.boot());
+            if tokio::time::timeout(left, run.wake.notified()).await.is_err() {
+                self.step(Event::Tick);
+            }
+        }
+    }
+
+    /// The answer to a beat or a drain.
+    pub fn beat_reply(&self, step: &Step) -> BeatReply {
+        let report = self.pipe.report();
+        match &self.run {
+            Some(run) => lock(&run.machine).0.reply(self.world.clock.boot(), step, report),
+            None => BeatReply {
+                phase: Phase::Serving,
+                ticket: Ticket(0),
+                renewed: false,
+                lease_left_ms: u32::MAX,
+                in_flight: u32::try_from(report.inflight.ceil() as i64).unwrap_or(u32::MAX),
+                report,
+            },
+        }
+    }
+
+    /// Under which epoch the run stands.
+    pub fn epoch(&self) -> Epoch {
+        self.run.as_ref().map_or(Epoch(0), |run| lock(&run.machine).0.epoch())
+    }
+
+    /// Where the run stands.
+    pub fn phase(&self) -> Phase {
+        self.run.as_ref().map_or(Phase::Serving, |run| lock(&run.machine).0.phase(self.world.clock.boot()))
+    }
+
+    /// The pipe that answers go through.
+    pub fn pipe(&self) -> &Arc<Pipe> {
+        &self.pipe
+    }
+
+    /// Takes a table that an authority signed; an older one than the present is ignored.
+    pub fn hear(&self, signed: &[u8]) -> Result<(), Problem> {
+        let denied = |error: discovery::verified::DocumentError| Problem::new(Code::Denied, error.to_string());
+        let table = self.certificate().open_table(signed).map_err(denied)?;
+        let mut heard = self.heard.write().unwrap_or_else(PoisonError::into_inner);
+        let order = |table: &CheckedTable| (table.epoch, table.generation, table.signed_at);
+        if heard.as_ref().is_none_or(|present| order(&table) > order(&present.table)) {
+            let header = headers::table_to_header(signed).and_then(|text| HeaderValue::from_str(&text).ok());
+            *heard = Some(Heard { table, header });
+        }
+        Ok(())
+    }
+
+    /// Lets a request in, or says why not.
+    fn enter(self: &Arc<Self>) -> Result<Passage, NotServing> {
+        let Some(run) = &self.run else { return Ok(self.pipe.begin()) };
+        lock(&run.machine).0.begin(self.world.clock.boot())?;
+        let mut passage = self.pipe.begin();
+        let front = self.clone();
+        passage.on_end(move || drop(front.step(Event::Finished)));
+        Ok(passage)
+    }
+
+    /// Answers a GET or HEAD.
+    pub async fn answer(self: &Arc<Self>, gate: &Gatekeeper, caller: &Caller, parts: &Parts) -> Response<Body> {
+        if self.pipe.report().inflight > MAX_FRONT_REQUESTS as f64 {
+            return self.elsewhere("too many requests are in flight here");
+        }
+        let passage = match self.enter() {
+            Ok(passage) => passage,
+            Err(refusal) => return self.elsewhere(&refusal.to_string()),
+        };
+        let mut response = match self.serve(gate, caller, parts).await {
+            Ok(response) => response,
+            // A surrogate that lost its home, or its right to read, is none any more: others can answer.
+            Err(problem) if self.run.is_some() && matches!(problem.code, Code::Unavailable | Code::Timeout) => {
+                return self.elsewhere(&problem.detail);
+            }
+            Err(problem) => wire::problem_response(&problem),
+        };
+        self.add_state(parts, &mut response);
+        response.map(|body| passage.send(body))
+    }
+
+    async fn serve(&self, gate: &Gatekeeper, caller: &Caller, parts: &Parts) -> Result<Response<Body>, Problem> {
+        let certificate = self.certificate();
+        let about = certificate.value();
+        let service = Object::Service(about.service.clone());
+        gate.allow_object(caller, &service, Right::Read, &about.readers).await?;
+        let asked = VolumePath::from_url(parts.uri.path())
+            .map_err(|error| Problem::new(Code::Invalid, error.to_string()))?;
+        let inside = |path: &VolumePath| {
+            about.files.path.under(path).map_err(|error| Problem::new(Code::Invalid, error.to_string()))
+        };
+        let missing = || Problem::new(Code::NotFound, format!("there is no {}/{asked}", about.service));
+        let mut path = inside(&asked)?;
+        let mut found = self.files.find(&path).await?;
+        if matches!(found, FrontObject::Directory) {
+            path = path.join("index.html").map_err(|_| missing())?;
+            found = self.files.find(&path).await?;
+        }
+        let FrontObject::File(file) = found else { return Err(missing()) };
+        debug_assert_eq!(file.source.entry().kind, FileKind::File);
+        // The front reads as its own node, a member of the service's group: what it may not read it cannot serve.
+        let location = Location { volume: about.files.volume.clone(), path };
+        let own = Caller::of_peer(Some(self.own.clone()), self.own_address);
+        let authorised = gate.allow(&own, &location, Right::Read, &file.bucket).await.map_err(|problem| {
+            if self.run.is_some() { Problem::new(Code::Unavailable, problem.detail) } else { problem }
+        })?;
+        let now = self.world.clock.unix();
+        Ok(webfs::serve::file(&authorised, file.source, parts, Face::Service, now).await)
+    }
+
+    /// 503: take another server.
+    fn elsewhere(&self, why: &str) -> Response<Body> {
+        let problem = Problem::new(Code::Unavailable, format!("not served here: {why}"))
+            .next("ask another server of the service");
+        let mut response = wire::problem_response(&problem);
+        response.headers_mut().insert(headers::ELSEWHERE, HeaderValue::from_static("?1"));
+        response.headers_mut().insert(headers::SERVER, self.name.clone());
+        response
+    }
+
+    fn add_state(&self, parts: &Parts, response: &mut Response<Body>) {
+        let answers = self.answers.fetch_add(1, Ordering::Relaxed);
+        let fields = response.headers_mut();
+        fields.insert(headers::SERVER, self.name.clone());
+        if let Ok(load) = HeaderValue::from_str(&load_of(&self.pipe.report()).to_header()) {
+            fields.insert(headers::LOAD, load);
+        }
+        let heard = self.heard.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(heard) = heard.as_ref() else { return };
+        let seen =
+            headers::field(&parts.headers, headers::TABLE_SEEN).and_then(|text| TableSeen::from_header(text).ok());
+        let behind = seen.is_some_and(|seen| {
+            seen.generation < heard.table.generation || Duration::from_millis(seen.age_ms) > TABLE_STALE
+        });
+        if (behind || answers.is_multiple_of(TABLE_EVERY))
+            && let Some(header) = &heard.header
+        {
+            fields.insert(headers::TABLE, header.clone());
+        }
+    }
+
+    /// How the front stands.
+    pub fn status(&self) -> FrontStatus {
+        let reply = self.beat_reply(&Step::default());
+        FrontStatus {
+            service: self.certificate().value().service.clone(),
+            primary: self.primary(),
+            phase: reply.phase,
+            load: load_of(&reply.report),
+            lease_left_ms: (!self.primary()).then_some(reply.lease_left_ms),
+            requests: reply.report.served,
+            bytes: reply.report.sent_bytes,
+            sending: self.pipe.sending(),
+        }
+    }
+}
+
+/// A report as clients see it.
+pub fn load_of(report: &Report) -> Load {
+    Load {
+        inflight: report.inflight,
+        rps: report.rps,
+        bytes_per_s: report.bytes_per_s,
+        latency_ms: report.latency_ms,
+        waiting: report.waiting,
+    }
+}

@@ -1,0 +1,200 @@
+//! Who asks, and may they: turns a request's peer and transfer certificate into a decision by `trust`, and
+//! writes down what must be written down.
+//!
+//! Relies on [`Groups`] for memberships. Decides nothing itself.
+
+use crate::groups::Groups;
+use http::HeaderMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use terms::{Code, Location, Principal, Problem, Right};
+use trust::transfer::HEADER;
+use trust::{
+    Asker, AuditLog, AuditRecord, Authorised, Bucket, Chain, Decision, Object, ObjectQuestion, Question,
+    TrustStore, VerifiedChain, decide, decide_object,
+};
+use wire::Peer;
+use world::World;
+
+/// Who stands behind one request. Made once a request; the chain in it is verified.
+pub struct Caller {
+    peer: Option<Arc<Peer>>,
+    chain: Option<VerifiedChain>,
+    from: SocketAddr,
+}
+
+impl Caller {
+    /// A caller for itself: a transfer certificate in the request is not for this node to use.
+    pub fn of_peer(peer: Option<Arc<Peer>>, from: SocketAddr) -> Self {
+        Self { peer, chain: None, from }
+    }
+
+    /// The peer of the connection, if it showed a certificate.
+    pub fn peer(&self) -> Option<&Peer> {
+        self.peer.as_deref()
+    }
+
+    /// The peer, or the refusal of somebody without a certificate.
+    pub fn require_peer(&self) -> Result<&Peer, Problem> {
+        self.peer().ok_or_else(|| {
+            Problem::new(Code::Denied, "this address is answered only to peers with a certificate")
+                .next("`webos whoami --curl` prints how curl shows one")
+        })
+    }
+
+    /// On whose behalf the request is made.
+    pub fn subject(&self) -> Option<&Principal> {
+        match &self.chain {
+            Some(chain) => Some(chain.subject()),
+            None => self.peer().map(|peer| &peer.principal),
+        }
+    }
+
+    /// Whether the peer asks for itself, as control messages demand.
+    pub fn for_itself(&self) -> Result<&Peer, Problem> {
+        if self.chain.is_some() {
+            return Err(Problem::new(Code::Denied, "a transfer certificate grants nothing at this address"));
+        }
+        self.require_peer()
+    }
+
+    fn asker(&self) -> Asker<'_> {
+        Asker { peer: self.peer(), chain: self.chain.as_ref() }
+    }
+
+    fn source(&self) -> Option<IpAddr> {
+        Some(self.from.ip())
+    }
+}
+
+/// Asks `trust`, and audits.
+pub struct Gatekeeper {
+    world: World,
+    trust: TrustStore,
+    groups: Arc<Groups>,
+    audit: AuditLog,
+}
+
+impl Gatekeeper {
+    /// A gatekeeper over these groups and this log.
+    pub fn new(world: World, trust: TrustStore, groups: Arc<Groups>, audit: AuditLog) -> Self {
+        Self { world, trust, groups, audit }
+    }
+
+    /// The groups that decisions look into.
+    pub fn groups(&self) -> &Arc<Groups> {
+        &self.groups
+    }
+
+    /// Verifies what came with a request.
+    pub fn caller(
+        &self,
+        peer: Option<Arc<Peer>>,
+        from: SocketAddr,
+        headers: &HeaderMap,
+        resource: &str,
+    ) -> Result<Caller, Problem> {
+        let Some(value) = headers.get(HEADER) else { return Ok(Caller { peer, chain: None, from }) };
+        let Some(server) = peer.as_deref() else {
+            return Err(Problem::new(Code::Denied, "a transfer certificate needs a connection with a certificate"));
+        };
+        let now = self.world.clock.unix();
+        let text =
+            value.to_str().map_err(|_| Problem::new(Code::Invalid, format!("the header {HEADER} is not text")))?;
+        let verified =
+            Chain::from_header(text).and_then(|chain| trust::transfer::verify(&chain, server, &self.trust, now));
+        match verified {
+            Ok(chain) => Ok(Caller { peer, chain: Some(chain), from }),
+            Err(refusal) => {
+                self.note(&AuditRecord::of_chain(now, Some(from.ip()), server, resource, &refusal))?;
+                Err(refusal.into())
+            }
+        }
+    }
+
+    /// The three-step check of a right on a path.
+    pub async fn allow(
+        &self,
+        caller: &Caller,
+        location: &Location,
+        right: Right,
+        bucket: &Bucket,
+    ) -> Result<Authorised, Problem> {
+        self.groups.prepare(bucket, caller.subject()).await;
+        self.allow_now(caller, location, right, bucket)
+    }
+
+    /// The same with what is known of groups now, for callers that have prepared.
+    pub fn allow_now(
+        &self,
+        caller: &Caller,
+        location: &Location,
+        right: Right,
+        bucket: &Bucket,
+    ) -> Result<Authorised, Problem> {
+        let now = self.world.clock.unix();
+        let asker = caller.asker();
+        let decision = decide(&Question { now, asker, location, right, bucket, groups: &*self.groups });
+        if let Some(record) = AuditRecord::of_decision(now, caller.source(), asker, decision.reason()) {
+            self.note(&record)?;
+        }
+        match decision {
+            Decision::Granted { authorised, .. } => Ok(authorised),
+            Decision::Refused { reason } => Err(reason.into()),
+        }
+    }
+
+    /// The same, where the answer no is nobody's affront: it is not recorded.
+    pub async fn would_allow(
+        &self,
+        caller: &Caller,
+        location: &Location,
+        right: Right,
+        bucket: &Bucket,
+    ) -> Option<Authorised> {
+        self.groups.prepare(bucket, caller.subject()).await;
+        let now = self.world.clock.unix();
+        let asker = caller.asker();
+        let decision = decide(&Question { now, asker, location, right, bucket, groups: &*self.groups });
+        decision.into_result().ok()
+    }
+
+    /// The three-step check of a right on a group or a service.
+    pub async fn allow_object(
+        &self,
+        caller: &Caller,
+        object: &Object,
+        right: Right,
+        bucket: &Bucket,
+    ) -> Result<(), Problem> {
+        self.groups.prepare(bucket, caller.subject()).await;
+        let now = self.world.clock.unix();
+        let asker = caller.asker();
+        let decision = decide_object(&ObjectQuestion { now, asker, object, right, bucket, groups: &*self.groups });
+        if let Some(record) = AuditRecord::of_decision(now, caller.source(), asker, &decision.reason) {
+            self.note(&record)?;
+        }
+        if decision.reason.granted() { Ok(()) } else { Err(decision.reason.into()) }
+    }
+
+    /// A refusal that no access list decided.
+    pub fn refuse(&self, from: SocketAddr, resource: &str, problem: Problem) -> Problem {
+        let record = AuditRecord::of_refusal(self.world.clock.unix(), Some(from.ip()), resource, &problem.detail);
+        self.note(&record).err().unwrap_or(problem)
+    }
+
+    /// Writes a record; what cannot be recorded is not done.
+    pub fn note(&self, record: &AuditRecord) -> Result<(), Problem> {
+        self.audit.record(record).map_err(|error| {
+            tracing::error!(%error, "the audit log cannot be written");
+            Problem::new(Code::Internal, "the audit log of this node cannot be written, so nothing is decided")
+        })
+    }
+
+    /// Writes the sums of minutes that are over.
+    pub fn flush(&self) {
+        if let Err(error) = self.audit.flush(self.world.clock.unix()) {
+            tracing::error!(%error, "the audit log cannot be written");
+        }
+    }
+}

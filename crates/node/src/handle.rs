@@ -1,0 +1,148 @@
+//! From a request to its answer: route, deadline, caller, and one arm for each route.
+
+use crate::control;
+use crate::files;
+use crate::gatekeeper::Caller;
+use crate::limits::{OPEN_REQUESTS_PER_SECOND, REQUEST_DEADLINE};
+use crate::node::State;
+use crate::routes::{self, Access, Route, SERVICE_METHODS};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use terms::{Code, Problem, ServiceName};
+use wire::{Body, Handler, HandlerFuture, Peer, problem_response};
+
+/// Answers everything that comes to a node.
+pub struct Requests {
+    state: Arc<State>,
+    /// Second and count of what came to open routes, in one number.
+    open: AtomicU64,
+}
+
+impl Requests {
+    /// The handler of a node.
+    pub fn new(state: Arc<State>) -> Self {
+        Self { state, open: AtomicU64::new(0) }
+    }
+
+    /// Counts a request to an open route; too many in one second are refused.
+    fn admit_open(&self) -> Result<(), Problem> {
+        let second = self.state.world.clock.boot().0 / 1000;
+        let mut present = self.open.load(Ordering::Relaxed);
+        loop {
+            let count = if present >> 32 == second { (present & 0xffff_ffff) + 1 } else { 1 };
+            if count > u64::from(OPEN_REQUESTS_PER_SECOND) {
+                return Err(Problem::new(
+                    Code::Busy,
+                    format!("more than {OPEN_REQUESTS_PER_SECOND} requests a second without a certificate"),
+                )
+                .next("try again in a second"));
+            }
+            let next = second << 32 | count;
+            match self.open.compare_exchange_weak(present, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Ok(()),
+                Err(other) => present = other,
+            }
+        }
+    }
+}
+
+impl Handler for Requests {
+    fn handle(&self, request: Request<Incoming>, peer: Option<Arc<Peer>>, from: SocketAddr) -> HandlerFuture {
+        let state = self.state.clone();
+        if let Some(service) = service_of(&request) {
+            return Box::pin(async move { to_service(&state, service, request, peer, from).await });
+        }
+        let found = routes::find(request.method(), request.uri().path());
+        let admitted = match &found {
+            Ok((_, Access::Open)) if peer.is_none() => self.admit_open(),
+            _ => Ok(()),
+        };
+        Box::pin(async move {
+            let answer = async {
+                admitted?;
+                let (route, access) = found?;
+                to_node(&state, route, access, request, peer, from).await
+            };
+            answer.await.unwrap_or_else(|problem| problem_response(&problem))
+        })
+    }
+}
+
+/// The service whose name the request's authority carries, if it is one.
+fn service_of(request: &Request<Incoming>) -> Option<ServiceName> {
+    let authority = request.uri().authority().map(|authority| authority.as_str());
+    let host = request.headers().get(http::header::HOST).and_then(|host| host.to_str().ok());
+    let authority = authority.or(host)?;
+    let name = authority.rsplit_once(':').map_or(authority, |(name, _)| name);
+    ServiceName::from_authority(name).ok()
+}
+
+async fn to_service(
+    state: &Arc<State>,
+    service: ServiceName,
+    request: Request<Incoming>,
+    peer: Option<Arc<Peer>>,
+    from: SocketAddr,
+) -> Response<Body> {
+    let (parts, _) = request.into_parts();
+    let front = state.published.front(&service).or_else(|| state.serving.front(&service));
+    let Some(front) = front else {
+        let problem = Problem::new(Code::Unavailable, format!("{service} is not served here"))
+            .next("ask another server of the service");
+        let mut response = problem_response(&problem);
+        response.headers_mut().insert(discovery::headers::ELSEWHERE, http::HeaderValue::from_static("?1"));
+        return response;
+    };
+    if !SERVICE_METHODS.contains(&parts.method) {
+        return problem_response(&Problem::new(
+            Code::Unsupported,
+            format!("{} is not answered by {service}, only GET and HEAD", parts.method),
+        ));
+    }
+    match state.gate.caller(peer, from, &parts.headers, &service.to_string()) {
+        Ok(caller) => front.answer(&state.gate, &caller, &parts).await,
+        Err(problem) => problem_response(&problem),
+    }
+}
+
+async fn to_node(
+    state: &Arc<State>,
+    route: Route,
+    access: Access,
+    request: Request<Incoming>,
+    peer: Option<Arc<Peer>>,
+    from: SocketAddr,
+) -> Result<Response<Body>, Problem> {
+    let resource = request.uri().path().chars().take(200).collect::<String>();
+    if access == Access::Authenticated && peer.is_none() {
+        let problem = Problem::new(Code::Denied, "this address is answered only to peers with a certificate")
+            .next("`webos whoami --curl` prints how curl shows one");
+        return Err(state.gate.refuse(from, &resource, problem));
+    }
+    let (parts, body) = request.into_parts();
+    // The node acts for the caller only where the certificate says so; at `via` it goes on to the home.
+    let caller = match route {
+        Route::Via => Caller::of_peer(peer, from),
+        _ => state.gate.caller(peer, from, &parts.headers, &resource)?,
+    };
+    match route {
+        Route::File(volume, path) => match state.volumes.get(&volume) {
+            Some(here) => files::answer(&here.home, &state.gate, &caller, &path, &parts, body).await,
+            None => state.relays.answer(state, &caller, &volume, &path, &parts).await,
+        },
+        Route::Session(volume) => control::session(state, &caller, &volume, body).await,
+        route => within_deadline(control::answer(state, route, &caller, &parts, body)).await,
+    }
+}
+
+async fn within_deadline(
+    answer: impl Future<Output = Result<Response<Body>, Problem>>,
+) -> Result<Response<Body>, Problem> {
+    tokio::time::timeout(REQUEST_DEADLINE, answer).await.unwrap_or_else(|_| {
+        let seconds = REQUEST_DEADLINE.as_secs();
+        Err(Problem::new(Code::Timeout, format!("the request was not answered within {seconds} s")))
+    })
+}

@@ -1,0 +1,260 @@
+//! A running node: put together from its folder, started, stopped.
+//!
+//! Everything that a request handler needs is in [`State`]; what changes there has an owner of its own.
+
+use crate::authority::Registrar;
+use crate::candidates::Candidates;
+use crate::gatekeeper::Gatekeeper;
+use crate::groups::Groups;
+use crate::handle::Requests;
+use crate::names::Names;
+use crate::published::Published;
+use crate::relays::Relays;
+use crate::serving::Serving;
+use crate::settings::Settings;
+use client::{Client, Folder};
+use process::offers::Offers;
+use rustls_pki_types::CertificateDer;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use terms::{Code, Principal, PrincipalKind, Problem, RealmName, UnixMs, VolumeName};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use trust::{AuditLog, Identity};
+use webfs::coherence::Coherence;
+use webfs::rules::LeaseRules;
+use webfs::serve::Home;
+use webfs::store::Store;
+use wire::{Peer, Server};
+use world::World;
+
+/// A volume that has its home here.
+pub struct HomeVolume {
+    /// Its files.
+    pub home: Home,
+    /// Its leases.
+    pub coherence: Coherence,
+}
+
+/// All that the request handlers of one node share.
+pub struct State {
+    pub(crate) settings: Settings,
+    pub(crate) world: World,
+    pub(crate) client: Client,
+    pub(crate) own: Arc<Peer>,
+    pub(crate) address: SocketAddr,
+    pub(crate) advertised: String,
+    pub(crate) started: UnixMs,
+    pub(crate) gate: Arc<Gatekeeper>,
+    pub(crate) registrar: Option<Registrar>,
+    pub(crate) names: Names,
+    pub(crate) volumes: BTreeMap<VolumeName, HomeVolume>,
+    pub(crate) published: Published,
+    pub(crate) serving: Serving,
+    pub(crate) relays: Relays,
+    pub(crate) candidates: Candidates,
+    pub(crate) offers: Mutex<Offers>,
+    pub(crate) owners: Vec<Principal>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+}
+
+impl State {
+    pub(crate) fn identity(&self) -> Result<&Identity, Problem> {
+        self.client.require_identity()
+    }
+
+    pub(crate) fn realm(&self) -> &RealmName {
+        &self.own.principal.realm
+    }
+
+    /// Whether this node is the realm's first: it holds groups, names and the authority.
+    pub(crate) fn is_first(&self) -> bool {
+        self.registrar.is_some()
+    }
+}
+
+/// A node that answers.
+pub struct Node {
+    state: Arc<State>,
+    server: Server,
+}
+
+/// How often a node looks after what has become old.
+const HOUSEKEEPING: Duration = Duration::from_secs(20);
+
+impl Node {
+    /// Starts a node in its folder.
+    pub async fn start(settings: Settings, world: World) -> Result<Self, Problem> {
+        let client = Client::open(settings.folder.clone(), world.clone())?;
+        let identity = client.require_identity()?.clone();
+        if identity.principal().kind != PrincipalKind::Server {
+            return Err(Problem::new(
+                Code::Invalid,
+                format!(
+                    "{} holds the identity of {}, which is no server",
+                    settings.folder.path().display(),
+                    identity.principal()
+                ),
+            )
+            .next("a node has a folder of its own: choose it with WEBOS_HOME or --folder"));
+        }
+        let listener = listen(&settings.listen).await?;
+        let address = listener.local_addr().map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
+        let state = Arc::new(compose(settings, world.clone(), client, &identity, address).await?);
+        let requests = Arc::new(Requests::new(state.clone()));
+        let check = Arc::new(state.client.trust().clone());
+        let server = Server::start(&world, listener, &identity.credentials(), check, requests)
+            .map_err(|error| Problem::new(Code::Internal, format!("{error}: {}", source(&error))))?;
+        crate::published::resume(&state).await?;
+        state.tasks.spawn(housekeeping(state.clone()));
+        state.tasks.spawn(crate::serving::announce(state.clone()));
+        Ok(Self { state, server })
+    }
+
+    /// Who this node is.
+    pub fn principal(&self) -> &Principal {
+        &self.state.own.principal
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.state.address
+    }
+
+    /// The node's own client: acts as the node itself.
+    pub fn client(&self) -> &Client {
+        &self.state.client
+    }
+
+    /// The services that are published here, and each one that is published later.
+    pub fn publications(&self) -> tokio::sync::watch::Receiver<Vec<crate::published::Publication>> {
+        self.state.published.watch()
+    }
+
+    /// Ends leases and requests in order, so that a restart waits for nobody.
+    pub async fn stop(self) {
+        self.state.stop.cancel();
+        for volume in self.state.volumes.values() {
+            volume.coherence.stop().await;
+        }
+        self.server.shutdown().await;
+        self.state.tasks.close();
+        let _ = tokio::time::timeout(wire::limits::SHUTDOWN_DEADLINE, self.state.tasks.wait()).await;
+        self.state.gate.flush();
+    }
+}
+
+fn source(error: &dyn std::error::Error) -> String {
+    error.source().map(ToString::to_string).unwrap_or_default()
+}
+
+async fn listen(address: &str) -> Result<TcpListener, Problem> {
+    TcpListener::bind(address).await.map_err(|error| {
+        Problem::new(Code::Unavailable, format!("{address} cannot be listened on: {error}"))
+            .next("choose another with --listen; port 0 takes a free one")
+    })
+}
+
+async fn compose(
+    settings: Settings,
+    world: World,
+    client: Client,
+    identity: &Identity,
+    address: SocketAddr,
+) -> Result<State, Problem> {
+    let folder = settings.folder.clone();
+    let realm = identity.principal().realm.clone();
+    let advertised = settings.address.clone().unwrap_or_else(|| address.to_string());
+    let registrar = Registrar::open(&folder, &world)?.filter(|registrar| *registrar.realm() == realm);
+    if let Some(registrar) = &registrar {
+        registrar.sign_bundle(&folder, client.trust(), identity.principal(), &advertised)?;
+    }
+    let groups = Arc::new(Groups::load(client.clone(), &folder, realm.clone(), registrar.is_some())?);
+    let audit = AuditLog::open(&folder.audit())?;
+    let gate = Arc::new(Gatekeeper::new(world.clone(), client.trust().clone(), groups, audit));
+    let own = Arc::new(Peer {
+        principal: identity.principal().clone(),
+        key: identity.key().thumbprint(),
+        not_after: identity.not_after(),
+        chain: identity.chain().iter().cloned().map(CertificateDer::into_owned).collect(),
+    });
+    let offers = Offers::load(folder.offers())
+        .map_err(|error| Problem::new(Code::Internal, format!("{error}: {}", source(&error))))?;
+    Ok(State {
+        names: Names::load(&folder, &world, client.trust(), &realm),
+        volumes: open_volumes(&folder, &world, identity).await?,
+        relays: Relays::new(client.clone()),
+        owners: owners(&folder)?,
+        started: world.clock.unix(),
+        published: Published::default(),
+        serving: Serving::default(),
+        candidates: Candidates::default(),
+        offers: Mutex::new(offers),
+        stop: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+        settings,
+        world,
+        client,
+        own,
+        address,
+        advertised,
+        gate,
+        registrar,
+    })
+}
+
+async fn open_volumes(
+    folder: &Folder,
+    world: &World,
+    identity: &Identity,
+) -> Result<BTreeMap<VolumeName, HomeVolume>, Problem> {
+    let mut volumes = BTreeMap::new();
+    for entry in std::fs::read_dir(folder.volumes()).into_iter().flatten().flatten() {
+        let dir = entry.path();
+        let name = dir.file_name().and_then(|name| name.to_str()?.parse::<VolumeName>().ok());
+        let Some(name) = name.filter(|name| name.realm == identity.principal().realm) else { continue };
+        let (path, opening) = (dir.clone(), world.clone());
+        let store = tokio::task::spawn_blocking(move || Store::open(&path, opening))
+            .await
+            .map_err(|error| Problem::new(Code::Internal, format!("{}: {error}", dir.display())))??;
+        if *store.name() != name {
+            return Err(Problem::new(
+                Code::Internal,
+                format!("{} holds the volume {}", dir.display(), store.name()),
+            ));
+        }
+        let coherence = Coherence::start(store.clone(), world.clone(), LeaseRules::default()).await?;
+        let home = Home::new(store, identity.key().clone(), Arc::new(coherence.clone()), world.clone());
+        volumes.insert(name, HomeVolume { home, coherence });
+    }
+    Ok(volumes)
+}
+
+fn owners(folder: &Folder) -> Result<Vec<Principal>, Problem> {
+    let Ok(text) = std::fs::read_to_string(folder.owner()) else { return Ok(Vec::new()) };
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines
+        .map(|line| line.parse())
+        .collect::<Result<_, _>>()
+        .map_err(|error| Problem::new(Code::Invalid, format!("{}: {error}", folder.owner().display())))
+}
+
+async fn housekeeping(state: Arc<State>) {
+    loop {
+        tokio::select! {
+            () = state.stop.cancelled() => return,
+            () = tokio::time::sleep(HOUSEKEEPING) => {}
+        }
+        state.gate.flush();
+        crate::published::refresh(&state);
+        for volume in state.volumes.values() {
+            if let Err(error) = volume.home.store().collect().await {
+                tracing::warn!(volume = %volume.home.store().name(), %error, "old versions could not be collected");
+            }
+        }
+    }
+}

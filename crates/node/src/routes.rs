@@ -1,0 +1,222 @@
+//! The closed table of what a node answers: each route with its methods and with who may come.
+//!
+//! A request that is in no row is refused. Nothing here decides rights on a resource; it only tells apart what
+//! is open to peers without a certificate from what is not.
+
+use http::Method;
+use terms::{Code, Label, Problem, ServiceName, VolumeName, VolumePath};
+
+/// What a request asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// The realm's signed bundle.
+    Bundle,
+    /// A service's signed certificate.
+    Certificate(Label),
+    /// A service's signed table and rights to serve.
+    State(Label),
+    /// A volume's signed record.
+    VolumeRecord(Label),
+    /// Redeem an invitation.
+    Join,
+    /// The session stream of a holder.
+    Session(VolumeName),
+    /// Open with a callback.
+    Open(VolumeName),
+    /// Show or change an access list.
+    Acl(VolumeName, VolumePath),
+    /// Show a group's list, or change a member.
+    Group(Label),
+    /// Read for the caller.
+    Via,
+    /// Publish a service.
+    Publish,
+    /// The load daemon's newest table.
+    Update,
+    /// A lent node's word, or the list of them.
+    Announce(Label),
+    /// Lend this node.
+    Lend,
+    /// Start a service's server here.
+    Start,
+    /// Report and renew.
+    Beat,
+    /// End a service's server here.
+    Drain,
+    /// How this node stands.
+    Status,
+    /// A file or directory of a volume.
+    File(VolumeName, VolumePath),
+    /// A request to a service that is served here.
+    Service(ServiceName),
+}
+
+/// Who may come to a route at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Also peers without a certificate: signed public documents, and the one-use secret of an invitation.
+    Open,
+    /// Peers with a valid certificate of a trusted realm.
+    Authenticated,
+    /// Whomever the resource's access list admits; `anyone` is possible.
+    ByList,
+}
+
+/// A row of the table: pattern, methods, access. `{}` stands for one name, `{path}` for the rest.
+pub type Row = (&'static str, &'static [Method], Access);
+
+const GET: &[Method] = &[Method::GET];
+const POST: &[Method] = &[Method::POST];
+const BOTH: &[Method] = &[Method::GET, Method::POST];
+const FILES: &[Method] = &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE];
+const READS: &[Method] = &[Method::GET, Method::HEAD];
+
+/// All rows.
+pub const TABLE: &[Row] = &[
+    ("/.webos/bundle", GET, Access::Open),
+    ("/.webos/name/{}", GET, Access::Open),
+    ("/.webos/name/{}/state", GET, Access::Open),
+    ("/.webos/join", POST, Access::Open),
+    ("/.webos/session/{}", POST, Access::Authenticated),
+    ("/.webos/open/{}", POST, Access::Authenticated),
+    ("/.webos/acl/{}/{path}", BOTH, Access::Authenticated),
+    ("/.webos/group/{}", BOTH, Access::Authenticated),
+    ("/.webos/via", POST, Access::Authenticated),
+    ("/.webos/publish", POST, Access::Authenticated),
+    ("/.webos/state", POST, Access::Authenticated),
+    ("/.webos/candidates/{}", BOTH, Access::Authenticated),
+    ("/.webos/lend", BOTH, Access::Authenticated),
+    ("/.webos/serve/start", POST, Access::Authenticated),
+    ("/.webos/serve/beat", POST, Access::Authenticated),
+    ("/.webos/serve/drain", POST, Access::Authenticated),
+    ("/.webos/status", GET, Access::Authenticated),
+    ("/{}/{path}", FILES, Access::Authenticated),
+];
+
+/// Methods of requests to a service's own authority.
+pub const SERVICE_METHODS: &[Method] = READS;
+
+/// Finds the route of a request to the node's own authority, and who may come.
+pub fn find(method: &Method, path: &str) -> Result<(Route, Access), Problem> {
+    let row = TABLE.iter().find_map(|row| matches(row.0, path).map(|names| (row, names)));
+    let Some((&(pattern, methods, access), names)) = row else {
+        return Err(Problem::new(Code::NotFound, "there is no such address on this node")
+            .next("files are at /VOLUME.REALM/path"));
+    };
+    if !methods.contains(method) {
+        let allowed: Vec<&str> = methods.iter().map(Method::as_str).collect();
+        return Err(Problem::new(
+            Code::Unsupported,
+            format!("{method} is not answered at {pattern}, only {}", allowed.join(" and ")),
+        ));
+    }
+    Ok((route(pattern, &names)?, access))
+}
+
+struct Names<'a> {
+    name: &'a str,
+    rest: &'a str,
+}
+
+fn matches<'a>(pattern: &str, path: &'a str) -> Option<Names<'a>> {
+    let Some((before, after)) = pattern.split_once("{}") else {
+        return (pattern == path).then_some(Names { name: "", rest: "" });
+    };
+    let tail = path.strip_prefix(before)?;
+    let (name, rest) = match tail.find('/') {
+        Some(at) => tail.split_at(at),
+        None => (tail, ""),
+    };
+    let reserved = before == "/" && name.starts_with('.');
+    let fits = if after == "/{path}" { true } else { rest == after };
+    (fits && !name.is_empty() && !reserved).then_some(Names { name, rest })
+}
+
+fn route(pattern: &str, names: &Names<'_>) -> Result<Route, Problem> {
+    let invalid = |error: String| Problem::new(Code::Invalid, error);
+    let label = || Label::new(names.name).map_err(|error| invalid(error.to_string()));
+    let volume = || names.name.parse::<VolumeName>().map_err(|error| invalid(error.to_string()));
+    let path = || VolumePath::from_url(names.rest).map_err(|error| invalid(error.to_string()));
+    Ok(match pattern {
+        "/.webos/bundle" => Route::Bundle,
+        "/.webos/name/{}" => match names.name.strip_suffix(".volume") {
+            Some(name) => Route::VolumeRecord(Label::new(name).map_err(|error| invalid(error.to_string()))?),
+            None => Route::Certificate(label()?),
+        },
+        "/.webos/name/{}/state" => Route::State(label()?),
+        "/.webos/join" => Route::Join,
+        "/.webos/session/{}" => Route::Session(volume()?),
+        "/.webos/open/{}" => Route::Open(volume()?),
+        "/.webos/acl/{}/{path}" => Route::Acl(volume()?, path()?),
+        "/.webos/group/{}" => Route::Group(label()?),
+        "/.webos/via" => Route::Via,
+        "/.webos/publish" => Route::Publish,
+        "/.webos/state" => Route::Update,
+        "/.webos/candidates/{}" => Route::Announce(label()?),
+        "/.webos/lend" => Route::Lend,
+        "/.webos/serve/start" => Route::Start,
+        "/.webos/serve/beat" => Route::Beat,
+        "/.webos/serve/drain" => Route::Drain,
+        "/.webos/status" => Route::Status,
+        _ => Route::File(volume()?, path()?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_stated_routes_are_open() {
+        let open: Vec<&str> = TABLE.iter().filter(|row| row.2 == Access::Open).map(|row| row.0).collect();
+        assert_eq!(open, ["/.webos/bundle", "/.webos/name/{}", "/.webos/name/{}/state", "/.webos/join"]);
+        assert!(TABLE.iter().all(|row| row.2 != Access::ByList), "only services are open by list");
+    }
+
+    #[test]
+    fn every_row_is_reached_by_its_own_pattern() {
+        for (pattern, methods, access) in TABLE {
+            let name = if pattern.contains("{path}") || pattern.contains("session") || pattern.contains("open") {
+                "data.lab.example"
+            } else {
+                "site"
+            };
+            let path = pattern.replace("{}", name).replace("{path}", "a/b");
+            for method in *methods {
+                let found = find(method, &path).map(|(_, access)| access);
+                assert_eq!(found, Ok(*access), "{method} {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn paths() {
+        let get = |path: &str| find(&Method::GET, path).map(|found| found.0);
+        let volume: VolumeName = "data.lab.example".parse().expect("valid");
+        let file = |path: &str| Ok(Route::File(volume.clone(), VolumePath::new(path).expect("valid")));
+        assert_eq!(get("/data.lab.example/a%20b/"), file("a b"));
+        assert_eq!(get("/data.lab.example"), file(""));
+        assert_eq!(get("/.webos/name/site.volume"), Ok(Route::VolumeRecord(Label::new("site").expect("valid"))));
+        for bad in [
+            "/",
+            "//",
+            "/.webos",
+            "/.webos/",
+            "/.webos/other",
+            "/.webos/name/",
+            "/.webos/name/site/",
+            "/.webos/name/site/state/x",
+            "/.webos/bundle/",
+            "/.WebOS/bundle",
+            "/%2ewebos/bundle",
+            "/data.lab.example/../x",
+            "/data.lab.example/%2e%2e/x",
+            "/data.lab.example//x",
+            "/nodots/x",
+        ] {
+            assert!(get(bad).is_err(), "{bad}");
+        }
+        assert!(find(&Method::POST, "/data.lab.example/x").is_err());
+        assert!(find(&Method::DELETE, "/.webos/bundle").is_err());
+    }
+}
