@@ -79,7 +79,7 @@ pub async fn answer(
         Route::Start => Ok(cbor(&state.serving.start(state, caller, message(body).await?.0).await?)),
         Route::Beat => Ok(cbor(&state.serving.beat(state, caller, message(body).await?.0)?)),
         Route::Drain => Ok(cbor(&state.serving.drain(state, caller, message(body).await?.0)?)),
-        Route::Status => Ok(cbor(&status(state))),
+        Route::Status => Ok(cbor(&status(state).await)),
         Route::Session(_) | Route::File(..) | Route::Service(_) => {
             Err(Problem::new(Code::Internal, "this route is answered elsewhere"))
         }
@@ -225,7 +225,7 @@ fn must_be_authority(state: &State, caller: &Caller, service: &Label) -> Result<
     Err(Problem::new(Code::Denied, format!("{} is no authority of the service {service}", peer.principal)))
 }
 
-fn status(state: &State) -> NodeStatus {
+async fn status(state: &State) -> NodeStatus {
     let mut fronts: Vec<_> = state.published.fronts().iter().map(|front| front.status()).collect();
     fronts.extend(state.serving.fronts().iter().map(|front| front.status()));
     NodeStatus {
@@ -237,6 +237,6 @@ fn status(state: &State) -> NodeStatus {
         volumes: state.volumes.keys().cloned().collect(),
         fronts,
         offers: state.serving.offers(state).offers,
-        relays: state.relays.status(),
+        relays: state.relays.status().await,
     }
 }

@@ -34,5 +34,9 @@ pub const TABLE_EVERY: u64 = 10;
 pub const TABLE_STALE: Duration = Duration::from_secs(3);
 /// Relayed volumes: count.
 pub const MAX_RELAYED: usize = 64;
+/// What one cache may hold: bytes.
+pub const CACHE_BYTES: u64 = 10 << 30;
+/// How long the first need of a volume may look for its home.
+pub const HOME_LOOKUP_DEADLINE: Duration = Duration::from_secs(10);
 
 const _: () = assert!(GROUP_ASK_INTERVAL.as_secs() < GROUP_LIFE.as_secs());

@@ -133,11 +133,4 @@ impl Names {
         let (table, rights) = (update.table.clone(), update.rights.clone());
         Ok(StateReply { table, rights, now: self.world.clock.unix() })
     }
-
-    /// The newest signed table of a service of this realm, checked.
-    pub fn table(&self, name: &Label) -> Option<(CheckedTable, Vec<u8>)> {
-        let services = self.services();
-        let (table, update) = services.get(name)?.state.as_ref()?;
-        Some((table.clone(), update.table.clone()))
-    }
 }

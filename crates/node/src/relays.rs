@@ -6,13 +6,14 @@
 use crate::gatekeeper::Caller;
 use crate::limits::MAX_RELAYED;
 use crate::node::State;
-use crate::replica::{Found, ReplicaFiles};
+use crate::replica::ReplicaFiles;
 use client::Client;
 use http::request::Parts;
 use http::{Method, Response};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use terms::{Code, Location, Problem, RealmName, Right, VolumeName, VolumePath};
+use webfs::relay::ReplicaObject;
 use webfs::serve::{Directory, Face};
 use wire::Body;
 
@@ -49,10 +50,17 @@ impl Relays {
     }
 
     /// What is left of each relayed volume's lease: milliseconds.
-    pub fn status(&self) -> Vec<(VolumeName, u32)> {
-        let volumes = self.volumes();
-        let held = volumes.iter().filter(|(_, relayed)| relayed.holds);
-        held.map(|(volume, relayed)| (volume.clone(), relayed.files.lease_left_ms())).collect()
+    pub async fn status(&self) -> Vec<(VolumeName, u32)> {
+        let held: Vec<_> = {
+            let volumes = self.volumes();
+            let held = volumes.iter().filter(|(_, relayed)| relayed.holds);
+            held.map(|(volume, relayed)| (volume.clone(), relayed.files.clone())).collect()
+        };
+        let mut status = Vec::with_capacity(held.len());
+        for (volume, files) in held {
+            status.push((volume, files.lease_left_ms().await));
+        }
+        status
     }
 
     fn files(&self, state: &State, volume: &VolumeName) -> Result<Arc<ReplicaFiles>, Problem> {
@@ -64,7 +72,7 @@ impl Relays {
             return Err(Problem::new(Code::Busy, format!("this node relays {MAX_RELAYED} volumes already")));
         }
         let top = Location { volume: volume.clone(), path: VolumePath::root() };
-        let files = Arc::new(ReplicaFiles::new(state, &top)?);
+        let files = Arc::new(ReplicaFiles::new(state, &top, "relay"));
         volumes.insert(volume.clone(), Relayed { files: files.clone(), holds: false });
         Ok(files)
     }
@@ -102,11 +110,18 @@ impl Relays {
         }
         let authorised = state.gate.allow(caller, &location, Right::Read, found.bucket()).await?;
         let now = state.world.clock.unix();
+        let entry = *found.entry();
         match found {
-            Found::File { source, .. } => {
-                Ok(webfs::serve::file(&authorised, source, parts, Face::Volume, now).await)
+            ReplicaObject::File(file) => {
+                Ok(webfs::serve::file(&authorised, Arc::new(file), parts, Face::Volume, now).await)
             }
-            Found::Directory { entry, change, listing, .. } => {
+            ReplicaObject::Directory(directory) => {
+                let beyond = || {
+                    Problem::new(Code::Unsupported, format!("{location} is too long for a relay to list"))
+                        .next("list it at the volume's home")
+                };
+                let listing = directory.listing(&webfs::serve::after(parts)?).ok_or_else(beyond)?;
+                let change = directory.change();
                 let found = Directory { volume, path, entry: &entry, change, listing: &listing };
                 Ok(webfs::serve::directory(&authorised, found, parts, Face::Volume, now))
             }

@@ -22,14 +22,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use terms::{Code, Epoch, Principal, Problem, ServiceName};
 
-struct Run {
-    front: Arc<Front>,
-    files: Arc<ReplicaFiles>,
-}
-
 #[derive(Default)]
 struct Runs {
-    running: BTreeMap<ServiceName, Run>,
+    running: BTreeMap<ServiceName, Arc<Front>>,
     /// The greatest epoch seen for each service since the node started.
     epochs: BTreeMap<ServiceName, Epoch>,
 }
@@ -45,12 +40,12 @@ impl Serving {
 
     /// The front of a service that runs here.
     pub fn front(&self, service: &ServiceName) -> Option<Arc<Front>> {
-        self.runs().running.get(service).map(|run| run.front.clone())
+        self.runs().running.get(service).cloned()
     }
 
     /// All fronts of runs.
     pub fn fronts(&self) -> Vec<Arc<Front>> {
-        self.runs().running.values().map(|run| run.front.clone()).collect()
+        self.runs().running.values().cloned().collect()
     }
 
     /// To whom the node is lent.
@@ -58,7 +53,7 @@ impl Serving {
         let offers = state.offers.lock().unwrap_or_else(PoisonError::into_inner);
         let all = offers.all(state.world.clock.unix());
         let runs = self.runs();
-        let phase = |service: &ServiceName| runs.running.get(service).map(|run| run.front.phase());
+        let phase = |service: &ServiceName| runs.running.get(service).map(|front| front.phase());
         LendReply {
             offers: all.map(|offer| OfferState { phase: phase(&offer.service), offer: offer.clone() }).collect(),
         }
@@ -123,7 +118,8 @@ impl Serving {
         };
         let lease = Duration::from_millis(u64::from(request.lease_ms));
         let run = Surrogate::start(state.world.clock.boot(), now, &admitted, lease);
-        let files = Arc::new(ReplicaFiles::new(state, &certificate.value().files)?);
+        let purpose = format!("serve-{}", request.service.name);
+        let files = Arc::new(ReplicaFiles::new(state, &certificate.value().files, &purpose));
         let site = FrontSite {
             world: state.world.clone(),
             own: state.own.clone(),
@@ -139,7 +135,7 @@ impl Serving {
                 return Err(Problem::new(Code::Busy, format!("more than {MAX_SERVICES} services run here")));
             }
             runs.epochs.insert(request.service.clone(), request.epoch);
-            runs.running.insert(request.service.clone(), Run { front: front.clone(), files: files.clone() });
+            runs.running.insert(request.service.clone(), front.clone());
         }
         state.tasks.spawn(look_after(state.clone(), request.service, front, files));
         Ok(StartAnswer::Accepted(StartReply { phase: reply.phase, ticket: reply.ticket }))
@@ -238,7 +234,7 @@ impl Serving {
 
     fn forget(&self, service: &ServiceName, front: &Arc<Front>) {
         let mut runs = self.runs();
-        if runs.running.get(service).is_some_and(|run| Arc::ptr_eq(&run.front, front)) {
+        if runs.running.get(service).is_some_and(|present| Arc::ptr_eq(present, front)) {
             runs.running.remove(service);
         }
     }

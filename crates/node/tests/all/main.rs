@@ -1,0 +1,6 @@
+//! Nodes of a realm in one process, over real sockets and real TLS, each with its own keys and folder.
+
+mod home;
+mod realm;
+mod relay;
+mod service;

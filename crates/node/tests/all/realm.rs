@@ -1,0 +1,117 @@
+//! A realm for tests: an authority, a home with a volume, users and further nodes that join by invitation.
+
+use client::{Client, Folder, enrol};
+use std::path::PathBuf;
+use tempfile::TempDir;
+use terms::{Label, Principal, PrincipalKind, RealmName, Rights, VolumeName, VolumePath, Who};
+use trust::{Authority, Bucket, Invitations};
+use webfs::store::Store;
+use webos_node::{Node, Settings};
+use world::World;
+
+pub const REALM: &str = "lab.example";
+
+/// A realm whose home runs.
+pub struct Realm {
+    pub world: World,
+    pub authority: Authority,
+    pub home: Option<Node>,
+    dir: TempDir,
+}
+
+pub fn path(text: &str) -> VolumePath {
+    VolumePath::new(text).expect("a path")
+}
+
+pub fn principal(kind: PrincipalKind, name: &str) -> Principal {
+    Principal::new(RealmName::new(REALM).expect("a realm"), kind, Label::new(name).expect("a label"))
+}
+
+pub fn volume() -> VolumeName {
+    format!("data.{REALM}").parse().expect("a volume")
+}
+
+impl Realm {
+    /// A realm with the user alice, who owns the volume `data`.
+    pub async fn start() -> Self {
+        let world = World::real();
+        let dir = tempfile::tempdir().expect("a folder");
+        let authority = Authority::create(RealmName::new(REALM).expect("a realm"), &world).expect("an authority");
+        let mut realm = Self { world, authority, home: None, dir };
+        let folder = realm.folder("home");
+        realm.authority.save(&folder.authority()).expect("saved");
+        realm.issue("home", PrincipalKind::Server);
+        let alice = Who::Principal(principal(PrincipalKind::User, "alice"));
+        let bucket = Bucket::new([(alice, Rights::OWNER)]).expect("a list");
+        drop(Store::create(&folder.volume(&volume()), &volume(), &bucket, realm.world.clone()).expect("a volume"));
+        realm.start_home("127.0.0.1:0").await;
+        realm.issue("alice", PrincipalKind::User);
+        realm
+    }
+
+    pub fn folder(&self, name: &str) -> Folder {
+        Folder::new(self.dir.path().join(name))
+    }
+
+    fn settings(&self, name: &str, listen: &str) -> Settings {
+        let folder = self.folder(name);
+        Settings { folder, listen: listen.into(), address: None, link_bps: None, place: None }
+    }
+
+    pub async fn start_home(&mut self, listen: &str) {
+        self.home = Some(Node::start(self.settings("home", listen), self.world.clone()).await.expect("the home"));
+    }
+
+    pub fn home(&self) -> &Node {
+        self.home.as_ref().expect("the home runs")
+    }
+
+    /// A certificate straight from the authority.
+    pub fn issue(&self, name: &str, kind: PrincipalKind) {
+        let identity = self.authority.issue_identity(&principal(kind, name), None, self.world.clock.unix());
+        identity.expect("a certificate").save(&self.folder(name).identity()).expect("saved");
+        self.pin(name);
+    }
+
+    /// The realm's present bundle, pinned in a folder.
+    pub fn pin(&self, name: &str) {
+        let from: PathBuf = self.folder("home").realm(self.authority.realm());
+        let to = self.folder(name).realm(self.authority.realm());
+        if from.exists() {
+            std::fs::create_dir_all(self.folder(name).realms()).expect("a folder");
+            if from != to {
+                std::fs::copy(from, to).expect("copied");
+            }
+        }
+    }
+
+    /// An invitation line of the home.
+    pub fn invite(&self, kind: PrincipalKind, name: &str) -> String {
+        let folder = self.folder("home");
+        let mut invitations = Invitations::open(&folder.invitations()).expect("invitations");
+        let address = self.home().address().to_string();
+        let made = invitations.create(principal(kind, name), address, self.authority.fingerprint(), &self.world);
+        made.expect("an invitation").line().expect("a line").to_string()
+    }
+
+    /// Joins by invitation and starts a node.
+    pub async fn join(&self, name: &str) -> Node {
+        let line = self.invite(PrincipalKind::Server, name);
+        enrol::join(&self.folder(name), &line, PrincipalKind::Server, &self.world).await.expect("joined");
+        Node::start(self.settings(name, "127.0.0.1:0"), self.world.clone()).await.expect("a node")
+    }
+
+    pub fn client(&self, name: &str) -> Client {
+        Client::open(self.folder(name), self.world.clone()).expect("a client")
+    }
+
+    pub async fn files(&self, name: &str) -> client::Volume {
+        self.client(name).volume(&volume()).await.expect("a volume")
+    }
+}
+
+/// A node as somebody's client sees it.
+pub fn seen(client: &Client, node: &Node) -> client::Node {
+    client.node(node.principal(), &node.address().to_string())
+}
+

@@ -1,0 +1,228 @@
+//! A published service: its certificate, its front, and a surrogate that is started, renewed and drained.
+
+use crate::realm::{Realm, path, seen, volume};
+use client::models::{
+    BeatAnswer, BeatRequest, DrainRequest, LendRequest, Offer, Phase, RightToServe, StartAnswer, StartRequest, Table,
+};
+use client::protocol::{MemberChange, PublishRequest};
+use client::{Condition, PutOptions};
+use discovery::verified::Certificate;
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use std::sync::Arc;
+use std::time::Duration;
+use terms::{ByteCount, Code, Epoch, Generation, Location, ServiceName, Who};
+use webos_node::{Node, serving_group};
+use wire::{Expect, Pool, Purpose, Target};
+
+const PARENTS: PutOptions = PutOptions { condition: Condition::None, parents: true, operation: None };
+
+fn service() -> ServiceName {
+    "service://site.lab.example".parse().expect("a service")
+}
+
+async fn published(realm: &Realm) -> Certificate {
+    let files = realm.files("alice").await;
+    for (name, content) in [("www/index.html", vec![b'i'; 100]), ("www/big", vec![b'b'; 3 << 20])] {
+        files.put_bytes(&path(name), PARENTS, content).await.expect("put");
+    }
+    let request = PublishRequest {
+        service: service(),
+        files: Location { volume: volume(), path: path("www") },
+        goal_ms: 200,
+        max_servers: 3,
+        readers: vec![Who::Anyone],
+        link_bps: None,
+    };
+    let alice = realm.client("alice");
+    seen(&alice, realm.home()).publish(&request).await.expect("published");
+    let bytes = alice.ask_names(&service().realm, "/.webos/name/site").await.expect("a certificate");
+    Certificate::open(&bytes, &service(), alice.trust(), realm.world.clock.unix()).expect("valid")
+}
+
+/// A stranger's request to one server of the service.
+async fn ask(realm: &Realm, node: &Node, what: &str) -> Response<Incoming> {
+    let pool = Pool::new(&realm.world, None, Arc::new(realm.client("alice").trust().clone()));
+    let key = node.client().identity().expect("a node").key().thumbprint();
+    let target =
+        Target { address: node.address().to_string(), expect: Expect::Key(key), purpose: Purpose::Service };
+    let request = Request::get(format!("https://{}{what}", service().authority())).body(wire::body::empty());
+    pool.request(&target, request.expect("a request")).await.expect("an answer")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_reads_the_service_and_nothing_else() {
+    let realm = Realm::start().await;
+    let certificate = published(&realm).await;
+    assert_eq!(certificate.value().servers.len(), 1);
+    let page = ask(&realm, realm.home(), "/").await;
+    assert_eq!(page.status(), StatusCode::OK);
+    assert!(page.headers().contains_key("webos-load") && page.headers().contains_key("webos-manifest"));
+    assert_eq!(page.headers()["webos-server"], "home");
+    assert!(!page.headers().contains_key("content-security-policy"), "a service has its own host name");
+    assert_eq!(wire::read_body(page.into_body(), 1000).await.expect("a page").len(), 100);
+    assert_eq!(ask(&realm, realm.home(), "/none").await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(ask(&realm, realm.home(), "/../data").await.status(), StatusCode::BAD_REQUEST);
+    let nobody = Pool::new(&realm.world, None, Arc::new(realm.client("alice").trust().clone()));
+    let target = Target {
+        address: realm.home().address().to_string(),
+        expect: Expect::Principal(realm.home().principal().clone()),
+        purpose: Purpose::Service,
+    };
+    let request = Request::get("https://home.server.lab.example/data.lab.example/www/index.html");
+    let answer = nobody.request(&target, request.body(wire::body::empty()).expect("a request")).await;
+    assert_eq!(answer.expect("an answer").status(), StatusCode::FORBIDDEN, "the volume's own list decides there");
+}
+
+/// The daemon's part by hand, as the home itself.
+struct ByHand<'a> {
+    realm: &'a Realm,
+    surrogate: &'a Node,
+    node: client::Node,
+    first: client::Node,
+    certificate: Certificate,
+}
+
+const EPOCH: Epoch = Epoch(5);
+
+impl<'a> ByHand<'a> {
+    async fn new(realm: &'a Realm, surrogate: &'a Node) -> Self {
+        let certificate = published(realm).await;
+        let home = realm.home().client();
+        let node = seen(home, surrogate);
+        Self { realm, surrogate, node, first: seen(home, realm.home()), certificate }
+    }
+
+    fn table(&self) -> Vec<u8> {
+        let table = Table {
+            service: service(),
+            epoch: EPOCH,
+            generation: Generation(1),
+            signed_at: self.realm.world.clock.unix(),
+            entries: vec![],
+        };
+        self.realm.home().client().sign_table(&table).expect("signed")
+    }
+
+    async fn start(&self) -> Result<StartAnswer, terms::Problem> {
+        let now = self.realm.world.clock.unix();
+        let right = RightToServe {
+            service: service(),
+            server: self.surrogate.principal().clone(),
+            key: self.surrogate.client().identity().expect("a node").key().thumbprint(),
+            address: self.surrogate.address().to_string(),
+            epoch: EPOCH,
+            not_before: now,
+            not_after: now.plus(Duration::from_secs(120)),
+        };
+        let right = self.realm.home().client().sign_right(&right).expect("signed");
+        let certificate = self.certificate.bytes().to_vec();
+        let table = self.table();
+        let request =
+            StartRequest { service: service(), epoch: EPOCH, lease_ms: 10_000, certificate, right, table };
+        self.node.start(&request).await
+    }
+
+    async fn member(&self, lasting: Option<Duration>) {
+        let until = lasting.map(|lasting| self.realm.world.clock.unix().plus(lasting));
+        let member = self.surrogate.principal().clone();
+        let group = serving_group(&service()).expect("a group");
+        self.first.change_member(&MemberChange { group, member, until }).await.expect("changed");
+    }
+
+    /// Beats, each time giving the last ticket back, until the surrogate stands there.
+    async fn beat_until(&self, phase: Phase) {
+        let mut ticket = None;
+        let reached = tokio::time::timeout(Duration::from_secs(10), async {
+            loop {
+                let request = BeatRequest {
+                    service: service(),
+                    epoch: EPOCH,
+                    ticket,
+                    lease_ms: 10_000,
+                    right: None,
+                    table: Some(self.table()),
+                };
+                match self.node.beat(&request).await.expect("an answer") {
+                    BeatAnswer::Running(reply) if reply.phase == phase => return,
+                    BeatAnswer::Running(reply) => ticket = Some(reply.ticket),
+                    BeatAnswer::NotRunning if phase == Phase::Ended => return,
+                    other => panic!("{other:?}"),
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        reached.await.unwrap_or_else(|_| panic!("never {phase:?}"));
+    }
+}
+
+fn offer() -> LendRequest {
+    LendRequest::Lend(Offer {
+        service: service(),
+        cpu_milli: 1000,
+        memory_bytes: ByteCount(1 << 30),
+        price: 0.0,
+        power: 1.0,
+        until: None,
+        keep_cache: false,
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_surrogate_serves_for_its_lease_and_loses_everything_with_it() {
+    let realm = Realm::start().await;
+    std::fs::create_dir_all(realm.folder("n1").path()).expect("a folder");
+    std::fs::write(realm.folder("n1").owner(), "spiffe://lab.example/user/alice\n").expect("an owner");
+    let n1 = realm.join("n1").await;
+    let hand = ByHand::new(&realm, &n1).await;
+    assert!(matches!(hand.start().await, Ok(StartAnswer::Refused(_))), "nobody lent it");
+    let alice = realm.client("alice");
+    let not_owner = seen(realm.home().client(), &n1).lend(&offer()).await.expect_err("the home does not own it");
+    assert_eq!(not_owner.code, Code::Denied);
+    seen(&alice, &n1).lend(&offer()).await.expect("lent");
+    assert_eq!(ask(&realm, &n1, "/").await.status(), StatusCode::SERVICE_UNAVAILABLE, "not started");
+    hand.member(Some(Duration::from_secs(30))).await;
+    assert!(matches!(hand.start().await, Ok(StartAnswer::Accepted(_))), "lent now");
+    hand.beat_until(Phase::Serving).await;
+    let page = ask(&realm, &n1, "/").await;
+    assert_eq!((page.status(), &page.headers()["webos-server"]), (StatusCode::OK, &"n1".parse().expect("a name")));
+    let big = ask(&realm, &n1, "/big").await;
+    assert_eq!(wire::read_body(big.into_body(), 4 << 20).await.expect("a file"), vec![b'b'; 3 << 20]);
+    // A change at the home is what the surrogate serves next.
+    realm.files("alice").await.put_bytes(&path("www/index.html"), PARENTS, b"new".to_vec()).await.expect("put");
+    let page = ask(&realm, &n1, "/").await;
+    assert_eq!(&wire::read_body(page.into_body(), 1000).await.expect("a page")[..], b"new");
+    let drained =
+        hand.node.drain(&DrainRequest { service: service(), epoch: EPOCH, within_ms: 1000 }).await.expect("an answer");
+    assert!(matches!(drained, BeatAnswer::Running(_)), "{drained:?}");
+    hand.member(None).await;
+    hand.beat_until(Phase::Ended).await;
+    assert_eq!(ask(&realm, &n1, "/").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let own = n1.client().volume(&volume()).await.expect("a volume");
+    let read = own.read(&path("www/index.html"), 100).await.expect_err("no rights are left");
+    assert_eq!(read.code, Code::Denied);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_command_nothing() {
+    let realm = Realm::start().await;
+    let n1 = realm.join("n1").await;
+    let n2 = realm.join("n2").await;
+    published(&realm).await;
+    let home = seen(n1.client(), realm.home());
+    let beat = BeatRequest {
+        service: service(),
+        epoch: Epoch(9),
+        ticket: None,
+        lease_ms: 1,
+        right: None,
+        table: None,
+    };
+    assert_eq!(home.beat(&beat).await.expect_err("no authority").code, Code::Denied);
+    assert_eq!(home.candidates(&service()).await.expect_err("no authority").code, Code::Denied);
+    let group = serving_group(&service()).expect("a group");
+    let until = Some(realm.world.clock.unix().plus(Duration::from_secs(60)));
+    let join = MemberChange { group, member: n1.principal().clone(), until };
+    assert_eq!(home.change_member(&join).await.expect_err("no administrator").code, Code::Denied);
+    assert!(matches!(seen(n1.client(), &n2).beat(&beat).await, Ok(BeatAnswer::NotRunning)));
+}
