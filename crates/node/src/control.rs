@@ -177,7 +177,8 @@ async fn open(
     state.gate.groups().prepare(&bucket, caller.subject()).await;
     let decide =
         |location: &Location, bucket: &trust::Bucket| state.gate.allow_now(caller, location, Right::Read, bucket);
-    Ok(cbor(&webfs::session::open(&here.home, &here.coherence, holder, request, decide).await?))
+    let opened = webfs::session::open(&here.home, &here.coherence, holder, request, decide).await?;
+    Ok(cbor(&Envelope::new(opened)))
 }
 
 fn group_name(state: &State, name: &Label) -> GroupName {
