@@ -1,5 +1,6 @@
 //! Nodes of a realm in one process, over real sockets and real TLS, each with its own keys and folder.
 
+mod attacks;
 mod home;
 mod realm;
 mod relay;
