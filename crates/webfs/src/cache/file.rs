@@ -11,7 +11,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// One version of a file in the cache. Its methods block the thread.
@@ -21,6 +21,7 @@ pub struct CachedFile {
     log: PathBuf,
     manifest: Manifest,
     given_up: AtomicBool,
+    landed_bytes: AtomicU64,
     open: Mutex<Option<Open>>,
 }
 
@@ -34,7 +35,8 @@ struct Open {
 impl CachedFile {
     pub(super) fn new(stem: &Path, manifest: Manifest) -> Self {
         let (data, log) = (stem.with_extension("data"), stem.with_extension("landed"));
-        Self { data, log, manifest, given_up: AtomicBool::new(false), open: Mutex::new(None) }
+        let (given_up, landed_bytes) = (AtomicBool::new(false), AtomicU64::new(0));
+        Self { data, log, manifest, given_up, landed_bytes, open: Mutex::new(None) }
     }
 
     /// What the file must be.
@@ -47,11 +49,14 @@ impl CachedFile {
         [self.data.clone(), self.log.clone()]
     }
 
-    /// Bytes that have landed.
-    pub(super) fn landed_bytes(&self) -> Result<u64, CacheError> {
-        let mut open = self.opened()?;
-        let landed = open.as_mut().map(|open| open.landed.clone()).unwrap_or_default();
-        Ok(landed.iter().map(|index| u64::from(self.manifest.blocks()[*index].len)).sum())
+    /// Bytes that have landed, as far as the files have been opened.
+    pub(super) fn landed_bytes(&self) -> u64 {
+        self.landed_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Opens the files of an earlier run.
+    pub(super) fn open_now(&self) -> Result<(), CacheError> {
+        self.opened().map(drop)
     }
 
     /// A block, if it has landed and is whole. One that is damaged is dropped.
@@ -75,8 +80,8 @@ impl CachedFile {
             return Ok(Some(block.into()));
         }
         tracing::warn!(file = %self.data.display(), index, "a cached block is damaged and dropped");
-        if let Some(open) = self.opened()?.as_mut() {
-            open.landed.remove(&index);
+        if self.opened()?.as_mut().is_some_and(|open| open.landed.remove(&index)) {
+            self.landed_bytes.fetch_sub(expected.len.into(), Ordering::Relaxed);
         }
         Ok(None)
     }
@@ -96,6 +101,7 @@ impl CachedFile {
         open.data.write_all_at(block, index as u64 * BLOCK_BYTES).map_err(failed)?;
         open.log.write_all(&u32::try_from(index).unwrap_or(u32::MAX).to_le_bytes()).map_err(failed)?;
         open.landed.insert(index);
+        self.landed_bytes.fetch_add(block.len() as u64, Ordering::Relaxed);
         Ok(true)
     }
 
@@ -133,7 +139,9 @@ impl CachedFile {
         Read::by_ref(&mut log).take(most).read_to_end(&mut bytes).map_err(failed)?;
         let indices =
             bytes.chunks_exact(4).map(|raw| u32::from_le_bytes([raw[0], raw[1], raw[2], raw[3]]) as usize);
-        let landed = indices.filter(|index| *index < self.manifest.blocks().len()).collect();
+        let landed: BTreeSet<usize> = indices.filter(|index| *index < self.manifest.blocks().len()).collect();
+        let total = landed.iter().map(|index| u64::from(self.manifest.blocks()[*index].len)).sum();
+        self.landed_bytes.store(total, Ordering::Relaxed);
         Ok(Open { data, log, landed })
     }
 }

@@ -22,6 +22,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use terms::{Digest, VolumeName, VolumePath};
 
@@ -48,7 +49,7 @@ pub enum CacheError {
 }
 
 impl CacheError {
-    fn io(doing: &'static str, path: &Path, source: io::Error) -> Self {
+    pub(crate) fn io(doing: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io { doing, path: path.into(), source }
     }
 }
@@ -61,9 +62,40 @@ struct Key {
 }
 
 #[derive(Debug, Default)]
+struct Object {
+    /// The length of the record on disk: bytes.
+    record: u64,
+    file: Option<Arc<CachedFile>>,
+}
+
+#[derive(Debug, Default)]
 struct State {
     sieve: Sieve<Key>,
-    files: HashMap<Key, Arc<CachedFile>>,
+    objects: HashMap<Key, Object>,
+    /// Files of replaced versions, to be removed by the next who may block.
+    replaced: Vec<Arc<CachedFile>>,
+}
+
+impl State {
+    /// Brings an object's weight up to date.
+    fn weigh(&mut self, key: &Key) {
+        if let Some(object) = self.objects.get(key) {
+            let landed = object.file.as_ref().map_or(0, |file| file.landed_bytes());
+            self.sieve.put(key.clone(), OBJECT_OVERHEAD_BYTES + object.record + landed);
+        }
+    }
+
+    /// Puts a file in the place of another version's.
+    fn replace(&mut self, key: &Key, file: Option<Arc<CachedFile>>) {
+        let object = self.objects.entry(key.clone()).or_default();
+        self.replaced.extend(std::mem::replace(&mut object.file, file));
+        self.weigh(key);
+    }
+
+    fn remove(&mut self, key: &Key) {
+        self.sieve.remove(key);
+        self.replaced.extend(self.objects.remove(key).and_then(|object| object.file));
+    }
 }
 
 #[derive(Debug)]
@@ -71,6 +103,8 @@ struct Inner {
     dir: PathBuf,
     limit: u64,
     state: Mutex<State>,
+    /// Numbers the drafts of records, of which several may be under way.
+    drafts: AtomicU64,
     /// Held open for its lock.
     _lock: File,
 }
@@ -96,8 +130,9 @@ impl Cache {
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(CacheError::Locked(dir.into())),
             Err(error) => return Err(CacheError::io("locking", &path, error.into())),
         }
-        let state = Mutex::default();
-        Ok(Self(Arc::new(Inner { dir: dir.into(), limit: limit.max(MIN_CACHE_BYTES), state, _lock: lock })))
+        let (dir, limit) = (dir.into(), limit.max(MIN_CACHE_BYTES));
+        let (state, drafts) = (Mutex::default(), AtomicU64::new(0));
+        Ok(Self(Arc::new(Inner { dir, limit, state, drafts, _lock: lock })))
     }
 
     /// Bytes in use: records, blocks and an allowance for the file system's own. Does not block.
@@ -129,7 +164,10 @@ impl Cache {
                 None => strangers.push(path),
             }
         }
-        let known: Vec<_> = self.state().files.values().flat_map(|file| file.paths()).collect();
+        let known: Vec<_> = {
+            let state = self.state();
+            state.objects.values().filter_map(|object| object.file.clone()).flat_map(|file| file.paths()).collect()
+        };
         for path in strangers.iter().filter(|path| !known.contains(path)) {
             std::fs::remove_file(path).map_err(|error| CacheError::io("removing", path, error))?;
         }
@@ -139,18 +177,23 @@ impl Cache {
     fn adopt(
         &self,
         volume: &VolumeName,
-        object: VolumePath,
+        path: VolumePath,
         manifest: Option<Manifest>,
         record: usize,
     ) -> Result<(), CacheError> {
-        let mut weight = OBJECT_OVERHEAD_BYTES + record as u64;
-        let key = Key { volume: volume.clone(), path: object };
-        if let Some(manifest) = manifest {
-            let file = Arc::new(CachedFile::new(&self.stem(&key, manifest.root()), manifest));
-            weight += file.landed_bytes()?;
-            self.state().files.insert(key.clone(), file);
-        }
-        self.state().sieve.put(key, weight);
+        let key = Key { volume: volume.clone(), path };
+        let file = match manifest {
+            Some(manifest) => {
+                let file = CachedFile::new(&self.stem(&key, manifest.root()), manifest);
+                file.open_now()?;
+                Some(Arc::new(file))
+            }
+            None => None,
+        };
+        let mut state = self.state();
+        state.objects.insert(key.clone(), Object { record: record as u64, file });
+        state.weigh(&key);
+        drop(state);
         self.make_room(None);
         Ok(())
     }
@@ -167,36 +210,37 @@ impl Cache {
             return Ok(());
         }
         make_folder(&self.folder(volume))?;
-        let key = Key { volume: volume.clone(), path: path.clone() };
-        let landed = match manifest {
-            Some(manifest) => self.file(volume, path, manifest).landed_bytes()?,
-            None => {
-                self.replace(&key, None);
-                0
-            }
-        };
         let target = self.record_path(volume, path);
-        let draft = target.with_extension("new");
+        let draft = target.with_extension(format!("new{}", self.0.drafts.fetch_add(1, Ordering::Relaxed)));
         std::fs::write(&draft, record).map_err(|error| CacheError::io("writing", &draft, error))?;
         std::fs::rename(&draft, &target).map_err(|error| CacheError::io("writing", &target, error))?;
-        self.state().sieve.put(key.clone(), OBJECT_OVERHEAD_BYTES + record.len() as u64 + landed);
+        match manifest {
+            Some(manifest) => drop(self.file(volume, path, manifest)),
+            None => self.state().replace(&Key { volume: volume.clone(), path: path.clone() }, None),
+        }
+        let key = Key { volume: volume.clone(), path: path.clone() };
+        {
+            let mut state = self.state();
+            if let Some(object) = state.objects.get_mut(&key) {
+                object.record = record.len() as u64;
+            }
+            state.weigh(&key);
+        }
         self.make_room(Some(&key));
         Ok(())
     }
 
-    /// The blocks of this version. Those of another version of the same path are given up. Touches no disk but for
-    /// that.
+    /// The blocks of this version. Those of another version of the same path are given up. Does not block.
     pub fn file(&self, volume: &VolumeName, path: &VolumePath, manifest: &Manifest) -> Arc<CachedFile> {
         let key = Key { volume: volume.clone(), path: path.clone() };
-        let present = self.state().files.get(&key).cloned();
-        match present {
-            Some(file) if file.manifest().root() == manifest.root() => file,
-            _ => {
-                let file = Arc::new(CachedFile::new(&self.stem(&key, manifest.root()), manifest.clone()));
-                self.replace(&key, Some(file.clone()));
-                file
-            }
+        let mut state = self.state();
+        let present = state.objects.get(&key).and_then(|object| object.file.clone());
+        if let Some(file) = present.filter(|file| file.manifest().root() == manifest.root()) {
+            return file;
         }
+        let file = Arc::new(CachedFile::new(&self.stem(&key, manifest.root()), manifest.clone()));
+        state.replace(&key, Some(file.clone()));
+        file
     }
 
     /// Keeps a block that has been checked against the manifest, and makes room for it.
@@ -209,9 +253,9 @@ impl Cache {
         block: &Bytes,
     ) -> Result<(), CacheError> {
         make_folder(&self.folder(volume))?;
-        let key = Key { volume: volume.clone(), path: path.clone() };
         if file.write(index, block)? {
-            self.state().sieve.grow(&key, block.len() as u64);
+            let key = Key { volume: volume.clone(), path: path.clone() };
+            self.state().weigh(&key);
             self.make_room(Some(&key));
         }
         Ok(())
@@ -224,12 +268,12 @@ impl Cache {
 
     /// Drops all of a volume.
     pub fn drop_volume(&self, volume: &VolumeName) -> Result<(), CacheError> {
-        let keys: Vec<Key> = {
-            let state = self.state();
-            state.files.keys().filter(|key| key.volume == *volume).cloned().collect()
-        };
-        keys.iter().for_each(|key| self.replace(key, None));
-        self.state().sieve.remove_where(|key| key.volume == *volume);
+        {
+            let mut state = self.state();
+            let keys: Vec<Key> = state.objects.keys().filter(|key| key.volume == *volume).cloned().collect();
+            keys.iter().for_each(|key| state.remove(key));
+        }
+        self.remove_replaced();
         let dir = self.folder(volume);
         match std::fs::remove_dir_all(&dir) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(CacheError::io("removing", &dir, error)),
@@ -241,30 +285,26 @@ impl Cache {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn replace(&self, key: &Key, file: Option<Arc<CachedFile>>) {
-        let old = {
-            let mut state = self.state();
-            match file {
-                Some(file) => state.files.insert(key.clone(), file),
-                None => state.files.remove(key),
-            }
-        };
-        if let Some(old) = old {
-            old.give_up();
-        }
-    }
-
     fn make_room(&self, keep: Option<&Key>) {
-        let given_up = self.state().sieve.shrink_to(self.0.limit, keep);
-        for key in given_up {
-            self.replace(&key, None);
-            let record = self.record_path(&key.volume, &key.path);
+        let records: Vec<PathBuf> = {
+            let mut state = self.state();
+            let given_up = state.sieve.shrink_to(self.0.limit, keep);
+            given_up.iter().for_each(|key| state.remove(key));
+            given_up.iter().map(|key| self.record_path(&key.volume, &key.path)).collect()
+        };
+        for record in records {
             if let Err(error) = std::fs::remove_file(&record)
                 && error.kind() != io::ErrorKind::NotFound
             {
                 tracing::warn!(record = %record.display(), %error, "a cached record could not be removed");
             }
         }
+        self.remove_replaced();
+    }
+
+    fn remove_replaced(&self) {
+        let replaced = std::mem::take(&mut self.state().replaced);
+        replaced.iter().for_each(|file| file.give_up());
     }
 
     fn folder(&self, volume: &VolumeName) -> PathBuf {

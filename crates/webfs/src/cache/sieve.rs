@@ -48,14 +48,6 @@ impl<K: Clone + Eq + Hash> Sieve<K> {
         self.slots.insert(key, Slot { order: self.next, weight, used: false });
     }
 
-    /// Adds to the weight of an entry, if it is there.
-    pub fn grow(&mut self, key: &K, by: u64) {
-        if let Some(slot) = self.slots.get_mut(key) {
-            slot.weight += by;
-            self.weight += by;
-        }
-    }
-
     /// Notes a use.
     pub fn touch(&mut self, key: &K) {
         if let Some(slot) = self.slots.get_mut(key) {
@@ -69,14 +61,6 @@ impl<K: Clone + Eq + Hash> Sieve<K> {
         self.by_age.remove(&slot.order);
         self.weight -= slot.weight;
         true
-    }
-
-    /// Takes out the entries with such keys.
-    pub fn remove_where(&mut self, gone: impl Fn(&K) -> bool) {
-        let keys: Vec<K> = self.slots.keys().filter(|key| gone(key)).cloned().collect();
-        for key in keys {
-            self.remove(&key);
-        }
     }
 
     /// Gives up entries until the weight is at most `limit`; `keep` is spared.
@@ -132,7 +116,7 @@ mod tests {
         let mut sieve = Sieve::default();
         sieve.put("a", 10);
         sieve.put("b", 10);
-        sieve.grow(&"a", 90);
+        sieve.put("a", 100);
         assert_eq!(sieve.shrink_to(50, Some(&"a")), ["b"]);
         assert_eq!(sieve.weight(), 100);
         assert!(sieve.remove(&"a") && !sieve.remove(&"a"));

@@ -4,7 +4,9 @@
 use super::stream::{Say, Stream};
 use super::{Grant, LeaseState};
 use crate::gate::Touched;
-use crate::rules::{ByeReason, ChangeRef, Down, Hello, HomeAction, HomeEvent, HomeLeases, HomeStart, LeaseRules, Refusal, Up};
+use crate::rules::{
+    ByeReason, ChangeRef, Down, Hello, HomeAction, HomeEvent, HomeLeases, HomeStart, LeaseRules, Refusal, Up,
+};
 use crate::session::limits::{MAX_STREAMS, STOP_DEADLINE};
 use crate::store::{RecordedSession, Store, StoreError};
 use bytes::Bytes;
@@ -119,7 +121,13 @@ impl Owner {
                 self.streams.insert(hello, say);
                 self.step(HomeEvent::Hello { hello, holder }).await;
             }
-            Order::Told { stream, message } => self.step(HomeEvent::Told { stream, message }).await,
+            Order::Told { stream, message } => {
+                let last = message == Up::Leave;
+                self.step(HomeEvent::Told { stream, message }).await;
+                if last {
+                    self.streams.remove(&stream);
+                }
+            }
             Order::Open { stream: None, answer, .. } => {
                 // Whoever has gone away needs no answer, here and below.
                 let _ = answer.send(Grant { change: self.leases.change(), callback: false });
@@ -157,10 +165,9 @@ impl Owner {
     fn finish_stop(&mut self) {
         let now = self.now();
         let over = |stopping: &mut Stopping| stopping.until <= now;
-        if self.leases.sessions() == 0 || self.stopping.as_mut().is_some_and(over) {
-            if let Some(stopping) = self.stopping.take() {
-                let _ = stopping.answer.send(());
-            }
+        let ended = self.leases.sessions() == 0 || self.stopping.as_mut().is_some_and(over);
+        if ended && let Some(stopping) = self.stopping.take() {
+            let _ = stopping.answer.send(());
         }
     }
 

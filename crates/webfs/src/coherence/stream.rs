@@ -4,7 +4,7 @@
 use super::owner::Order;
 use crate::model::ObjectVersion;
 use crate::rules::{ByeReason, Down, Hello, Up};
-use crate::session::limits::{HELLO_DEADLINE, STREAM_QUEUE};
+use crate::session::limits::{HELLO_DEADLINE, STOP_DEADLINE, STREAM_QUEUE};
 use crate::session::{FrameError, FrameReader, encode};
 use crate::store::{Lookup, Store};
 use bytes::Bytes;
@@ -48,7 +48,8 @@ impl Stream {
         loop {
             tokio::select! {
                 wanted = to_say.recv() => match wanted {
-                    None => return,
+                    // A goodbye was said: the holder may still take its leave.
+                    None => return last_words(hello, frames, &owner).await,
                     Some(Say::Compare { request, change, objects }) => {
                         let current = current(&store, objects).await;
                         if send(&down, Down::Registered { request, change, current }).await.is_err() {
@@ -63,7 +64,13 @@ impl Stream {
                 },
                 frame = frames.next::<Up>() => match frame {
                     Ok(Some(message)) => {
+                        let last = message == Up::Leave;
                         if tell(&owner, Order::Told { stream: hello, message }).await.is_err() {
+                            return;
+                        }
+                        if last {
+                            // The stream's end tells the holder that its leave was taken: wait for the owner.
+                            let _ = timeout(STOP_DEADLINE, async { while to_say.recv().await.is_some() {} }).await;
                             return;
                         }
                     }
@@ -73,6 +80,19 @@ impl Stream {
             }
         }
     }
+}
+
+/// Hears a holder out for a moment.
+async fn last_words(stream: Hello, mut frames: FrameReader, owner: &mpsc::WeakSender<Order>) {
+    let hear = async {
+        while let Ok(Some(message)) = frames.next::<Up>().await {
+            if tell(owner, Order::Told { stream, message }).await.is_err() {
+                return;
+            }
+        }
+    };
+    // Whoever says nothing more is waited for by its lease, not here.
+    let _ = timeout(STOP_DEADLINE, hear).await;
 }
 
 async fn tell(owner: &mpsc::WeakSender<Order>, order: Order) -> Result<(), ()> {

@@ -2,8 +2,10 @@
 //! The rules say what a frame means; here is only how it travels.
 
 mod frame;
+mod handle;
 pub mod limits;
 mod open;
 
 pub use frame::{FrameError, FrameReader, encode};
+pub use handle::{open_answer, session_answer};
 pub use open::{OpenAnswer, OpenRequest, open};

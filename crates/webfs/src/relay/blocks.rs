@@ -1,0 +1,265 @@
+//! Blocks at a replica: from memory, from the disk cache, from the home; each checked against the manifest before
+//! anybody gets it, each fetched once however many want it. What is cached is used only under the lease.
+
+use super::limits::{FETCHES_IN_FLIGHT, HOT_BLOCK_BYTES};
+use super::link::{HomeLink, LinkError};
+use crate::cache::{Cache, CacheError, CachedFile, Sieve};
+use crate::model::BlockRef;
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, FutureExt, Shared};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use terms::{BootMs, Code, Digest, Problem, VolumeName, VolumePath};
+use tokio::sync::Semaphore;
+use world::World;
+
+/// What a replica has done since its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ReplicaCounts {
+    /// Opens answered from the cache, without a message.
+    pub opens_cached: u64,
+    /// Opens answered by the home.
+    pub opens_asked: u64,
+    /// Blocks from memory or disk.
+    pub blocks_cached: u64,
+    /// Blocks fetched from the home.
+    pub blocks_fetched: u64,
+    /// Bytes of these.
+    pub bytes_fetched: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) opens_cached: AtomicU64,
+    pub(super) opens_asked: AtomicU64,
+    blocks_cached: AtomicU64,
+    blocks_fetched: AtomicU64,
+    bytes_fetched: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn add(counter: &AtomicU64, by: u64) {
+        counter.fetch_add(by, Ordering::Relaxed);
+    }
+
+    pub(super) fn now(&self) -> ReplicaCounts {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        ReplicaCounts {
+            opens_cached: get(&self.opens_cached),
+            opens_asked: get(&self.opens_asked),
+            blocks_cached: get(&self.blocks_cached),
+            blocks_fetched: get(&self.blocks_fetched),
+            bytes_fetched: get(&self.bytes_fetched),
+        }
+    }
+}
+
+/// Blocks are named by where they stand, not by their hash alone: knowing a hash grants nothing.
+type BlockKey = (VolumePath, Digest, usize);
+type Fetch = Shared<BoxFuture<'static, Result<Bytes, Problem>>>;
+
+#[derive(Default)]
+struct Hot {
+    sieve: Sieve<BlockKey>,
+    blocks: HashMap<BlockKey, Bytes>,
+}
+
+/// What the files of a replica share.
+pub(super) struct Blocks {
+    pub(super) volume: VolumeName,
+    pub(super) link: Arc<dyn HomeLink>,
+    pub(super) cache: Cache,
+    pub(super) world: World,
+    pub(super) counters: Counters,
+    /// Until when the lease covers what is cached: [`BootMs`].
+    pub(super) trusted_until: AtomicU64,
+    fetching: Mutex<HashMap<BlockKey, Fetch>>,
+    hot: Mutex<Hot>,
+    slots: Semaphore,
+}
+
+/// Which block of which file.
+#[derive(Clone)]
+pub(super) struct Wanted {
+    pub(super) path: VolumePath,
+    pub(super) root: Digest,
+    pub(super) index: usize,
+    pub(super) bytes: Range<u64>,
+    pub(super) expected: BlockRef,
+    /// Where it may be kept.
+    pub(super) file: Option<Arc<CachedFile>>,
+}
+
+impl Wanted {
+    fn key(&self) -> BlockKey {
+        (self.path.clone(), self.root, self.index)
+    }
+}
+
+impl Blocks {
+    pub(super) fn new(volume: VolumeName, link: Arc<dyn HomeLink>, cache: Cache, world: World) -> Self {
+        Self {
+            volume,
+            link,
+            cache,
+            world,
+            counters: Counters::default(),
+            trusted_until: AtomicU64::new(0),
+            fetching: Mutex::default(),
+            hot: Mutex::default(),
+            slots: Semaphore::new(FETCHES_IN_FLIGHT),
+        }
+    }
+
+    /// Whether the lease covers this moment.
+    pub(super) fn is_trusted(&self) -> bool {
+        self.world.clock.boot() < BootMs(self.trusted_until.load(Ordering::Acquire))
+    }
+
+    /// The home was not reached, and the lease does not cover what is cached.
+    pub(super) fn cut_off(&self) -> Problem {
+        let home = self.link.home();
+        let detail = format!(
+            "{} is not served here: its home {} ({home}) cannot be reached and the lease on the copies has ended",
+            self.volume, home.name
+        );
+        Problem::new(Code::Unavailable, detail).next("try again when the home is back, or ask another server")
+    }
+
+    /// Forgets what is in memory, and fetches that nobody waits for.
+    pub(super) fn clear(&self) {
+        *self.hot() = Hot::default();
+        self.fetching().clear();
+    }
+
+    /// The block, if it is in memory and may be used.
+    pub(super) fn now(&self, wanted: &Wanted) -> Option<Bytes> {
+        if !self.is_trusted() || wanted.file.is_none() {
+            return None;
+        }
+        let mut hot = self.hot();
+        let block = hot.blocks.get(&wanted.key())?.clone();
+        hot.sieve.touch(&wanted.key());
+        Counters::add(&self.counters.blocks_cached, 1);
+        Some(block)
+    }
+
+    /// The block, from wherever it may be had.
+    pub(super) async fn read(self: &Arc<Self>, wanted: Wanted) -> Result<Bytes, Problem> {
+        if let Some(block) = self.now(&wanted) {
+            return Ok(block);
+        }
+        if let Some(file) = wanted.file.clone().filter(|_| self.is_trusted()) {
+            let index = wanted.index;
+            match blocking(move || file.read(index)).await {
+                Ok(Some(block)) if self.is_trusted() => {
+                    Counters::add(&self.counters.blocks_cached, 1);
+                    self.cache.touch(&self.volume, &wanted.path);
+                    self.keep_hot(&wanted, &block);
+                    return Ok(block);
+                }
+                Ok(_) => {}
+                Err(error) => tracing::warn!(path = ?wanted.path, %error, "the cache could not be read"),
+            }
+        }
+        self.fetch(wanted).await
+    }
+
+    /// Fetches the block, or joins who does already.
+    fn fetch(self: &Arc<Self>, wanted: Wanted) -> Fetch {
+        let key = wanted.key();
+        let mut fetching = self.fetching();
+        if let Some(fetch) = fetching.get(&key) {
+            return fetch.clone();
+        }
+        // It may have come since the caller looked.
+        if let Some(block) = self.now(&wanted) {
+            return std::future::ready(Ok(block)).boxed().shared();
+        }
+        let blocks = self.clone();
+        let fetch = async move {
+            let fetched = blocks.fetch_alone(&wanted).await;
+            blocks.fetching().remove(&wanted.key());
+            fetched
+        };
+        let fetch = fetch.boxed().shared();
+        // Whoever was given up half way leaves no entry behind for ever: nobody else polls it.
+        fetching.retain(|_, fetch| fetch.strong_count().is_some_and(|count| count > 1));
+        fetching.insert(key, fetch.clone());
+        fetch
+    }
+
+    async fn fetch_alone(&self, wanted: &Wanted) -> Result<Bytes, Problem> {
+        let _slot = self.slots.acquire().await.map_err(|_| self.cut_off())?;
+        let answer = self.link.read(&wanted.path, wanted.root, wanted.bytes.clone()).await;
+        let block = answer.map_err(|error| self.explain(error, &wanted.path))?;
+        if !wanted.expected.matches(&block) {
+            let what = format!("block {} of {}/{}", wanted.index, self.volume, wanted.path);
+            tracing::warn!(%what, "the home sent bytes that do not match its own manifest");
+            return Err(Problem::new(
+                Code::Internal,
+                format!("{what} does not match the manifest that the home signed"),
+            ));
+        }
+        Counters::add(&self.counters.blocks_fetched, 1);
+        Counters::add(&self.counters.bytes_fetched, block.len() as u64);
+        if let Some(file) = wanted.file.clone() {
+            self.keep_hot(wanted, &block);
+            self.land(wanted, file, block.clone()).await;
+        }
+        Ok(block)
+    }
+
+    /// Puts a block on disk. If the disk fails the reader has it none the less.
+    async fn land(&self, wanted: &Wanted, file: Arc<CachedFile>, block: Bytes) {
+        let (cache, volume, path, index) =
+            (self.cache.clone(), self.volume.clone(), wanted.path.clone(), wanted.index);
+        let landed = blocking(move || cache.land(&volume, &path, &file, index, &block)).await;
+        if let Err(error) = landed {
+            tracing::warn!(path = ?wanted.path, %error, "a block could not be cached");
+        }
+    }
+
+    pub(super) fn explain(&self, error: LinkError, path: &VolumePath) -> Problem {
+        match error {
+            LinkError::Unreachable(problem) => {
+                tracing::debug!(%problem, "the home was not reached");
+                self.cut_off()
+            }
+            LinkError::Refused(problem) if problem.code == Code::Conflict => {
+                let detail = format!("{}/{path} was replaced while it was being read", self.volume);
+                Problem::new(Code::Conflict, detail).next("open it again")
+            }
+            LinkError::Refused(problem) => problem,
+        }
+    }
+
+    fn keep_hot(&self, wanted: &Wanted, block: &Bytes) {
+        let mut hot = self.hot();
+        hot.sieve.put(wanted.key(), block.len() as u64);
+        hot.blocks.insert(wanted.key(), block.clone());
+        for key in hot.sieve.shrink_to(HOT_BLOCK_BYTES, None) {
+            hot.blocks.remove(&key);
+        }
+    }
+
+    fn hot(&self) -> MutexGuard<'_, Hot> {
+        self.hot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fetching(&self) -> MutexGuard<'_, HashMap<BlockKey, Fetch>> {
+        self.fetching.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs what waits for the disk apart from what waits for the network.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, CacheError> + Send + 'static,
+) -> Result<T, CacheError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(CacheError::io("waiting for", std::path::Path::new("the disk"), error.into())),
+    }
+}

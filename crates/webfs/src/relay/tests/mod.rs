@@ -1,0 +1,6 @@
+//! A replica and its home together: the real owner tasks, store and cache, with a wire that can be cut, held and
+//! falsified.
+
+mod cuts;
+mod reads;
+mod world;
