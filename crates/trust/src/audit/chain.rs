@@ -43,7 +43,7 @@ pub enum AuditFault {
         /// Its number.
         record: u64,
     },
-    /// A record does not follow the one before: something between was removed, or put in.
+    /// Something was removed, put in, or moved.
     #[error("record {found} stands where record {expected} should ({})", path.display())]
     Gap {
         /// The file.
@@ -52,6 +52,14 @@ pub enum AuditFault {
         expected: u64,
         /// The number found.
         found: u64,
+    },
+    /// A record has the right number and follows another record than the one before it.
+    #[error("record {record} does not follow the one before it: one of them was replaced ({})", path.display())]
+    Spliced {
+        /// The file.
+        path: PathBuf,
+        /// Its number.
+        record: u64,
     },
     /// A line is not a record.
     #[error("the line after record {after} is no record ({})", path.display())]
@@ -215,8 +223,11 @@ impl Walk {
         let first = *self.first.get_or_insert(place.seq);
         let begins = first == place.seq && first > 1;
         let expected = self.head.records + 1;
-        if !begins && (place.seq != expected || place.prev != self.head.hash) {
+        if !begins && place.seq != expected {
             return Err(AuditFault::Gap { path, expected, found: place.seq });
+        }
+        if !begins && place.prev != self.head.hash {
+            return Err(AuditFault::Spliced { path, record: place.seq });
         }
         self.head = AuditHead { records: place.seq, hash: claimed };
         self.known_found |= known == Some(&self.head);

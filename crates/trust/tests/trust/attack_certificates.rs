@@ -18,11 +18,14 @@ fn first_key(pem: &str) -> rcgen::KeyPair {
     rcgen::KeyPair::from_pem(&key.to_pem()).expect("a key")
 }
 
-fn stolen(lab: &Lab, authority: &Authority) -> Stolen {
+fn saved_key(authority: &Authority, file: &str) -> rcgen::KeyPair {
     let folder = tempfile::tempdir().expect("a folder");
     authority.save(folder.path()).expect("saved");
-    let pem = std::fs::read_to_string(folder.path().join("issuing.pem")).expect("read");
-    let key = first_key(&pem);
+    first_key(&std::fs::read_to_string(folder.path().join(file)).expect("read"))
+}
+
+fn stolen(lab: &Lab, authority: &Authority) -> Stolen {
+    let key = saved_key(authority, "issuing.pem");
     let anybody = principal(&format!("spiffe://{}/user/anybody", authority.realm()));
     let honest = authority.issue_identity(&anybody, None, lab.now()).expect("an identity");
     let chain = honest.chain()[1..].to_vec();
@@ -190,6 +193,12 @@ fn a_user_does_not_answer_for_a_server() {
     let other = other.issue_identity(server.principal(), None, lab.now()).expect("issued");
     let spliced = [other.chain()[0].clone(), other.chain()[1].clone(), server.chain()[2].clone()];
     assert_eq!(describe(&spliced).root, None);
+    // Nor does a true chain to the root of another realm than the leaf's.
+    let neighbour = stolen(&lab, &realm(&lab.world, "other.example"));
+    let names = [uri("spiffe://other.example/server/home"), dns("home.server.other.example")];
+    assert!(describe(&neighbour.issue(&params(&lab, &names))).root.is_some());
+    let names = [uri("spiffe://deep.other.example/server/home"), dns("home.server.deep.other.example")];
+    assert_eq!(describe(&neighbour.issue(&params(&lab, &names))).root, None);
 }
 
 #[test]
@@ -258,4 +267,22 @@ fn other_tls_stacks_find_the_realms_names_constrained() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn nothing_outlives_its_root() {
+    let lab = lab();
+    let honest = lab.identity("server/n1");
+    let root = honest.chain()[2].clone();
+    let key = saved_key(&lab.authority, "root.pem");
+    let issuer = Issuer::from_ca_cert_der(&root, key).expect("an issuer");
+    let names = [uri("spiffe://lab.example/server/n1"), dns("n1.server.lab.example")];
+    let mut for_ever = params(&lab, &names);
+    for_ever.not_after = rcgen::date_time_ymd(2050, 1, 1);
+    let leaf = for_ever.signed_by(&rcgen::KeyPair::generate().expect("a key"), &issuer).expect("issued");
+    let chain = [leaf.der().clone(), root];
+    let peer = lab.check(&chain).expect("accepted while the root lasts");
+    assert!(peer.not_after < lab.now().plus(3653 * DAY), "and no longer than the root");
+    lab.clock.advance(3653 * DAY);
+    refused(&lab, &chain, "ended");
 }

@@ -357,5 +357,5 @@ fn sizes_and_depths_before_decoding() {
     let header = Value::Map(vec![(Value::from(1), Value::from(-7)), (Value::from(99), deep)]);
     cose.as_array_mut().expect("a list")[0] = Value::Bytes(cbor(&header));
     let tagged = Value::Tag(18, Box::new(cose));
-    scene.refused("a deep header", &chain_of(&[cbor(&tagged)]), "not understood");
+    scene.refused("a deep header", &chain_of(&[cbor(&tagged)]), "the protected header is not understood");
 }

@@ -99,6 +99,10 @@ fn tampering_is_found_and_named() {
     let log = other.log();
     (11..=15).for_each(|number| log.record(&note(number)).expect("recorded"));
     assert!(matches!(fault(&other.lines(), Some(&head)), AuditFault::Cut { expected: 5 }));
+    // A record of the right number with a hash of its own, from another chain.
+    let mut spliced = good.clone();
+    spliced[2] = other.lines()[2].clone();
+    assert!(matches!(fault(&spliced, None), AuditFault::Spliced { record: 3, .. }));
     desk.put(&good);
     assert!(verify_audit(&desk.path, Some(&head)).is_ok());
 }

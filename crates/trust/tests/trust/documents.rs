@@ -86,6 +86,11 @@ fn headers_that_are_not_ours() {
                 header.rest.push((coset::Label::Int(-70_000), Value::Null));
             }),
         ),
+        (
+            "critical extensions that are not there",
+            with(&|header| header.crit = vec![coset::RegisteredLabelWithPrivate::PrivateUse(-70_000)]),
+        ),
+        ("a content type", with(&|header| header.content_type = Some(coset::RegisteredLabel::Text("x".into())))),
         ("something unknown", with(&|header| header.rest.push((coset::Label::Int(99), Value::Null)))),
         ("no certificates", with(&|header| header.rest[0].1 = Value::Array(vec![]))),
         ("too many certificates", with(&|header| header.rest[0].1 = Value::Array(vec![Value::Bytes(vec![]); 5]))),
