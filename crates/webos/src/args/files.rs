@@ -1,0 +1,192 @@
+//! Commands about volumes, files and their access lists.
+
+use super::values::{FileAddress, NodeName, WhoName, etag};
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+use terms::{Digest, Rights, VolumeName};
+
+/// Volumes at this node.
+#[derive(Debug, Subcommand)]
+pub enum VolumeCommand {
+    /// Make a volume whose home is this node
+    #[command(after_help = "Example:\n  webos volume create data.lab.example --owner user/alice")]
+    Create {
+        /// NAME.REALM
+        volume: VolumeName,
+        /// Who gets all rights on it; this node itself if nobody is named
+        #[arg(long, value_name = "WHO")]
+        owner: Option<WhoName>,
+    },
+    /// List the volumes whose home is this node
+    #[command(after_help = "Example:\n  webos volume list")]
+    List,
+    /// Show a volume: its home, its epoch, its key
+    #[command(after_help = "Example:\n  webos volume show site.demo.localhost")]
+    Show {
+        /// NAME.REALM
+        volume: VolumeName,
+    },
+}
+
+/// From where to read.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Source {
+    /// Read through this node, a relay of the volume, instead of the home
+    #[arg(long, value_name = "NODE")]
+    pub from: Option<NodeName>,
+}
+
+/// List a folder
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  webos ls site.demo.localhost
+  webos ls -l site.demo.localhost/pictures")]
+pub struct Ls {
+    /// NAME.REALM/path, or a node's URL
+    #[arg(value_name = "PATH")]
+    pub place: FileAddress,
+    /// Sizes and times too
+    #[arg(short, long)]
+    pub long: bool,
+    #[command(flatten)]
+    pub source: Source,
+}
+
+/// Show size, version, ETag and time of a file or folder
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  webos stat site.demo.localhost/index.html")]
+pub struct Stat {
+    /// NAME.REALM/path, or a node's URL
+    #[arg(value_name = "PATH")]
+    pub place: FileAddress,
+    #[command(flatten)]
+    pub source: Source,
+}
+
+/// Print a file
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  webos cat site.demo.localhost/index.html
+  webos cat site.demo.localhost/index.html --via n2   # n2 reads it for you")]
+pub struct Cat {
+    /// NAME.REALM/path, or a node's URL
+    #[arg(value_name = "PATH")]
+    pub place: FileAddress,
+    #[command(flatten)]
+    pub source: Source,
+    /// Let this node read it at the home for you, under a transfer certificate for just this file
+    #[arg(long, value_name = "NODE", conflicts_with = "from")]
+    pub via: Option<NodeName>,
+}
+
+/// Store a file, or a folder with -r
+///
+/// With -r the content of FILE comes to lie directly below PATH; end PATH with `/` to get it below PATH/FILE.
+/// Links that lead out of the folder and special files are left out, and named.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  webos put notes.txt site.demo.localhost/
+  webos put -r public site.demo.localhost/new
+  webos put - site.demo.localhost/log < log             # from standard input")]
+pub struct Put {
+    /// A file or folder here, or `-` for standard input
+    pub file: PathBuf,
+    /// NAME.REALM/path; with `/` at the end: into this folder
+    #[arg(value_name = "PATH")]
+    pub place: FileAddress,
+    /// A folder with all that is below it
+    #[arg(short, long)]
+    pub recursive: bool,
+    /// Make missing folders above it
+    #[arg(short, long)]
+    pub parents: bool,
+    /// Only if the file still has this ETag
+    #[arg(long, value_name = "ETAG", value_parser = etag, conflicts_with = "recursive")]
+    pub if_match: Option<Digest>,
+    /// Only if there is no such file yet
+    #[arg(long, conflicts_with = "if_match")]
+    pub if_absent: bool,
+}
+
+/// Fetch a file, or a folder with -r
+///
+/// Every block is checked against what the volume's home signed before it is kept.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  webos get site.demo.localhost/index.html
+  webos get -r site.demo.localhost copy
+  webos get --via n2 site.demo.localhost/index.html page.html   # n2 reads it for you
+  webos get --from r1 site.demo.localhost/index.html page.html  # from a relay's cache")]
+pub struct Get {
+    /// NAME.REALM/path, or a node's URL
+    #[arg(value_name = "PATH")]
+    pub place: FileAddress,
+    /// Where to put it; its own name if not said; `-` for standard output
+    pub file: Option<PathBuf>,
+    /// A folder with all that is below it
+    #[arg(short, long)]
+    pub recursive: bool,
+    #[command(flatten)]
+    pub source: Source,
+    /// Let this node read it at the home for you, under a transfer certificate for just this file
+    #[arg(long, value_name = "NODE", conflicts_with_all = ["from", "recursive"])]
+    pub via: Option<NodeName>,
+}
+
+/// Remove a file or an empty folder
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  webos rm site.demo.localhost/old.html")]
+pub struct Rm {
+    /// NAME.REALM/path
+    #[arg(value_name = "PATH")]
+    pub place: FileAddress,
+    /// Only if the file still has this ETag
+    #[arg(long, value_name = "ETAG", value_parser = etag)]
+    pub if_match: Option<Digest>,
+}
+
+/// Access lists.
+#[derive(Debug, Subcommand)]
+pub enum AclCommand {
+    /// Show who may do what
+    #[command(after_help = "Example:\n  webos acl show site.demo.localhost/index.html")]
+    Show {
+        /// NAME.REALM/path
+        #[arg(value_name = "PATH")]
+        place: FileAddress,
+    },
+    /// Give rights
+    #[command(
+        after_help = "Examples:\n  webos acl grant user/bob r site.demo.localhost/drafts\n  webos acl grant server/r1 r+relay site.demo.localhost -r\n\nRights: r read, w write, m modify and remove, x execute, a administer, relay keep all of it and serve others."
+    )]
+    Grant(AclEdit),
+    /// Take rights away
+    #[command(after_help = "Example:\n  webos acl revoke user/bob r site.demo.localhost/drafts")]
+    Revoke(AclEdit),
+}
+
+/// One change of an access list.
+#[derive(Debug, Clone, Args)]
+pub struct AclEdit {
+    /// anyone, authenticated, user/NAME, server/NAME, group/NAME, or a whole spiffe:// id
+    pub who: WhoName,
+    /// Letters of r w m x a, and +relay
+    pub rights: Rights,
+    /// NAME.REALM/path
+    #[arg(value_name = "PATH")]
+    pub place: FileAddress,
+    /// Everything below it too, as one operation
+    #[arg(short, long)]
+    pub recursive: bool,
+    /// Do not ask before rights go to anyone
+    #[arg(short, long)]
+    pub yes: bool,
+}

@@ -1,0 +1,147 @@
+//! Commands about realms, nodes and people.
+
+use super::values::LinkRate;
+use clap::{Args, Subcommand};
+use std::net::SocketAddr;
+use std::time::Duration;
+use terms::{ByteCount, Label, RealmName, ServiceName};
+
+/// Realms.
+#[derive(Debug, Subcommand)]
+pub enum RealmCommand {
+    /// Make a realm: its authority and its first node's identity are made here
+    #[command(after_help = "Example:\n  webos realm init lab.example --node home")]
+    Init {
+        /// The realm's name
+        realm: RealmName,
+        /// The name of its first node, which is this one
+        #[arg(long, value_name = "NAME", default_value = "home")]
+        node: Label,
+    },
+    /// Show the realms that are trusted here, and what ends when
+    #[command(after_help = "Example:\n  webos realm show")]
+    Show {
+        /// Only this one
+        realm: Option<RealmName>,
+    },
+    /// Print an invitation line, good for ten minutes and one use
+    #[command(after_help = "Examples:\n  webos realm invite server n2\n  webos realm invite user alice")]
+    Invite(Invite),
+}
+
+/// An invitation.
+#[derive(Debug, Clone, Args)]
+pub struct Invite {
+    /// A machine or a person
+    pub kind: InvitedKind,
+    /// Its name in the realm
+    pub name: Label,
+    /// Where the realm's first node can be reached, if not where it last listened
+    #[arg(long, value_name = "HOST:PORT")]
+    pub address: Option<String>,
+}
+
+/// What can be invited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum InvitedKind {
+    /// A machine.
+    Server,
+    /// A person.
+    User,
+}
+
+impl From<InvitedKind> for terms::PrincipalKind {
+    fn from(kind: InvitedKind) -> Self {
+        match kind {
+            InvitedKind::Server => Self::Server,
+            InvitedKind::User => Self::User,
+        }
+    }
+}
+
+/// Nodes.
+#[derive(Debug, Subcommand)]
+pub enum NodeCommand {
+    Run(NodeRun),
+    /// Become a node of a realm, with the invitation line read from standard input
+    #[command(
+        after_help = "Example:\n  echo \"$LINE\" | webos node join\n\nThe line comes from `webos realm invite server NAME`. It is a secret: never put it among the arguments."
+    )]
+    Join,
+    Lend(Lend),
+}
+
+/// Run this folder's node until it is told to end
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  webos node run --listen 0.0.0.0:4433 --address n2.lab.example:4433")]
+pub struct NodeRun {
+    /// Where to listen; port 0 takes a free one [default: 127.0.0.1:0] [env: WEBOS_LISTEN]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// Where others reach this node, if not where it listens [env: WEBOS_ADDRESS]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub address: Option<String>,
+    /// What the front may send: 100mbit, 1gbit, none [default: none]
+    #[arg(long, value_name = "RATE")]
+    pub link: Option<LinkRate>,
+    /// End when standard input closes: for a program that runs nodes and may itself be killed
+    #[arg(long, hide = true)]
+    pub until_stdin_closes: bool,
+}
+
+/// Lend this node to a service, or take it back
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  webos node lend --to service://site.lab.example --cpu 2 --memory 1GiB --for 8h
+  webos node lend --to service://site.lab.example --withdraw")]
+pub struct Lend {
+    /// To which service
+    #[arg(long, value_name = "SERVICE")]
+    pub to: ServiceName,
+    /// Cores
+    #[arg(long, value_name = "CORES", default_value = "1", value_parser = super::values::cpu_milli)]
+    pub cpu: u32,
+    /// Memory
+    #[arg(long, value_name = "SIZE", default_value = "512MiB")]
+    pub memory: ByteCount,
+    /// Price per hour, in the realm's own unit
+    #[arg(long, default_value_t = 0.0)]
+    pub price: f64,
+    /// Power relative to a usual node
+    #[arg(long, default_value_t = 1.0)]
+    pub power: f64,
+    /// For how long; until withdrawn if not said
+    #[arg(long = "for", value_name = "TIME", value_parser = terms::parse_duration)]
+    pub duration: Option<Duration>,
+    /// Keep the cached files of the service when a surrogate ends here
+    #[arg(long)]
+    pub keep_cache: bool,
+    /// Take the offer back: what runs here is drained and ended
+    #[arg(long, conflicts_with_all = ["cpu", "memory", "price", "power", "duration", "keep_cache"])]
+    pub withdraw: bool,
+}
+
+/// Users.
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Become a user of a realm, with the invitation line read from standard input
+    #[command(
+        after_help = "Example:\n  echo \"$LINE\" | webos user register\n\nThe line comes from `webos realm invite user NAME`. It is a secret: never put it among the arguments."
+    )]
+    Register,
+}
+
+/// Say who you are, to which realm you belong, and until when
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  webos whoami
+  webos whoami --curl            # how curl speaks to a node as you")]
+pub struct Whoami {
+    /// Print the options with which curl speaks to the nodes of your realm
+    #[arg(long)]
+    pub curl: bool,
+}

@@ -1,0 +1,288 @@
+//! Values on the command line that are more than one word of [`terms`]: file addresses, nodes, people, rates.
+//! Everything here is decided from the text alone.
+
+use std::str::FromStr;
+use terms::{Label, Location, NameError, PathError, Principal, PrincipalKind, RealmName, VolumePath, Who};
+
+/// A file or directory as people write it: `NAME.REALM/path`, or the `https://` URL of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileAddress {
+    /// What is meant.
+    pub location: Location,
+    /// The node that a URL names; none asks the volume's home.
+    pub node: Option<UrlNode>,
+    /// Whether the text ends in `/`: put something *into* it.
+    pub into: bool,
+}
+
+/// The node that a URL names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UrlNode {
+    /// By its DNS twin.
+    pub principal: Principal,
+    /// `host:port`, if the URL has a port.
+    pub address: Option<String>,
+}
+
+/// Why a file address was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// Not `NAME.REALM/path`.
+    #[error("{0}")]
+    Path(#[from] PathError),
+    /// A URL whose host is no node.
+    #[error("'{0}' is not a node's host name: use https://NAME.server.REALM:PORT/VOLUME.REALM/path")]
+    Host(String),
+}
+
+impl FromStr for FileAddress {
+    type Err = AddressError;
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let Some(rest) = text.strip_prefix("https://") else {
+            let into = !text.contains('/') || text.ends_with('/');
+            return Ok(Self { location: text.parse()?, node: None, into });
+        };
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (volume, path) = path.split_once('/').unwrap_or((path, ""));
+        let volume = volume.parse().map_err(PathError::Volume)?;
+        let location = Location { volume, path: VolumePath::from_url(path)? };
+        let into = path.is_empty() || path.ends_with('/');
+        Ok(Self { location, node: Some(url_node(authority)?), into })
+    }
+}
+
+fn url_node(authority: &str) -> Result<UrlNode, AddressError> {
+    let refuse = || AddressError::Host(authority.escape_default().to_string());
+    let (host, port) = match authority.split_once(':') {
+        Some((host, port)) => (host, Some(port.parse::<u16>().map_err(|_| refuse())?)),
+        None => (authority, None),
+    };
+    let (name, realm) = host.split_once(".server.").ok_or_else(refuse)?;
+    let name = Label::new(name).map_err(|_| refuse())?;
+    let realm = RealmName::new(realm).map_err(|_| refuse())?;
+    let principal = Principal::new(realm, PrincipalKind::Server, name);
+    Ok(UrlNode { principal, address: port.map(|port| format!("{host}:{port}")) })
+}
+
+/// A node: its name in the realm of the files at hand, or its whole id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeName {
+    /// Such as `n2`.
+    Short(Label),
+    /// Such as `spiffe://lab.example/server/n2`.
+    Full(Principal),
+}
+
+impl NodeName {
+    /// The principal that is meant when the files at hand belong to this realm.
+    pub fn within(&self, realm: &RealmName) -> Principal {
+        match self {
+            Self::Short(name) => Principal::new(realm.clone(), PrincipalKind::Server, name.clone()),
+            Self::Full(principal) => principal.clone(),
+        }
+    }
+}
+
+impl FromStr for NodeName {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if let Ok(name) = Label::new(text) {
+            return Ok(Self::Short(name));
+        }
+        let refuse = || NameError::Principal(text.escape_default().to_string());
+        let principal: Principal = text.parse()?;
+        if principal.kind == PrincipalKind::Server { Ok(Self::Full(principal)) } else { Err(refuse()) }
+    }
+}
+
+/// Somebody in an access list: `anyone`, `authenticated`, `user/alice` (of the realm at hand), or a whole id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WhoName {
+    /// `KIND/NAME`, to be completed with the realm of the files at hand.
+    Short(String),
+    /// Complete.
+    Full(Who),
+}
+
+impl WhoName {
+    /// Who is meant when the files at hand belong to this realm.
+    pub fn within(&self, realm: &RealmName) -> Result<Who, NameError> {
+        match self {
+            Self::Short(text) => format!("spiffe://{realm}/{text}").parse(),
+            Self::Full(who) => Ok(who.clone()),
+        }
+    }
+}
+
+impl FromStr for WhoName {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if let Ok(who) = text.parse() {
+            return Ok(Self::Full(who));
+        }
+        // Any realm will do: whether kind and name are well-formed does not depend on it.
+        match format!("spiffe://a/{text}").parse::<Who>() {
+            Ok(_) => Ok(Self::Short(text.to_string())),
+            Err(_) => Err(NameError::Who(text.escape_default().to_string())),
+        }
+    }
+}
+
+/// What a front may send: bits per second, or no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkRate(pub Option<u64>);
+
+impl FromStr for LinkRate {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        let units = [("kbit", 1_000), ("mbit", 1_000_000), ("gbit", 1_000_000_000)];
+        let rate = units.into_iter().find_map(|(unit, bits)| {
+            text.strip_suffix(unit)?.parse::<u64>().ok()?.checked_mul(bits).filter(|rate| *rate > 0)
+        });
+        rate.map(|rate| Self(Some(rate)))
+            .ok_or_else(|| format!("'{}' is not a link: use 100mbit, 1gbit or none", text.escape_default()))
+    }
+}
+
+impl std::fmt::Display for LinkRate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            None => f.write_str("none"),
+            Some(rate) if rate.is_multiple_of(1_000_000_000) => write!(f, "{}gbit", rate / 1_000_000_000),
+            Some(rate) if rate.is_multiple_of(1_000_000) => write!(f, "{}mbit", rate / 1_000_000),
+            Some(rate) => write!(f, "{}kbit", rate / 1_000),
+        }
+    }
+}
+
+/// Cores, such as `2` or `0.5`, as thousandths.
+pub fn cpu_milli(text: &str) -> Result<u32, String> {
+    let refuse = || format!("'{}' is not a number of cores: use 2 or 0.5", text.escape_default());
+    let cores: f64 = text.parse().map_err(|_| refuse())?;
+    if !(0.001..=4096.0).contains(&cores) {
+        return Err(refuse());
+    }
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // checked above
+    Ok((cores * 1000.0).round() as u32)
+}
+
+/// A strong `ETag` as `webos stat` prints it, with or without its quotes.
+pub fn etag(text: &str) -> Result<terms::Digest, String> {
+    let inner = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    inner.parse().map_err(|_| {
+        format!("'{}' is not an ETag: use the 64 digits that webos stat prints", text.escape_default())
+    })
+}
+
+/// A service's address with its path: `service://NAME.REALM/path`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceAddress {
+    /// The service.
+    pub service: terms::ServiceName,
+    /// The path within it.
+    pub path: VolumePath,
+}
+
+impl FromStr for ServiceAddress {
+    type Err = AddressError;
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let rest = text.strip_prefix("service://").unwrap_or(text);
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let name = if text.starts_with("service://") { format!("service://{authority}") } else { text.to_string() };
+        let service = name.parse().map_err(|error: NameError| AddressError::Path(PathError::Volume(error)));
+        Ok(Self { service: service?, path: VolumePath::from_url(path)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_by_name_and_by_url() {
+        for (text, location, node, into) in [
+            ("data.lab.example/a/b", "data.lab.example/a/b", None, false),
+            ("data.lab.example/a/", "data.lab.example/a", None, true),
+            ("data.lab.example", "data.lab.example/", None, true),
+            (
+                "https://n1.server.lab.example:4433/data.lab.example/a%20b",
+                "data.lab.example/a b",
+                Some(("n1", Some("n1.server.lab.example:4433"))),
+                false,
+            ),
+            ("https://n1.server.lab.example/data.lab.example", "data.lab.example/", Some(("n1", None)), true),
+        ] {
+            let address: FileAddress = text.parse().expect(text);
+            assert_eq!(address.location.to_string(), location);
+            let found = address.node.as_ref().map(|n| (n.principal.name.as_str(), n.address.as_deref()));
+            assert_eq!((found, address.into), (node, into), "{text}");
+        }
+        for bad in [
+            "",
+            "data",
+            "data.lab.example/../x",
+            "https://lab.example/data.lab.example/x",
+            "https://n1.server.lab.example:x/data.lab.example/x",
+            "https://n1.server.lab.example/data.lab.example/%2e%2e/x",
+            "http://n1.server.lab.example/data.lab.example/x",
+        ] {
+            assert!(bad.parse::<FileAddress>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn short_names_take_the_realm_at_hand() {
+        let realm = RealmName::new("lab.example").expect("valid");
+        for (text, full) in [
+            ("anyone", Some("anyone")),
+            ("authenticated", Some("authenticated")),
+            ("user/alice", Some("spiffe://lab.example/user/alice")),
+            ("group/site-serving", Some("spiffe://lab.example/group/site-serving")),
+            ("spiffe://other.example/server/n1", Some("spiffe://other.example/server/n1")),
+            ("alice", None),
+            ("robot/alice", None),
+            ("user/alice/x", None),
+        ] {
+            let who = text.parse::<WhoName>().ok().and_then(|who| who.within(&realm).ok());
+            assert_eq!(who.map(|who| who.to_string()).as_deref(), full, "{text}");
+        }
+        let node: NodeName = "n2".parse().expect("a label");
+        assert_eq!(node.within(&realm).to_string(), "spiffe://lab.example/server/n2");
+        assert!("spiffe://lab.example/user/n2".parse::<NodeName>().is_err());
+    }
+
+    #[test]
+    fn rates_cores_and_etags() {
+        for (text, rate) in [
+            ("none", Some(None)),
+            ("100mbit", Some(Some(100_000_000))),
+            ("1gbit", Some(Some(1_000_000_000))),
+            ("0mbit", None),
+            ("100", None),
+            ("1tbit", None),
+        ] {
+            assert_eq!(text.parse::<LinkRate>().ok().map(|rate| rate.0), rate, "{text}");
+        }
+        for text in ["none", "100mbit", "2gbit", "1500kbit"] {
+            assert_eq!(text.parse::<LinkRate>().expect("valid").to_string(), text);
+        }
+        assert_eq!((cpu_milli("2"), cpu_milli("0.5")), (Ok(2000), Ok(500)));
+        for bad in ["0", "-1", "NaN", "x", "1e9"] {
+            assert!(cpu_milli(bad).is_err(), "{bad}");
+        }
+        let digest = terms::Digest::of(b"x");
+        assert_eq!((etag(&format!("\"{digest}\"")), etag(&digest.to_string())), (Ok(digest), Ok(digest)));
+    }
+
+    #[test]
+    fn services_with_paths() {
+        let address: ServiceAddress = "service://site.lab.example/a%20b/c".parse().expect("valid");
+        assert_eq!((address.service.name.as_str(), address.path.as_str()), ("site", "a b/c"));
+        for bad in ["site.lab.example/a", "service://site", "service://site.lab.example/../x", "http://a.b/"] {
+            assert!(bad.parse::<ServiceAddress>().is_err(), "{bad}");
+        }
+    }
+}

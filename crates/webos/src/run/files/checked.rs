@@ -1,0 +1,129 @@
+//! A body on its way, handed on block by block, each compared with what the home signed before anybody sees it.
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use std::collections::VecDeque;
+use terms::{Code, Problem};
+use webfs::model::{BlockRef, ManifestStatement};
+use wire::BodyError;
+
+/// The blocks of a body that is being received.
+pub struct Checked<B> {
+    body: B,
+    blocks: VecDeque<BlockRef>,
+    pending: BytesMut,
+    index: usize,
+    what: String,
+}
+
+impl<B> Checked<B>
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+    B::Error: Into<BodyError>,
+{
+    /// The body of the file that `statement` describes; `what` names it in errors.
+    pub fn new(body: B, statement: &ManifestStatement, what: impl Into<String>) -> Self {
+        let blocks = statement.blocks.iter().copied().collect();
+        Self { body, blocks, pending: BytesMut::new(), index: 0, what: what.into() }
+    }
+
+    /// The next block, or nothing at the end of the file.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        let Some(block) = self.blocks.front().copied() else {
+            return if self.more().await? || !self.pending.is_empty() {
+                Err(self.wrong("is too long"))
+            } else {
+                Ok(None)
+            };
+        };
+        while self.pending.len() < block.len as usize {
+            if !self.more().await? {
+                let problem = Problem::new(Code::Unavailable, format!("{} ended early", self.what));
+                return Err(problem.next("try again"));
+            }
+        }
+        let bytes = self.pending.split_to(block.len as usize).freeze();
+        if !block.matches(&bytes) {
+            return Err(self.wrong(&format!("is wrong in block {}", self.index)));
+        }
+        self.blocks.pop_front();
+        self.index += 1;
+        Ok(Some(bytes))
+    }
+
+    async fn more(&mut self) -> Result<bool, Problem> {
+        while let Some(frame) = self.body.frame().await {
+            let frame = frame.map_err(|error| {
+                let cause: BodyError = error.into();
+                Problem::new(Code::Unavailable, format!("{} stopped on its way: {cause}", self.what))
+                    .next("try again")
+            })?;
+            if let Ok(data) = frame.into_data()
+                && !data.is_empty()
+            {
+                self.pending.extend_from_slice(&data);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn wrong(&self, how: &str) -> Problem {
+        Problem::new(
+            Code::Internal,
+            format!("{} {how}: it is not what the home signed, and was not kept", self.what),
+        )
+        .next("read it from the home, and tell who runs the node that sent it")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
+    use terms::{Epoch, UnixMs, Version, VolumePath};
+    use webfs::model::{Entry, FileKind, Manifest, ObjectVersion};
+
+    fn statement(content: &[u8]) -> ManifestStatement {
+        let manifest = Manifest::of(content).expect("small");
+        let entry = Entry {
+            kind: FileKind::File,
+            size: manifest.size(),
+            etag: Some(manifest.root()),
+            version: ObjectVersion { epoch: Epoch(1), version: Version(1) },
+            modified: UnixMs(0),
+        };
+        let volume = "data.lab.example".parse().expect("valid");
+        ManifestStatement::new(&volume, &VolumePath::new("a").expect("valid"), &entry, &manifest)
+    }
+
+    async fn receive(signed: &[u8], sent: &[u8], piece: usize) -> Result<Vec<u8>, Problem> {
+        let frames: Vec<Result<Frame<Bytes>, BodyError>> =
+            sent.chunks(piece).map(|part| Ok(Frame::data(Bytes::copy_from_slice(part)))).collect();
+        let body = StreamBody::new(futures_util::stream::iter(frames));
+        let mut checked = Checked::new(body, &statement(signed), "a");
+        let mut all = Vec::new();
+        while let Some(block) = checked.next().await? {
+            all.extend_from_slice(&block);
+        }
+        Ok(all)
+    }
+
+    #[tokio::test]
+    async fn only_what_was_signed_is_handed_on() {
+        let content: Vec<u8> = (0..3_000_000u32).map(|i| (i / 7) as u8).collect();
+        for piece in [1 << 14, 1 << 20, 3_000_000] {
+            assert_eq!(receive(&content, &content, piece).await, Ok(content.clone()));
+        }
+        assert_eq!(receive(b"", b"", 1).await, Ok(Vec::new()));
+        let mut altered = content.clone();
+        altered[2_500_000] ^= 1;
+        let problem = receive(&content, &altered, 1 << 16).await.expect_err("altered");
+        assert!(problem.detail.contains("block 2"), "{problem}");
+        let longer = [&content[..], b"x"].concat();
+        assert!(receive(&content, &longer, 1 << 16).await.expect_err("longer").detail.contains("too long"));
+        let shorter = &content[..2_999_999];
+        assert_eq!(receive(&content, shorter, 1 << 16).await.expect_err("shorter").code, Code::Unavailable);
+    }
+}

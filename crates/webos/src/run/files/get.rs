@@ -1,0 +1,257 @@
+//! `get` and `cat`: every block is compared with what the home signed before it is kept or shown.
+
+use super::Shown;
+use super::checked::Checked;
+use super::landing::Target;
+use crate::args::{Cat, FileAddress, Get, NodeName};
+use crate::output::{Failure, Out, Outcome, Progress, plural};
+use crate::run::limits::{FILES_AT_ONCE, MAX_DEPTH, MAX_FILES, MAX_JSON_CONTENT_BYTES};
+use crate::run::{Setup, reach};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use client::models::{Entry, FileKind};
+use client::{Client, Download, Volume};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use hyper::body::Incoming;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use terms::{ByteCount, Code, Location, Problem, VolumePath};
+use webfs::model::ManifestStatement;
+
+/// A file that has begun to arrive.
+struct Arriving {
+    entry: Entry,
+    content: Checked<Incoming>,
+}
+
+/// Begins to read one file: from the volume's own node, or through a node that reads for us.
+async fn begin(
+    client: &Client,
+    place: &FileAddress,
+    from: Option<&NodeName>,
+    via: Option<&NodeName>,
+) -> Result<Arriving, Problem> {
+    let location = &place.location;
+    let volume = reach::volume(client, place, from).await?;
+    let download = match via {
+        None => volume.get(&location.path, None, None).await?,
+        Some(via) => {
+            let node = reach::node(client, &via.within(&location.volume.realm)).await?;
+            client.read_via(&node, location).await?
+        }
+    };
+    arriving(&volume, location, download).await
+}
+
+async fn arriving(volume: &Volume, location: &Location, download: Download) -> Result<Arriving, Problem> {
+    if download.entry.kind == FileKind::Directory {
+        return Err(Problem::new(Code::Invalid, format!("{location} is a folder"))
+            .next("list it with `webos ls`, or fetch all of it with `webos get -r`"));
+    }
+    let statement = statement(volume, location, &download).await?;
+    Ok(Arriving {
+        entry: statement.entry(),
+        content: Checked::new(download.body, &statement, location.to_string()),
+    })
+}
+
+/// What the home signed of the version that is on its way.
+async fn statement(
+    volume: &Volume,
+    location: &Location,
+    download: &Download,
+) -> Result<ManifestStatement, Problem> {
+    let statement = match &download.manifest {
+        Some(signed) => volume.statement(&location.path, signed)?,
+        None => volume.manifest(&location.path).await?,
+    };
+    if Some(statement.root) == download.entry.etag {
+        return Ok(statement);
+    }
+    Err(Problem::new(Code::Conflict, format!("{location} was changed while it was being read")).next("try again"))
+}
+
+#[derive(Serialize)]
+struct Printed {
+    #[serde(flatten)]
+    file: Shown,
+    encoding: &'static str,
+    content: String,
+}
+
+/// Prints a file.
+pub async fn cat(setup: &Setup, out: &mut Out, arguments: &Cat) -> Outcome {
+    let client = reach::client(setup)?;
+    let (place, via) = (&arguments.place, arguments.via.as_ref());
+    let mut arriving = begin(&client, place, arguments.source.from.as_ref(), via).await?;
+    if !out.is_json() {
+        return to_stdout(out, &mut arriving).await;
+    }
+    let mut content = Vec::new();
+    while let Some(block) = arriving.content.next().await? {
+        content.extend_from_slice(&block);
+        if content.len() > MAX_JSON_CONTENT_BYTES {
+            let what = format!("{} has more than {MAX_JSON_CONTENT_BYTES} bytes", place.location);
+            return Err(Problem::new(Code::TooLarge, what).next("leave out --json, or use `webos get`").into());
+        }
+    }
+    let (encoding, content) = match String::from_utf8(content) {
+        Ok(text) => ("utf-8", text),
+        Err(bytes) => ("base64", STANDARD.encode(bytes.as_bytes())),
+    };
+    out.json_line(&Printed { file: Shown::new(&place.location, &arriving.entry), encoding, content })
+}
+
+async fn to_stdout(out: &mut Out, arriving: &mut Arriving) -> Outcome {
+    while let Some(block) = arriving.content.next().await? {
+        out.bytes(&block)?;
+    }
+    out.flush()
+}
+
+/// Fetches a file or a folder.
+pub async fn get(setup: &Setup, out: &mut Out, arguments: &Get) -> Outcome {
+    let client = reach::client(setup)?;
+    if arguments.recursive {
+        return get_all(setup, out, arguments, &client).await;
+    }
+    let place = &arguments.place;
+    let mut arriving = begin(&client, place, arguments.source.from.as_ref(), arguments.via.as_ref()).await?;
+    if arguments.file.as_deref() == Some(Path::new("-")) {
+        return to_stdout(out, &mut arriving).await;
+    }
+    let (folder, name) = single_target(&place.location, arguments.file.as_deref())?;
+    let mut progress = out.progress(&place.location.to_string(), Some(arriving.entry.size));
+    let target = Target::open(&folder)?;
+    land(setup, &mut arriving, &target, &name, &mut progress).await?;
+    drop(progress);
+    out.result(&Shown::new(&place.location, &arriving.entry), |_, _| Ok(()))
+}
+
+/// Where a single file goes: into a folder that is there, or under the given name.
+fn single_target(location: &Location, file: Option<&Path>) -> Result<(PathBuf, VolumePath), Problem> {
+    let own = || location.path.name().map(str::to_string);
+    let (folder, name) = match file {
+        None => (PathBuf::from("."), own()),
+        Some(path) if path.is_dir() => (path.to_path_buf(), own()),
+        Some(path) => {
+            let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let folder = folder.map_or_else(|| PathBuf::from("."), Path::to_path_buf);
+            if !folder.is_dir() {
+                let problem = Problem::new(Code::NotFound, format!("there is no folder {}", folder.display()));
+                return Err(problem.next("make it first"));
+            }
+            (folder, path.file_name().and_then(|name| name.to_str()).map(str::to_string))
+        }
+    };
+    let name = name.and_then(|name| VolumePath::root().join(&name).ok());
+    let name = name.ok_or_else(|| Problem::new(Code::Invalid, "the target has no name").next("name a file"))?;
+    Ok((folder, name))
+}
+
+async fn land(
+    setup: &Setup,
+    arriving: &mut Arriving,
+    target: &Target,
+    path: &VolumePath,
+    progress: &mut Progress,
+) -> Result<(), Problem> {
+    let mut landing = target.begin(path, &setup.world)?;
+    while let Some(block) = arriving.content.next().await? {
+        landing.write(&block)?;
+        progress.advance(block.len() as u64);
+    }
+    landing.keep()
+}
+
+#[derive(Serialize)]
+struct Fetched {
+    location: String,
+    target: String,
+    files: u64,
+    bytes: u64,
+}
+
+async fn get_all(setup: &Setup, out: &mut Out, arguments: &Get, client: &Client) -> Outcome {
+    let place = &arguments.place;
+    let volume = reach::volume(client, place, arguments.source.from.as_ref()).await?;
+    let top = &place.location.path;
+    if volume.stat(top).await?.kind == FileKind::File {
+        let problem = Problem::new(Code::Invalid, format!("{} is a file", place.location));
+        return Err(problem.next("leave out -r").into());
+    }
+    let own = top.name().unwrap_or(place.location.volume.name.as_str());
+    let folder = arguments.file.clone().unwrap_or_else(|| PathBuf::from(own));
+    let target = Target::open(&folder)?;
+    let (files, folders) = list_all(&volume, top).await?;
+    folders.iter().try_for_each(|folder| target.make(folder))?;
+    let bytes = files.iter().map(|(_, size)| size).sum();
+    let mut progress = out.progress(&place.location.to_string(), Some(bytes));
+    let (volume, target) = (&volume, &target);
+    let mut arriving = stream::iter(files.iter().map(|(below, _)| async move {
+        let location = Location { volume: volume.name().clone(), path: top.under(below).map_err(invalid)? };
+        let download = volume.get(&location.path, None, None).await?;
+        let mut file = arriving(volume, &location, download).await?;
+        let mut landing = target.begin(below, &setup.world)?;
+        let mut bytes = 0;
+        while let Some(block) = file.content.next().await? {
+            landing.write(&block)?;
+            bytes += block.len() as u64;
+        }
+        landing.keep().map(|()| bytes)
+    }))
+    .buffer_unordered(FILES_AT_ONCE);
+    while let Some(bytes) = arriving.try_next().await? {
+        progress.advance(bytes);
+    }
+    drop(progress);
+    let fetched = Fetched {
+        location: place.location.to_string(),
+        target: folder.display().to_string(),
+        files: files.len() as u64,
+        bytes,
+    };
+    out.result(&fetched, |out, fetched| {
+        let count = plural(fetched.files, "file");
+        out.line(&format!("{count}, {}, in {}", ByteCount(fetched.bytes), fetched.target))
+    })
+}
+
+fn invalid(error: terms::PathError) -> Problem {
+    Problem::new(Code::Invalid, error.to_string())
+}
+
+type Listed = (Vec<(VolumePath, u64)>, Vec<VolumePath>);
+
+/// All files and folders below `top`, as paths below it.
+async fn list_all(volume: &Volume, top: &VolumePath) -> Result<Listed, Failure> {
+    let (mut files, mut folders) = (Vec::new(), Vec::new());
+    let mut wave = vec![VolumePath::root()];
+    for _ in 0..=MAX_DEPTH {
+        let listings = stream::iter(wave.drain(..).map(|folder| async move {
+            let listing = volume.list(&top.under(&folder).map_err(invalid)?).await?;
+            Ok::<_, Problem>((folder, listing))
+        }));
+        let listings: Vec<_> = listings.buffer_unordered(FILES_AT_ONCE).try_collect().await?;
+        for (folder, listing) in listings {
+            for entry in listing {
+                // A name that would lead elsewhere is refused here.
+                let below = folder.join(&entry.name).map_err(invalid)?;
+                match entry.kind {
+                    FileKind::File => files.push((below, entry.size)),
+                    FileKind::Directory => wave.push(below),
+                }
+            }
+        }
+        folders.extend(wave.iter().cloned());
+        if files.len() > MAX_FILES {
+            let problem = Problem::new(Code::TooLarge, format!("there are more than {MAX_FILES} files"));
+            return Err(problem.next("fetch its folders one by one").into());
+        }
+        if wave.is_empty() {
+            break;
+        }
+    }
+    files.sort();
+    Ok((files, folders))
+}

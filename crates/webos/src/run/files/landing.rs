@@ -1,0 +1,180 @@
+//! Where received files come to lie: below one folder and nowhere else, whole or not at all. Every step down goes
+//! through the folder's own handle and follows no link, so neither a hostile name nor a link that waits in the
+//! target leads out of it.
+
+use crate::home::plain;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use terms::{Code, Problem, VolumePath};
+use world::World;
+
+const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
+const FOLDER_MODE: Mode = Mode::RWXU.union(Mode::RWXG).union(Mode::RWXO);
+const FILE_MODE: Mode =
+    Mode::RUSR.union(Mode::WUSR).union(Mode::RGRP).union(Mode::WGRP).union(Mode::ROTH).union(Mode::WOTH);
+
+/// The folder below which files land.
+pub struct Target {
+    root: OwnedFd,
+    shown: PathBuf,
+}
+
+/// One file that is being received. Dropped before [`Landing::keep`], it leaves nothing.
+pub struct Landing {
+    folder: OwnedFd,
+    draft: String,
+    name: String,
+    file: File,
+    shown: PathBuf,
+    kept: bool,
+}
+
+fn failed(what: &str, path: &Path, errno: Errno) -> Problem {
+    if matches!(errno, Errno::LOOP | Errno::NOTDIR) {
+        let problem =
+            Problem::new(Code::Denied, format!("{} is a link or a file where a folder has to be", path.display()));
+        return problem.next("nothing is written through it; choose another target or remove it");
+    }
+    crate::home::cannot(what, path, &errno.into())
+}
+
+impl Target {
+    /// This folder, which is made if it is not there.
+    pub fn open(path: &Path) -> Result<Self, Problem> {
+        std::fs::create_dir_all(path).map_err(|error| crate::home::cannot("make", path, &error))?;
+        let root = openat(CWD, path, FOLDER, Mode::empty()).map_err(|errno| failed("open", path, errno))?;
+        Ok(Self { root, shown: path.to_path_buf() })
+    }
+
+    /// Begins a file at this path below the folder; folders on the way are made.
+    pub fn begin(&self, path: &VolumePath, world: &World) -> Result<Landing, Problem> {
+        let name = path.name().ok_or_else(|| Problem::new(Code::Invalid, "a file needs a name"))?.to_string();
+        let (folder, shown) = self.folder(&path.parent().unwrap_or_default())?;
+        let draft = format!(".webos-{:016x}", world.entropy.number());
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let shown = shown.join(&name);
+        let file = openat(&folder, &draft, flags, FILE_MODE).map_err(|errno| failed("write", &shown, errno))?;
+        Ok(Landing { folder, draft, name, file: File::from(file), shown, kept: false })
+    }
+
+    /// Makes a folder at this path.
+    pub fn make(&self, path: &VolumePath) -> Result<(), Problem> {
+        self.folder(path).map(drop)
+    }
+
+    fn folder(&self, path: &VolumePath) -> Result<(OwnedFd, PathBuf), Problem> {
+        let mut shown = self.shown.clone();
+        let at = |errno, shown: &Path| failed("open", shown, errno);
+        let mut folder = self.root.try_clone().map_err(|error| crate::home::cannot("open", &shown, &error))?;
+        for segment in path.segments() {
+            shown.push(segment);
+            match mkdirat(&folder, segment, FOLDER_MODE) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(failed("make", &shown, errno)),
+            }
+            let next = openat(&folder, segment, FOLDER | OFlags::NOFOLLOW, Mode::empty());
+            folder = next.map_err(|errno| at(errno, &shown))?;
+        }
+        Ok((folder, shown))
+    }
+}
+
+impl Landing {
+    /// More content.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Problem> {
+        self.file.write_all(bytes).map_err(|error| crate::home::cannot("write", &self.shown, &error))
+    }
+
+    /// Puts the complete file in its place; what was there before is replaced.
+    pub fn keep(mut self) -> Result<(), Problem> {
+        match renameat(&self.folder, &self.draft, &self.folder, &self.name) {
+            Ok(()) => {
+                self.kept = true;
+                Ok(())
+            }
+            Err(Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST) => {
+                let problem = Problem::new(Code::Exists, format!("{} is a folder", self.shown.display()));
+                Err(problem.next("name another target"))
+            }
+            Err(errno) => {
+                let why = plain(&errno.into());
+                Err(Problem::new(Code::Internal, format!("cannot keep {}: {why}", self.shown.display())))
+            }
+        }
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        if !self.kept {
+            // A draft that cannot be removed stays under its telling name.
+            let _ = unlinkat(&self.folder, &self.draft, AtFlags::empty());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    fn path(text: &str) -> VolumePath {
+        VolumePath::new(text).expect("valid")
+    }
+
+    fn land(target: &Target, at: &str, content: &[u8]) -> Result<(), Problem> {
+        let (world, _) = World::simulated(1);
+        let mut landing = target.begin(&path(at), &world)?;
+        landing.write(content)?;
+        landing.keep()
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(folder)
+            .expect("readable")
+            .map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn files_land_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path().join("new/target");
+        let target = Target::open(&root).expect("made");
+        land(&target, "a/b/c", b"one").expect("landed");
+        land(&target, "a/b/c", b"two").expect("replaced");
+        assert_eq!(fs::read(root.join("a/b/c")).expect("there"), b"two");
+        let (world, _) = World::simulated(2);
+        let mut broken = target.begin(&path("a/b/c"), &world).expect("begun");
+        broken.write(b"half").expect("written");
+        drop(broken);
+        assert_eq!(fs::read(root.join("a/b/c")).expect("there"), b"two");
+        assert_eq!(names(&root.join("a/b")), ["c"]);
+        let problem = land(&target, "a/b", b"x").expect_err("a folder is there");
+        assert_eq!(problem.code, Code::Exists);
+        assert_eq!(names(&root.join("a")), ["b"], "no draft is left");
+    }
+
+    #[test]
+    fn no_link_leads_out() {
+        let (folder, outside) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let target = Target::open(folder.path()).expect("opened");
+        symlink(outside.path(), folder.path().join("out")).expect("made");
+        let problem = land(&target, "out/x", b"x").expect_err("through a link");
+        assert!(problem.detail.contains("link"), "{problem}");
+        fs::write(outside.path().join("victim"), "mine").expect("written");
+        symlink(outside.path().join("victim"), folder.path().join("file")).expect("made");
+        land(&target, "file", b"theirs").expect("replaces the link itself");
+        assert_eq!(fs::read(outside.path().join("victim")).expect("there"), b"mine");
+        assert_eq!(names(outside.path()), ["victim"]);
+        fs::write(folder.path().join("plain"), "").expect("written");
+        assert!(land(&target, "plain/x", b"x").is_err(), "a file is no folder");
+    }
+}

@@ -1,0 +1,42 @@
+//! Commands on files: what is there, reading it checked, storing it, removing it.
+
+mod checked;
+mod get;
+mod landing;
+mod look;
+mod put;
+mod tree;
+
+pub use get::{cat, get};
+pub use look::{ls, stat};
+pub use put::{put, rm};
+
+use client::models::{Entry, FileKind};
+use serde::Serialize;
+use terms::{Location, UnixMs};
+
+/// A file or folder as `--json` gives it.
+#[derive(Debug, Serialize)]
+pub struct Shown {
+    location: String,
+    kind: FileKind,
+    size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    etag: Option<String>,
+    version: String,
+    modified_ms: UnixMs,
+}
+
+impl Shown {
+    /// What is known of a file or folder.
+    pub fn new(location: &Location, entry: &Entry) -> Self {
+        Self {
+            location: location.to_string(),
+            kind: entry.kind,
+            size: entry.size,
+            etag: entry.etag.map(|etag| etag.to_string()),
+            version: entry.version.to_string(),
+            modified_ms: entry.modified,
+        }
+    }
+}

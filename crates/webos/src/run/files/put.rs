@@ -1,0 +1,200 @@
+//! `put` and `rm`: changes, each under its own operation id, so that a repetition after a lost answer happens once.
+
+use super::Shown;
+use super::tree::{Dots, LeftOut, open_regular, walk};
+use crate::args::{FileAddress, Put, Rm};
+use crate::home::cannot;
+use crate::output::{Out, Outcome, plural};
+use crate::run::limits::{FILES_AT_ONCE, PUT_ATTEMPTS, READ_BYTES};
+use crate::run::{Setup, reach};
+use bytes::BytesMut;
+use client::models::Entry;
+use client::{Condition, PutOptions, Volume};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::Serialize;
+use std::os::fd::AsFd;
+use std::path::Path;
+use terms::{ByteCount, Code, Location, Problem, VolumePath};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// Stores a file, standard input, or a folder.
+pub async fn put(setup: &Setup, out: &mut Out, arguments: &Put) -> Outcome {
+    let client = reach::client(setup)?;
+    let from_stdin = arguments.file.as_os_str() == "-";
+    if !from_stdin {
+        let found = std::fs::metadata(&arguments.file).map_err(|error| cannot("read", &arguments.file, &error))?;
+        match (found.is_dir(), arguments.recursive) {
+            (true, false) => {
+                let problem = Problem::new(Code::Invalid, format!("{} is a folder", arguments.file.display()));
+                return Err(problem.next("store all of it with -r").into());
+            }
+            (false, true) => {
+                let problem = Problem::new(Code::Invalid, format!("{} is no folder", arguments.file.display()));
+                return Err(problem.next("leave out -r").into());
+            }
+            _ => {}
+        }
+    }
+    let volume = reach::volume(&client, &arguments.place, None).await?;
+    let path = destination(&arguments.file, &arguments.place, arguments.recursive)?;
+    if arguments.recursive {
+        return put_all(out, arguments, &volume, &path).await;
+    }
+    let how = options(arguments);
+    let location = Location { volume: volume.name().clone(), path: path.clone() };
+    let entry = if from_stdin {
+        volume.put(&path, how, body(standard_input()?)).await?
+    } else {
+        put_file(&volume, &path, how, &arguments.file).await?
+    };
+    out.result(&Shown::new(&location, &entry), |_, _| Ok(()))
+}
+
+fn options(arguments: &Put) -> PutOptions {
+    let condition = match (arguments.if_match, arguments.if_absent) {
+        (Some(etag), _) => Condition::IfMatch(etag),
+        (None, true) => Condition::IfAbsent,
+        (None, false) => Condition::None,
+    };
+    PutOptions { condition, parents: arguments.parents, ..PutOptions::default() }
+}
+
+/// Where it goes: `PATH`, or below it under the own name if `PATH` ends in `/`.
+fn destination(file: &Path, place: &FileAddress, recursive: bool) -> Result<VolumePath, Problem> {
+    let path = &place.location.path;
+    if !place.into || (recursive && path.is_root()) {
+        return Ok(path.clone());
+    }
+    let real = if recursive { std::fs::canonicalize(file).ok() } else { None };
+    let name =
+        real.as_deref().unwrap_or(file).file_name().and_then(|name| name.to_str()).filter(|name| *name != "-");
+    let joined = name.and_then(|name| path.join(name).ok());
+    joined.ok_or_else(|| {
+        Problem::new(
+            Code::Invalid,
+            format!("there is no name under which it could be stored in {}", place.location),
+        )
+        .next("write the name behind the path")
+    })
+}
+
+/// The bytes of a reader, piece by piece.
+fn body(reader: impl AsyncRead + Send + Sync + Unpin + 'static) -> wire::Body {
+    wire::body::stream(stream::try_unfold(reader, |mut reader| async move {
+        let mut piece = BytesMut::with_capacity(READ_BYTES);
+        let count = reader.read_buf(&mut piece).await?;
+        Ok::<_, std::io::Error>((count > 0).then(|| (piece.freeze(), reader)))
+    }))
+}
+
+/// Standard input as a file that can be waited for.
+fn standard_input() -> Result<tokio::fs::File, Problem> {
+    let handle = std::io::stdin().as_fd().try_clone_to_owned();
+    let handle = handle.map_err(|error| cannot("read", Path::new("standard input"), &error))?;
+    Ok(tokio::fs::File::from_std(handle.into()))
+}
+
+/// Puts one local file, and again under the same operation id if the answer was lost.
+async fn put_file(volume: &Volume, path: &VolumePath, how: PutOptions, file: &Path) -> Result<Entry, Problem> {
+    let how = PutOptions { operation: Some(volume.node().client().operation()), ..how };
+    let real = std::fs::canonicalize(file).map_err(|error| cannot("read", file, &error))?;
+    let mut attempt = 1;
+    loop {
+        let reader = tokio::fs::File::from_std(open_regular(&real)?);
+        match volume.put(path, how, body(reader)).await {
+            Err(problem) if problem.code == Code::Unavailable && attempt < PUT_ATTEMPTS => attempt += 1,
+            other => return other,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Stored {
+    location: String,
+    files: u64,
+    bytes: u64,
+    left_out: Vec<LeftOut>,
+}
+
+async fn put_all(out: &mut Out, arguments: &Put, volume: &Volume, top: &VolumePath) -> Outcome {
+    let found = walk(&arguments.file, Dots::Copied)?;
+    let bytes: u64 = found.files.iter().map(|file| file.size).sum();
+    let how = PutOptions { parents: true, ..options(arguments) };
+    let mut progress = out.progress(&arguments.file.display().to_string(), Some(bytes));
+    let mut stored = 0;
+    let puts = stream::iter(found.files.iter().map(|file| async move {
+        let path = top.under(&file.path).map_err(|error| Problem::new(Code::Invalid, error.to_string()))?;
+        put_file(volume, &path, how, &file.source).await.map(|entry| entry.size).map_err(|problem| {
+            let detail = format!("{}: {}", file.path, problem.detail);
+            Problem { detail, ..problem }
+        })
+    }));
+    let mut puts = puts.buffer_unordered(FILES_AT_ONCE);
+    loop {
+        match puts.try_next().await {
+            Ok(Some(bytes)) => {
+                stored += 1;
+                progress.advance(bytes);
+            }
+            Ok(None) => break,
+            Err(problem) => {
+                let detail =
+                    format!("{stored} of {} stored; {}", plural(found.files.len() as u64, "file"), problem.detail);
+                return Err(Problem { detail, ..problem }.into());
+            }
+        }
+    }
+    drop((puts, progress));
+    if let Some(remark) = found.remark() {
+        out.note(&remark);
+    }
+    let location = Location { volume: volume.name().clone(), path: top.clone() }.to_string();
+    out.result(&Stored { location, files: stored, bytes, left_out: found.left_out }, |out, stored| {
+        let count = plural(stored.files, "file");
+        let location = out.name(&stored.location).into_owned();
+        out.line(&format!("{count}, {}, in {location}", ByteCount(stored.bytes)))
+    })
+}
+
+#[derive(Serialize)]
+struct Removed {
+    removed: String,
+}
+
+/// Removes a file or an empty folder.
+pub async fn rm(setup: &Setup, out: &mut Out, arguments: &Rm) -> Outcome {
+    let client = reach::client(setup)?;
+    let place = &arguments.place;
+    if place.location.path.is_root() {
+        let problem = Problem::new(Code::Invalid, format!("{} is a whole volume", place.location));
+        return Err(problem.next("name a file or folder in it").into());
+    }
+    let volume = reach::volume(&client, place, None).await?;
+    let condition = arguments.if_match.map_or(Condition::None, Condition::IfMatch);
+    volume.remove(&place.location.path, condition).await?;
+    out.result(&Removed { removed: place.location.to_string() }, |_, _| Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_file_goes() {
+        for (file, place, recursive, expected) in [
+            ("a.txt", "data.lab.example/b", false, Some("b")),
+            ("dir/a.txt", "data.lab.example/in/", false, Some("in/a.txt")),
+            ("a.txt", "data.lab.example", false, Some("a.txt")),
+            ("public", "data.lab.example", true, Some("")),
+            ("public", "data.lab.example/new", true, Some("new")),
+            ("public", "data.lab.example/new/", true, Some("new/public")),
+            ("-", "data.lab.example/log", false, Some("log")),
+            ("-", "data.lab.example/", false, None),
+            ("..", "data.lab.example/", false, None),
+        ] {
+            let place: FileAddress = place.parse().expect("valid");
+            let found = destination(Path::new(file), &place, recursive).ok();
+            assert_eq!(found.as_ref().map(VolumePath::as_str), expected, "{file} {place:?}");
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Limits of the command line's own work.
+
+/// Files on their way at once in `put -r` and `get -r`: count. Hides the latency of small files; bounds memory.
+pub const FILES_AT_ONCE: usize = 16;
+/// Files in one `put -r` or `get -r`: count. More is refused by name, before anything is sent.
+pub const MAX_FILES: usize = 1_000_000;
+/// One piece read from a local file: bytes.
+pub const READ_BYTES: usize = 256 * 1024;
+/// Attempts of a put whose answer was lost, all under one operation id, so that it happens once: count.
+pub const PUT_ATTEMPTS: u32 = 3;
+/// What `cat --json` puts into one JSON object: bytes.
+pub const MAX_JSON_CONTENT_BYTES: usize = 16 << 20;
+/// Folders within folders in `put -r` and `get -r`: the depth that a path may have.
+pub const MAX_DEPTH: usize = terms::MAX_PATH_SEGMENTS;

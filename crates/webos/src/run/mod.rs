@@ -1,0 +1,186 @@
+//! The second stage of a command: settings, folder, logs, and then the command itself. One file a group of
+//! commands; this one only chooses, and turns the outcome into an exit code.
+
+mod acl;
+mod bench;
+mod daemon;
+mod doctor;
+mod files;
+mod limits;
+mod node;
+mod pages;
+mod reach;
+mod realm;
+mod running;
+mod service;
+mod settings;
+mod status;
+mod volume;
+mod who;
+
+use crate::args::{self, Cli, Command, Everywhere, NodeCommand, Parsed, UserCommand};
+use crate::home;
+use crate::output::{Failure, Out, Outcome, report};
+use crate::settings::{Flags, Settings, parse_file, resolve};
+use client::Folder;
+use std::ffi::OsString;
+use std::future::Future;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use terms::{Code, PrincipalKind, Problem};
+use tracing_subscriber::EnvFilter;
+use world::World;
+
+/// What every command of the second stage is given.
+pub struct Setup {
+    /// What is set.
+    pub settings: Settings,
+    /// The folder of the principal; it need not exist.
+    pub folder: Folder,
+    /// Clocks and entropy.
+    pub world: World,
+}
+
+/// Runs the command of these words, the program's name first.
+pub fn main(words: Vec<OsString>) -> ExitCode {
+    // Asked before parsing, because the answer to words that do not parse is JSON too.
+    let json = words.iter().take_while(|word| *word != "--").any(|word| word == "--json");
+    match args::parse(words) {
+        Parsed::Run(cli) => finish(&run(*cli), json),
+        Parsed::Show(error) => {
+            let shown = error.print().map_err(Failure::of_output);
+            finish(&shown, json)
+        }
+        Parsed::Wrong(error) => {
+            usage(&error, json);
+            ExitCode::from(Code::Invalid.exit_code())
+        }
+    }
+}
+
+fn finish(outcome: &Outcome, json: bool) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => ExitCode::from(report(failure, json)),
+    }
+}
+
+/// clap's own words (they carry the suggestions), begun as all our errors begin.
+fn usage(error: &clap::Error, json: bool) {
+    let text = error.render();
+    if json {
+        let plain = text.to_string();
+        let problem = Problem::new(Code::Invalid, plain.trim_start_matches("error: ").trim());
+        report(&problem.into(), true);
+        return;
+    }
+    let plain = text.to_string();
+    let text = plain.replacen("error: ", "webos: ", 1);
+    // With nobody to read it the exit code still tells.
+    let _ = write!(io::stderr(), "{text}");
+}
+
+fn run(cli: Cli) -> Outcome {
+    let Cli { everywhere, command } = cli;
+    let world = World::real();
+    let mut out = Out::new(everywhere.json, world.clone());
+    let outcome = match command {
+        None => pages::newcomer(&mut out),
+        // These need nothing from the machine's settings, and work even when those are damaged.
+        Some(Command::Completions { shell }) => pages::completions(&mut out, shell),
+        Some(Command::Man(man)) => pages::man(&mut out, &man),
+        Some(Command::Bench(arguments)) => bench::start(&arguments, everywhere.json),
+        Some(command) => {
+            let setup = set_up(&everywhere, &command, world)?;
+            choose(&setup, &mut out, command)
+        }
+    };
+    outcome.and_then(|()| out.flush())
+}
+
+fn set_up(everywhere: &Everywhere, command: &Command, world: World) -> Result<Setup, Failure> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let flags = flags(everywhere, command);
+    let place = crate::settings::home(flags.home.as_deref(), variable)?;
+    home::check(&place.value)?;
+    let folder = Folder::new(&place.value);
+    let file = folder.settings();
+    let entries = parse_file(&file, &home::read_settings(&file)?)?;
+    let settings = resolve(place, &entries, variable, flags)?;
+    log_to_stderr(&settings)?;
+    Ok(Setup { settings, folder, world })
+}
+
+fn flags(everywhere: &Everywhere, command: &Command) -> Flags {
+    let mut flags = Flags { home: everywhere.home.clone(), log: everywhere.log.clone(), ..Flags::default() };
+    match command {
+        Command::Up(up) => {
+            (flags.surrogates, flags.link, flags.console_port) = (up.surrogates, up.link, up.console_port);
+        }
+        Command::Node(NodeCommand::Run(run)) => {
+            (flags.listen, flags.address) = (run.listen, run.address.clone());
+        }
+        Command::Proxy(proxy) => flags.proxy_listen = proxy.listen,
+        _ => {}
+    }
+    flags
+}
+
+fn log_to_stderr(settings: &Settings) -> Result<(), Problem> {
+    let log = &settings.log;
+    let filter = EnvFilter::builder().parse(&log.value).map_err(|error| {
+        Problem::new(Code::Invalid, format!("{}: log cannot be '{}': {error}", log.origin, log.value))
+            .next("use error, warn, info or debug")
+    })?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    Ok(())
+}
+
+fn choose(setup: &Setup, out: &mut Out, command: Command) -> Outcome {
+    match command {
+        Command::Status => wait_for(status::show(setup, out)),
+        Command::Doctor => wait_for(doctor::run(setup, out)),
+        Command::Settings => settings::show(setup, out),
+        Command::Realm(realm) => realm::run(setup, out, &realm),
+        Command::Node(NodeCommand::Run(run)) => to_the_end(node::run(setup, out, &run)),
+        Command::Node(NodeCommand::Join) => wait_for(who::join(setup, out, PrincipalKind::Server)),
+        Command::Node(NodeCommand::Lend(lend)) => wait_for(node::lend(setup, out, &lend)),
+        Command::User(UserCommand::Register) => wait_for(who::join(setup, out, PrincipalKind::User)),
+        Command::Whoami(whoami) => who::whoami(setup, out, &whoami),
+        Command::Volume(volume) => wait_for(volume::run(setup, out, &volume)),
+        Command::Ls(ls) => wait_for(files::ls(setup, out, &ls)),
+        Command::Stat(stat) => wait_for(files::stat(setup, out, &stat)),
+        Command::Cat(cat) => wait_for(files::cat(setup, out, &cat)),
+        Command::Put(put) => wait_for(files::put(setup, out, &put)),
+        Command::Get(get) => wait_for(files::get(setup, out, &get)),
+        Command::Rm(rm) => wait_for(files::rm(setup, out, &rm)),
+        Command::Acl(acl) => wait_for(acl::run(setup, out, &acl)),
+        Command::Service(service) => wait_for(service::run(setup, out, &service)),
+        _ => Err(Problem::new(Code::Unsupported, "not yet").into()),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| Problem::new(Code::Internal, format!("cannot start threads: {error}")))
+}
+
+/// Runs a command that waits for others, until it ends or Ctrl-C is pressed; then what it began is undone by
+/// dropping it.
+fn wait_for(command: impl Future<Output = Outcome>) -> Outcome {
+    runtime()?.block_on(async {
+        tokio::select! {
+            outcome = command => outcome,
+            _ = tokio::signal::ctrl_c() => Err(Failure::Interrupted),
+        }
+    })
+}
+
+/// Runs a command that looks after signals itself.
+fn to_the_end(command: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(command);
+    // A thread that still reads standard input must not keep the process alive.
+    runtime.shutdown_background();
+    outcome
+}

@@ -1,0 +1,114 @@
+//! `status`: every node of this folder that runs, and how it stands.
+
+use super::running::{self, Running};
+use super::{Setup, reach};
+use crate::output::{Out, Outcome, age, time_left};
+use client::protocol::NodeStatus;
+use client::{Client, Folder};
+use futures_util::future::join_all;
+use serde::Serialize;
+use std::time::Duration;
+use terms::{Problem, UnixMs};
+
+#[derive(Serialize)]
+struct Status {
+    home: String,
+    identity: Option<String>,
+    nodes: Vec<NodeLine>,
+}
+
+#[derive(Serialize)]
+struct NodeLine {
+    name: String,
+    principal: String,
+    pid: u32,
+    address: String,
+    home_folder: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<NodeStatus>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<Problem>,
+}
+
+/// Folders in which nodes of this principal may run: its own, and those of its local world.
+pub fn folders(own: &Folder) -> Vec<Folder> {
+    let below = std::fs::read_dir(own.world()).into_iter().flatten().flatten();
+    let mut folders: Vec<_> = below.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    folders.sort();
+    std::iter::once(own.clone()).chain(folders.into_iter().map(Folder::new)).collect()
+}
+
+/// Asks each node that runs here how it stands.
+pub async fn show(setup: &Setup, out: &mut Out) -> Outcome {
+    let client = reach::client(setup)?;
+    let found = folders(&setup.folder).into_iter().filter_map(|folder| Some((running::look(&folder)?, folder)));
+    let lines = join_all(found.map(|(running, folder)| line(&client, running, folder))).await;
+    let mut nodes = lines;
+    // The realm's first node first, the others by name.
+    nodes.sort_by_key(|node| (node.status.as_ref().is_none_or(|s| s.volumes.is_empty()), node.name.clone()));
+    let status = Status {
+        home: setup.folder.path().display().to_string(),
+        identity: client.identity().map(|identity| identity.principal().to_string()),
+        nodes,
+    };
+    let now = setup.world.clock.unix();
+    out.result(&status, |out, status| people(out, status, now))
+}
+
+async fn line(client: &Client, running: Running, folder: Folder) -> NodeLine {
+    let asked = client.node(&running.principal, &running.address).status().await;
+    let (status, problem) = match asked {
+        Ok(status) => (Some(status), None),
+        Err(problem) => (None, Some(problem)),
+    };
+    NodeLine {
+        name: running.principal.name.to_string(),
+        principal: running.principal.to_string(),
+        pid: running.pid,
+        address: running.address,
+        home_folder: folder.path().display().to_string(),
+        status,
+        problem,
+    }
+}
+
+fn people(out: &mut Out, status: &Status, now: UnixMs) -> Outcome {
+    match &status.identity {
+        Some(identity) => out.line(&format!("you are {identity}, in {}", status.home))?,
+        None => out.line(&format!("there is no identity in {}", status.home))?,
+    }
+    if status.nodes.is_empty() {
+        return out.line("no node runs here; `webos up` starts a local world, `webos node run` one node");
+    }
+    status.nodes.iter().try_for_each(|node| one(out, node, now))
+}
+
+fn one(out: &mut Out, node: &NodeLine, now: UnixMs) -> Outcome {
+    out.line(&format!("{}  at {}, process {}", node.name, node.address, node.pid))?;
+    if let Some(problem) = &node.problem {
+        return out.line(&format!("  does not say how it stands: {problem}"));
+    }
+    let Some(status) = &node.status else { return Ok(()) };
+    let until = status.certificate_until;
+    out.line(&format!("  up {}, certificate {}", age(now.since(status.started)), time_left(now, until)))?;
+    for volume in &status.volumes {
+        out.line(&format!("  home of {volume}"))?;
+    }
+    for front in &status.fronts {
+        let lease = front
+            .lease_left_ms
+            .map_or(String::new(), |ms| format!(", lease for {}", age(Duration::from_millis(ms.into()))));
+        let role = if front.primary { "primary" } else { "surrogate" };
+        let phase = format!("{:?}", front.phase).to_lowercase();
+        let served = front.requests;
+        out.line(&format!("  {role} of {}: {phase}, {served} requests served{lease}", front.service))?;
+    }
+    for offer in &status.offers {
+        out.line(&format!("  lent to {}", offer.offer.service))?;
+    }
+    for (volume, left_ms) in &status.relays {
+        let left = age(Duration::from_millis((*left_ms).into()));
+        out.line(&format!("  relay of {volume}, lease for {left}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! Who this folder is: `whoami`, `user register`, `node join`.
+
+use super::{Setup, reach};
+use crate::args::Whoami;
+use crate::home;
+use crate::output::{Out, Outcome, time, time_left};
+use client::limits::MAX_INVITATION_BYTES;
+use client::{Client, durable, enrol};
+use serde::Serialize;
+use std::io::{IsTerminal, Read};
+use terms::{Code, Principal, PrincipalKind, Problem, RealmName, UnixMs};
+use trust::Identity;
+
+#[derive(Serialize)]
+struct Me {
+    principal: String,
+    realm: String,
+    kind: PrincipalKind,
+    home: String,
+    until_ms: UnixMs,
+    trusted_realms: Vec<String>,
+}
+
+/// Says who the folder's principal is.
+pub fn whoami(setup: &Setup, out: &mut Out, arguments: &Whoami) -> Outcome {
+    let client = reach::client(setup)?;
+    let identity = client.require_identity()?;
+    if arguments.curl {
+        return curl(setup, out, &client, identity);
+    }
+    let me = Me {
+        principal: identity.principal().to_string(),
+        realm: identity.principal().realm.to_string(),
+        kind: identity.principal().kind,
+        home: setup.folder.path().display().to_string(),
+        until_ms: identity.not_after(),
+        trusted_realms: client.trust().realms().iter().map(RealmName::to_string).collect(),
+    };
+    let now = setup.world.clock.unix();
+    out.result(&me, |out, me| {
+        out.line(&me.principal)?;
+        out.line(&format!("  valid    {}, until {}", time_left(now, me.until_ms), time(me.until_ms)))?;
+        out.line(&format!("  folder   {}", me.home))?;
+        out.line(&format!("  trusts   {}", me.trusted_realms.join(", ")))
+    })
+}
+
+#[derive(Serialize)]
+struct Curl {
+    options: Vec<String>,
+    url: String,
+}
+
+/// How curl speaks to the realm's first node as this principal. The pinned roots are written out for it.
+fn curl(setup: &Setup, out: &mut Out, client: &Client, identity: &Identity) -> Outcome {
+    let realm = &identity.principal().realm;
+    let node = client.first_node(realm)?;
+    let bundle = client.trust().bundle(realm);
+    let bundle =
+        bundle.ok_or_else(|| Problem::new(Code::NotFound, format!("the realm {realm} is not trusted here")))?;
+    let roots = setup.folder.realms().join(format!("{realm}.pem"));
+    durable::replace(&roots, bundle.roots_pem().as_bytes())?;
+    let pem = setup.folder.identity().join(Identity::FILE);
+    let (host, port) = node
+        .address()
+        .rsplit_once(':')
+        .ok_or_else(|| Problem::new(Code::Internal, format!("'{}' is no address with a port", node.address())))?;
+    let twin = node.principal().dns_twin();
+    let mut options: Vec<String> = vec![
+        "--cert".into(),
+        pem.display().to_string(),
+        "--cacert".into(),
+        roots.display().to_string(),
+        "--tlsv1.3".into(),
+    ];
+    if host.parse::<std::net::IpAddr>().is_ok() {
+        options.extend(["--resolve".into(), format!("{twin}:{port}:{host}")]);
+    } else {
+        options.extend(["--connect-to".into(), format!("{twin}:{port}:{host}:{port}")]);
+    }
+    let shown = Curl { options, url: format!("https://{twin}:{port}/") };
+    out.result(&shown, |out, shown| {
+        let options: Vec<String> = shown.options.iter().map(|option| quoted(option)).collect();
+        out.line(&format!("curl {} {}VOLUME.{realm}/PATH", options.join(" "), shown.url))
+    })
+}
+
+/// The word as a shell reads it back.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_string()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[derive(Serialize)]
+struct Joined {
+    principal: Principal,
+    home: String,
+}
+
+/// Redeems the invitation line on standard input.
+pub async fn join(setup: &Setup, out: &mut Out, kind: PrincipalKind) -> Outcome {
+    home::make(setup.folder.path())?;
+    let line = invitation_line(out)?;
+    let principal = enrol::join(&setup.folder, &line, kind, &setup.world).await?;
+    if kind == PrincipalKind::Server {
+        super::realm::own(&setup.folder, &principal)?;
+    }
+    let home = setup.folder.path().display().to_string();
+    out.result(&Joined { principal, home }, |out, joined| {
+        out.line(&format!("{} is you; its key was made in {} and stays there", joined.principal, joined.home))
+    })
+}
+
+fn invitation_line(out: &Out) -> Result<String, Problem> {
+    let mut stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        out.note("paste the invitation line and press Enter, then Ctrl-D");
+    }
+    let mut line = String::new();
+    let limit = MAX_INVITATION_BYTES as u64;
+    let read = stdin.by_ref().take(limit + 1).read_to_string(&mut line);
+    read.map_err(|error| Problem::new(Code::Invalid, format!("standard input cannot be read: {error}")))?;
+    let refuse = |what: String| {
+        Err(Problem::new(Code::Invalid, what).next("pipe in the one line that `webos realm invite` printed"))
+    };
+    match line.trim() {
+        "" => refuse("there is no invitation line on standard input".into()),
+        line if line.len() as u64 > limit => {
+            refuse(format!("what is on standard input is longer than {limit} bytes"))
+        }
+        line => Ok(line.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn words_survive_the_shell() {
+        for (word, expected) in [
+            ("plain/-x.y:1", "plain/-x.y:1"),
+            ("a b", "'a b'"),
+            ("it's", r"'it'\''s'"),
+            ("", "''"),
+            ("$HOME", "'$HOME'"),
+        ] {
+            assert_eq!(quoted(word), expected);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The local world of `webos up`, started as people start it and read as programs read it.
+
+use crate::home::Home;
+use crate::process::{Event, Talking, send};
+use rustix::process::Signal;
+use serde::Deserialize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// One node as the ready line names it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct WorldNode {
+    /// Its name.
+    pub name: String,
+    /// Its process.
+    pub pid: u32,
+    /// Where it listens.
+    pub url: String,
+    /// Its folder.
+    pub home_folder: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct Ready {
+    console: String,
+    realm: String,
+    service: String,
+    nodes: Vec<WorldNode>,
+}
+
+/// A running local world.
+pub struct LocalWorld {
+    /// Whose world it is.
+    pub home: Home,
+    /// The console's link.
+    pub console: String,
+    /// The realm.
+    pub realm: String,
+    /// The service.
+    pub service: String,
+    /// Every node, the home first.
+    pub nodes: Vec<WorldNode>,
+    process: Option<Talking>,
+}
+
+/// How long a world that is dropped may take to end by itself.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Lines of a node's log that a failing test shows: count.
+const LOG_LINES: usize = 60;
+
+impl LocalWorld {
+    /// Starts one with these further arguments.
+    ///
+    /// # Panics
+    /// If it does not become ready.
+    pub fn start(home: Home, arguments: &[&str]) -> Self {
+        let words = ["up", "--json", "--console-port", "0"].iter().chain(arguments);
+        let mut process = Talking::start(home.call(words).into_command(), false);
+        let ready = process.wait_for("ready", |event| event["event"] == "ready");
+        let ready: Ready = serde_json::from_value(ready).expect("the ready line as documented");
+        let Ready { console, realm, service, nodes } = ready;
+        Self { home, console, realm, service, nodes, process: Some(process) }
+    }
+
+    /// A node by its name.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn node(&self, name: &str) -> &WorldNode {
+        self.nodes.iter().find(|node| node.name == name).expect("a node of this world")
+    }
+
+    /// SIGKILL to a node that this world named.
+    pub fn kill(&self, name: &str) {
+        send(self.node(name).pid, Signal::KILL);
+    }
+
+    /// The next event of this kind.
+    ///
+    /// # Panics
+    /// If it does not come in time.
+    #[track_caller]
+    pub fn wait_for(&mut self, kind: &str) -> Event {
+        self.process().wait_for(kind, |event| event["event"] == kind)
+    }
+
+    /// The running process.
+    ///
+    /// # Panics
+    /// If it was stopped.
+    pub fn process(&mut self) -> &mut Talking {
+        self.process.as_mut().expect("it runs")
+    }
+
+    /// Ctrl-C, and waits for an orderly end that leaves no node behind.
+    ///
+    /// # Panics
+    /// If the end is not orderly, or a process is left.
+    pub fn stop(&mut self) {
+        self.process().signal(Signal::INT);
+        assert_eq!(self.process().end(), Some(0), "an orderly end");
+        for node in &self.nodes {
+            assert!(!runs(node), "{} is left behind", node.name);
+        }
+        self.process = None;
+    }
+
+    /// Stops it and starts it again.
+    ///
+    /// # Panics
+    /// As both.
+    pub fn restart(&mut self, arguments: &[&str]) {
+        if self.process.is_some() {
+            self.stop();
+        }
+        let home = std::mem::take(&mut self.home);
+        let fresh = Self::start(home, arguments);
+        *self = fresh;
+    }
+
+    fn show_logs(&self) {
+        for node in &self.nodes {
+            let files =
+                std::fs::read_dir(&node.home_folder).into_iter().flatten().flatten().map(|file| file.path());
+            for log in files.filter(|path| path.extension().is_some_and(|end| end == "log")) {
+                let text = std::fs::read_to_string(&log).unwrap_or_default();
+                let lines: Vec<&str> = text.lines().collect();
+                eprintln!("--- {}\n{}", log.display(), lines[lines.len().saturating_sub(LOG_LINES)..].join("\n"));
+            }
+        }
+    }
+}
+
+/// Whether a node's process is there. A process that only waits to be collected is not.
+fn runs(node: &WorldNode) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", node.pid)).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| !rest.trim_start().is_empty() && !rest.trim_start().starts_with('Z'))
+}
+
+impl Drop for LocalWorld {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.show_logs();
+        }
+        let Some(process) = &mut self.process else { return };
+        process.signal(Signal::INT);
+        if !process.ends_within(PATIENCE) {
+            process.kill();
+            // It could not end its nodes any more; they were named to this test by it.
+            self.nodes.iter().filter(|node| runs(node)).for_each(|node| send(node.pid, Signal::KILL));
+        }
+    }
+}
