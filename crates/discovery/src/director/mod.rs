@@ -1,0 +1,425 @@
+//! The built-in director: which server to ask first, which next and when, from what servers said about their load.
+//!
+//! Pure: time comes in as an argument, randomness with each request, and nothing goes out but plans. It picks only
+//! among the servers of its last [`Director::update`], whose eligibility [`crate::eligible`] has judged. It never
+//! opens a connection and never reads a clock.
+
+mod gaps;
+mod health;
+mod interpret;
+mod report;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
+
+pub use health::{ELSEWHERE_PAUSE, FIRST_EJECTION, Failure, LONGEST_EJECTION};
+pub use interpret::{Queue, probabilities};
+pub use report::{Outcome, Snapshot, SnapshotEntry};
+
+use crate::eligible::Usable;
+use crate::limits::{BODY_DEADLINE, MIN_STALL};
+use crate::model::{Load, Place};
+use gaps::Gaps;
+use health::Health;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+use terms::{BootMs, Principal, Thumbprint};
+
+/// Attempts of one plan: count.
+pub const PLAN_ATTEMPTS: usize = 3;
+/// A new server reaches its full share in this time; 80 % of it before two seconds are over.
+pub const RAMP: Duration = Duration::from_millis(1500);
+/// The part of its fair share that a new server gets at once.
+pub const RAMP_START: f64 = 0.2;
+/// A job's service time before anything is known, milliseconds.
+const UNKNOWN_SERVICE_MS: f64 = 20.0;
+/// Differences of round trips below this are noise, milliseconds.
+const ROUND_TRIP_NOISE_MS: f64 = 2.0;
+/// Round trip per kilometre of distance where nothing was measured: light in glass, there and back.
+const MS_PER_KM: f64 = 0.01;
+
+/// What a director is made with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Config {
+    /// How much a client stays with its last server, 0 to 1. From the service certificate.
+    pub stickiness: f64,
+    /// Where this client is, if its user says.
+    pub place: Option<Place>,
+}
+
+/// One request to plan for.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// Two random numbers in `[0, 1)`: the director has no randomness of its own.
+    pub random: [f64; 2],
+    /// Servers that were tried for this request already, or must not be used.
+    pub excluded: &'a [Thumbprint],
+}
+
+/// One attempt of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    /// Whom to ask.
+    pub server: Thumbprint,
+    /// When to start, counted from the start of the plan, unless all earlier attempts have failed before.
+    pub after: Duration,
+}
+
+/// Attempts in order. Empty: there is nobody to ask.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// The attempts.
+    pub attempts: Vec<Attempt>,
+}
+
+#[derive(Debug, Clone)]
+struct Known {
+    principal: Principal,
+    place: Option<Place>,
+    power: f64,
+    /// May be picked until then.
+    usable_until: BootMs,
+    since: BootMs,
+    load: Load,
+    measured_at: Option<BootMs>,
+    /// Whether the load came with an answer of its own to us, and not with the table that all have.
+    private: bool,
+    /// Requests of ours that are on their way.
+    own: u32,
+    /// Requests of ours begun since the load was measured.
+    own_since: f64,
+    round_trip_ms: Option<f64>,
+    heads: Gaps,
+    bodies: Gaps,
+    health: Health,
+}
+
+/// The director of one service in one process; all requests of the process share it.
+#[derive(Debug, Clone)]
+pub struct Director {
+    config: Config,
+    servers: BTreeMap<Thumbprint, Known>,
+    last: Option<Thumbprint>,
+    /// What a restored director knew, for servers that have not been seen again yet.
+    remembered: BTreeMap<Thumbprint, SnapshotEntry>,
+    began: bool,
+}
+
+struct Candidate {
+    key: Thumbprint,
+    probability: f64,
+    jobs: f64,
+}
+
+impl Director {
+    /// A director that knows no servers yet.
+    pub fn new(config: Config) -> Self {
+        Self { config, servers: BTreeMap::new(), last: None, remembered: BTreeMap::new(), began: false }
+    }
+
+    /// Takes the servers that may be used now. Those that are missing are forgotten, except their record.
+    pub fn update(&mut self, now: BootMs, usable: &[Usable]) {
+        self.servers.retain(|key, known| {
+            let stays = usable.iter().any(|server| server.key() == *key);
+            if !stays {
+                let entry = SnapshotEntry::of(*key, known);
+                self.remembered.insert(*key, entry);
+            }
+            stays
+        });
+        while self.remembered.len() > crate::limits::MAX_TABLE_ENTRIES {
+            self.remembered.pop_first();
+        }
+        for server in usable {
+            self.take(now, server);
+        }
+        // Servers known from the very first update are not "new": there is nobody else to send to.
+        self.began |= !usable.is_empty();
+        self.keep_half(now);
+    }
+
+    fn take(&mut self, now: BootMs, server: &Usable) {
+        let since = if self.began { now } else { now.minus(RAMP) };
+        let remembered = self.remembered.remove(&server.key());
+        let known = self.servers.entry(server.key()).or_insert_with(|| Known {
+            principal: server.principal().clone(),
+            place: server.place,
+            power: server.power,
+            usable_until: now,
+            since,
+            load: Load::default(),
+            measured_at: None,
+            private: false,
+            own: 0,
+            own_since: 0.0,
+            round_trip_ms: remembered.as_ref().and_then(|entry| entry.round_trip_ms),
+            heads: Gaps::default(),
+            bodies: Gaps::default(),
+            health: Health::with_failures(remembered.map_or(0, |entry| entry.failures)),
+        });
+        known.place = server.place;
+        known.power = server.power;
+        known.usable_until = server.remaining.map_or(BootMs(u64::MAX), |remaining| now.plus(remaining));
+        if let Some((load, age)) = server.load {
+            let measured_at = now.minus(age);
+            if known.measured_at.is_none_or(|old| old < measured_at) {
+                known.set_load(load, measured_at, false);
+            }
+        }
+    }
+
+    /// Lets time pass: ejections end, and their servers begin anew, gently.
+    pub fn tick(&mut self, now: BootMs) {
+        for known in self.servers.values_mut() {
+            if known.health.take_return(now) {
+                known.since = now;
+            }
+        }
+        self.keep_half(now);
+    }
+
+    /// Plans a request.
+    pub fn pick(&mut self, now: BootMs, ask: Ask<'_>) -> Plan {
+        self.tick(now);
+        let mut candidates = self.candidates(now, ask.excluded);
+        let mut plan = Plan::default();
+        let mut after = Duration::ZERO;
+        let [mut first, second] = ask.random;
+        while plan.attempts.len() < PLAN_ATTEMPTS && !candidates.is_empty() {
+            let chosen = match self.sticks(&candidates, second, plan.attempts.is_empty()) {
+                Some(index) => index,
+                None => draw(&candidates, first),
+            };
+            let server = candidates.swap_remove(chosen).key;
+            plan.attempts.push(Attempt { server, after });
+            after += self.head_patience(server);
+            // The next draw uses the other number's digits: independent enough, and still replayable.
+            first = (first * 7919.0 + second).fract();
+            normalise(&mut candidates);
+        }
+        if let Some(first) = plan.attempts.first() {
+            self.last = Some(first.server);
+        }
+        plan
+    }
+
+    /// Takes a failed attempt and plans what remains of the request without that server.
+    pub fn resume(&mut self, now: BootMs, failed: Thumbprint, failure: Failure, ask: Ask<'_>) -> Plan {
+        self.report(now, failed, Outcome::Failed(failure));
+        let mut excluded = ask.excluded.to_vec();
+        excluded.push(failed);
+        self.pick(now, Ask { excluded: &excluded, ..ask })
+    }
+
+    /// How long a silence in a body of this server must be to count as a stall: three times what 99 of 100 of its
+    /// silences are, at least [`MIN_STALL`].
+    pub fn body_patience(&self, server: Thumbprint) -> Duration {
+        self.servers.get(&server).map_or(MIN_STALL, |known| patience(&known.bodies))
+    }
+
+    /// The same for the time until the head of an answer.
+    pub fn head_patience(&self, server: Thumbprint) -> Duration {
+        self.servers.get(&server).map_or(MIN_STALL, |known| patience(&known.heads))
+    }
+
+    /// Why a request would go where: one line a server, for people.
+    pub fn explain(&self, now: BootMs) -> String {
+        let candidates = self.candidates(now, &[]);
+        let mut text = String::new();
+        for (key, known) in &self.servers {
+            let found = candidates.iter().find(|candidate| candidate.key == *key);
+            let state = if known.health.excluded(now) {
+                "shut out: it sent wrong bytes".to_string()
+            } else if let Some(until) = known.health.ejected(now) {
+                format!("left alone for {} ms after failures", until.since(now).as_millis())
+            } else if known.health.paused(now) {
+                "left alone: it said elsewhere".to_string()
+            } else if known.usable_until <= now {
+                "not to be used any more".to_string()
+            } else {
+                "usable".to_string()
+            };
+            let age =
+                known.measured_at.map_or("never".into(), |at| format!("{} ms ago", now.since(at).as_millis()));
+            let trip = known.round_trip_ms.map_or("unknown".into(), |ms| format!("{ms:.1} ms"));
+            let (share, jobs) = found.map_or((0.0, known.jobs(now)), |c| (c.probability, c.jobs));
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                text,
+                "{}: {:.1} % of requests; queue {jobs:.2} at power {:.2}, reported {age}; round trip {trip}; {state}",
+                known.principal,
+                share * 100.0,
+                known.power,
+            );
+        }
+        text
+    }
+
+    /// The probability with which each server would be picked now, without stickiness.
+    pub fn shares(&self, now: BootMs) -> Vec<(Principal, f64)> {
+        let name = |key| self.servers.get(&key).map(|known| known.principal.clone());
+        self.candidates(now, &[]).into_iter().filter_map(|c| Some((name(c.key)?, c.probability))).collect()
+    }
+
+    /// Usable servers with their probabilities. Ejected and paused ones only if there is nobody else.
+    fn candidates(&self, now: BootMs, excluded: &[Thumbprint]) -> Vec<Candidate> {
+        let may = |(key, known): &(&Thumbprint, &Known)| {
+            known.usable_until > now && !known.health.excluded(now) && !excluded.contains(key)
+        };
+        let all: Vec<_> = self.servers.iter().filter(may).collect();
+        let calm = |known: &Known| known.health.ejected(now).is_none() && !known.health.paused(now);
+        let healthy: Vec<_> = all.iter().filter(|(_, known)| calm(known)).copied().collect();
+        let chosen = if healthy.is_empty() { all } else { healthy };
+        let power: f64 = chosen.iter().map(|(_, known)| known.power).sum();
+        let service_ms = service_time_ms(&chosen);
+        let trips: Vec<f64> = self.trips(&chosen);
+        let nearest = trips.iter().copied().fold(f64::INFINITY, f64::min);
+        let queues: Vec<Queue> = chosen
+            .iter()
+            .zip(&trips)
+            .map(|((_, known), trip)| {
+                let detour = (trip - nearest - ROUND_TRIP_NOISE_MS).max(0.0);
+                Queue {
+                    jobs: known.jobs(now) + known.power * detour / service_ms,
+                    weight: known.power,
+                    cap: known.ramp(now) * known.power / power,
+                }
+            })
+            .collect();
+        let shares = probabilities(&queues, arrivals(now, &chosen));
+        let made = chosen.iter().zip(&queues).zip(shares);
+        made.map(|(((key, _), queue), probability)| Candidate { key: **key, probability, jobs: queue.jobs })
+            .collect()
+    }
+
+    /// Round trips, measured or guessed from the distance; the nearest known one where nothing is known.
+    fn trips(&self, servers: &[(&Thumbprint, &Known)]) -> Vec<f64> {
+        let known = |known: &Known| {
+            let distance = || Some(self.config.place?.distance_km(known.place?) * MS_PER_KM);
+            known.round_trip_ms.or_else(distance)
+        };
+        let found: Vec<Option<f64>> = servers.iter().map(|(_, server)| known(server)).collect();
+        let least = found.iter().flatten().copied().fold(f64::INFINITY, f64::min);
+        let least = if least.is_finite() { least } else { 0.0 };
+        found.into_iter().map(|trip| trip.unwrap_or(least)).collect()
+    }
+
+    /// Stays with the last server, with the chance that the service asks for, while that server's queue is not
+    /// above the group's mean: a server that is sought less than its power deserves is left.
+    fn sticks(&self, candidates: &[Candidate], random: f64, first: bool) -> Option<usize> {
+        if !first || random >= self.config.stickiness {
+            return None;
+        }
+        let power = |key: Thumbprint| self.servers.get(&key).map_or(0.0, |known| known.power);
+        let group: f64 = candidates.iter().map(|candidate| power(candidate.key)).sum();
+        let stays = |candidate: &Candidate| candidate.probability >= power(candidate.key) / group;
+        candidates.iter().position(|candidate| Some(candidate.key) == self.last && stays(candidate))
+    }
+
+    /// Never more than half the group is ejected: the ejections that end first end now.
+    fn keep_half(&mut self, now: BootMs) {
+        loop {
+            let group = self.servers.values().filter(|known| !known.health.excluded(now)).count();
+            let ejected = self
+                .servers
+                .values_mut()
+                .filter(|known| !known.health.excluded(now) && known.health.ejected(now).is_some());
+            let mut ejected: Vec<&mut Known> = ejected.collect();
+            if ejected.len() <= group / 2 {
+                return;
+            }
+            if let Some(first) = ejected.iter_mut().min_by_key(|known| known.health.ejected(now)) {
+                first.health.release();
+            }
+        }
+    }
+}
+
+impl Known {
+    fn set_load(&mut self, load: Load, measured_at: BootMs, private: bool) {
+        self.load = load;
+        self.measured_at = Some(measured_at);
+        self.private = private;
+        self.own_since = 0.0;
+    }
+
+    /// Its queue by now. The report has the queue of its moment and the mean of the seconds before: a queue
+    /// relaxes towards its mean. To that comes what this process has sent since.
+    fn jobs(&self, now: BootMs) -> f64 {
+        let age = self.measured_at.map_or(Duration::ZERO, |at| now.since(at));
+        let kept = (-age.as_secs_f64() / self.relaxation_s()).exp();
+        let instant = f64::from(self.load.waiting);
+        let expected = self.load.inflight + (instant - self.load.inflight) * kept;
+        (expected + self.own_since).max(f64::from(self.own))
+    }
+
+    /// The time in which a queue forgets two thirds of what made it long or short: that of an M/M/1 queue, a
+    /// service time over (1 - utilisation) squared, with the utilisation that its mean length tells.
+    fn relaxation_s(&self) -> f64 {
+        let service_ms = self.load.latency_ms / self.load.inflight.max(1.0);
+        let service_ms = if service_ms > 0.0 { service_ms } else { UNKNOWN_SERVICE_MS };
+        (service_ms / 1000.0 * (1.0 + self.load.inflight).powi(2)).clamp(0.001, 10.0)
+    }
+
+    /// The limit on its probability, in fair shares; no limit once it is not new.
+    fn ramp(&self, now: BootMs) -> f64 {
+        let age = now.since(self.since);
+        if age >= RAMP {
+            return f64::INFINITY;
+        }
+        RAMP_START + (1.0 - RAMP_START) * age.as_secs_f64() / RAMP.as_secs_f64()
+    }
+}
+
+fn patience(gaps: &Gaps) -> Duration {
+    gaps.p99().map_or(MIN_STALL, |p99| (p99 * 3).clamp(MIN_STALL, BODY_DEADLINE))
+}
+
+/// Requests that others have sent since the group's loads were measured, knowing the same table as we. What a
+/// server said in an answer to us alone draws nobody else there.
+fn arrivals(now: BootMs, servers: &[(&Thumbprint, &Known)]) -> f64 {
+    let shared_age = |known: &Known| match known.measured_at {
+        Some(at) if !known.private => now.since(at).as_secs_f64(),
+        _ => 0.0,
+    };
+    let measured = servers.iter().filter(|(_, known)| known.measured_at.is_some()).count();
+    let ages: f64 = servers.iter().map(|(_, known)| shared_age(known)).sum();
+    let rate: f64 = servers.iter().map(|(_, known)| known.load.rps).sum();
+    #[allow(clippy::cast_precision_loss)] // at most some hundred servers
+    let age = ages / measured.max(1) as f64;
+    (rate * age).max(1.0)
+}
+
+/// A job's time on a server of power 1, in the middle of what the servers say.
+fn service_time_ms(servers: &[(&Thumbprint, &Known)]) -> f64 {
+    let told = servers.iter().filter(|(_, known)| known.load.latency_ms > 0.0);
+    let mut times: Vec<f64> =
+        told.map(|(_, known)| known.load.latency_ms * known.power / known.load.inflight.max(1.0)).collect();
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().unwrap_or(UNKNOWN_SERVICE_MS).clamp(0.5, 1000.0)
+}
+
+fn draw(candidates: &[Candidate], random: f64) -> usize {
+    let mut rest = random;
+    for (index, candidate) in candidates.iter().enumerate() {
+        rest -= candidate.probability;
+        if rest < 0.0 {
+            return index;
+        }
+    }
+    // Rounding left a crumb: the likeliest gets it.
+    let by_probability =
+        |a: &(usize, &Candidate), b: &(usize, &Candidate)| a.1.probability.total_cmp(&b.1.probability);
+    candidates.iter().enumerate().max_by(by_probability).map_or(0, |(index, _)| index)
+}
+
+fn normalise(candidates: &mut [Candidate]) {
+    let sum: f64 = candidates.iter().map(|candidate| candidate.probability).sum();
+    #[allow(clippy::cast_precision_loss)] // at most some hundred servers
+    let even = 1.0 / candidates.len().max(1) as f64;
+    for candidate in candidates {
+        candidate.probability = if sum > 1e-12 { candidate.probability / sum } else { even };
+    }
+}

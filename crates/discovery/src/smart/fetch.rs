@@ -1,0 +1,196 @@
+//! A download into a file: resumes what an earlier one left, splices over servers, waits for a home that is away.
+
+use super::{FileStream, ServerCount, SmartClient};
+use crate::limits::{BLOCK_BYTES, MAX_RESTARTS};
+use crate::manifest::Manifest;
+use bytes::Bytes;
+use serde::Serialize;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use terms::{Code, Problem, VolumePath};
+use tokio::sync::mpsc;
+
+/// Verified blocks that wait to be written: count.
+const WRITE_QUEUE: usize = 8;
+
+/// What to fetch.
+#[derive(Debug, Clone)]
+pub struct Fetch {
+    /// The path within the service.
+    pub path: VolumePath,
+    /// The file to write; while it is not whole, its content is in the same name with `.part`.
+    pub to: PathBuf,
+    /// How long to go on without progress.
+    pub patience: Duration,
+}
+
+/// What happens on the way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum FetchEvent {
+    /// The size is known; so many bytes are here from an earlier time.
+    Began {
+        /// Bytes in all.
+        size: u64,
+        /// Bytes that are here and verified.
+        have: u64,
+    },
+    /// A block was verified.
+    Progress {
+        /// Bytes that are here and verified.
+        have: u64,
+    },
+    /// A server takes over.
+    Joined {
+        /// Which.
+        server: String,
+        /// From which byte.
+        at: u64,
+    },
+    /// A server was left in the middle.
+    Left {
+        /// Which.
+        server: String,
+        /// Why.
+        why: String,
+    },
+    /// No server can serve now; the download goes on when one can.
+    Waiting {
+        /// Why.
+        why: String,
+    },
+    /// The file has changed at its home: the download starts anew, at the new version.
+    Changed,
+}
+
+/// A finished download.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// Bytes of the file.
+    pub size: u64,
+    /// Its strong ETag: the root of the manifest that its home signed.
+    pub etag: String,
+    /// Bytes that were here from an earlier time.
+    pub resumed: u64,
+    /// What each server gave.
+    pub counts: Vec<ServerCount>,
+}
+
+impl SmartClient {
+    /// Downloads a file.
+    pub async fn fetch(&self, what: &Fetch, tell: &mut (dyn FnMut(FetchEvent) + Send)) -> Result<Fetched, Problem> {
+        for _ in 0..=MAX_RESTARTS {
+            match self.fetch_version(what, tell).await {
+                Err(problem) if problem.code == Code::Conflict => tell(FetchEvent::Changed),
+                other => return other,
+            }
+        }
+        Err(Problem::new(
+            Code::Conflict,
+            format!("{}/{} changes faster than it can be read", self.service(), what.path),
+        ))
+    }
+
+    async fn fetch_version(
+        &self,
+        what: &Fetch,
+        tell: &mut (dyn FnMut(FetchEvent) + Send),
+    ) -> Result<Fetched, Problem> {
+        let mut stream = FileStream::open(self, &what.path, what.patience, tell).await?;
+        let manifest = stream.manifest().clone();
+        let part = part_of(&what.to);
+        let (file, have) = blocking({
+            let (part, manifest) = (part.clone(), manifest.clone());
+            move || open_part(&part, &manifest)
+        })
+        .await?;
+        stream.skip_to(have);
+        let resumed = manifest.range(have).start;
+        tell(FetchEvent::Began { size: manifest.size(), have: resumed });
+        let (blocks, queue) = mpsc::channel::<Bytes>(WRITE_QUEUE);
+        let writer = tokio::task::spawn_blocking({
+            let part = part.clone();
+            move || write_all(file, queue, &part)
+        });
+        let read = pump(&mut stream, &manifest, blocks, tell).await;
+        let written = writer.await.map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
+        // A full disk is why the reading stopped, not the other way round.
+        written?;
+        read?;
+        let (from, to) = (part, what.to.clone());
+        blocking(move || {
+            fs::rename(&from, &to).map_err(|error| disk(&to, &error))?;
+            Ok(())
+        })
+        .await?;
+        Ok(Fetched { size: manifest.size(), etag: manifest.etag(), resumed, counts: stream.counts().to_vec() })
+    }
+}
+
+async fn pump(
+    stream: &mut FileStream,
+    manifest: &Manifest,
+    blocks: mpsc::Sender<Bytes>,
+    tell: &mut (dyn FnMut(FetchEvent) + Send),
+) -> Result<(), Problem> {
+    let mut have = manifest.range(stream.position()).start;
+    while let Some(block) = stream.next(tell).await? {
+        have += block.len() as u64;
+        tell(FetchEvent::Progress { have });
+        if blocks.send(block).await.is_err() {
+            return Err(Problem::new(Code::Internal, "the file could not be written"));
+        }
+    }
+    Ok(())
+}
+
+/// The name under which a download grows.
+pub fn part_of(to: &Path) -> PathBuf {
+    let mut name = to.file_name().unwrap_or_default().to_os_string();
+    name.push(".part");
+    to.with_file_name(name)
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(Problem::new(Code::Internal, error.to_string())))
+}
+
+fn disk(path: &Path, error: &io::Error) -> Problem {
+    let code = if error.kind() == io::ErrorKind::StorageFull { Code::NoSpace } else { Code::Internal };
+    Problem::new(code, format!("{} cannot be written: {error}", path.display()))
+        .next("what has arrived is kept; run the same command again to go on")
+}
+
+/// Opens what an earlier download left, cut to the blocks that agree with the manifest.
+fn open_part(part: &Path, manifest: &Manifest) -> Result<(File, usize), Problem> {
+    let failed = |error: io::Error| disk(part, &error);
+    let mut file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(part).map_err(failed)?;
+    let mut buffer = vec![0; usize::try_from(BLOCK_BYTES).unwrap_or(0)];
+    let mut have = 0;
+    while have < manifest.block_count() {
+        let range = manifest.range(have);
+        let wanted = usize::try_from(range.end - range.start).unwrap_or(0);
+        if file.read_exact(&mut buffer[..wanted]).is_err() || !manifest.agrees(have, &buffer[..wanted]) {
+            break;
+        }
+        have += 1;
+    }
+    let end = manifest.range(have).start;
+    file.set_len(end).map_err(failed)?;
+    file.seek(SeekFrom::Start(end)).map_err(failed)?;
+    Ok((file, have))
+}
+
+fn write_all(mut file: File, mut queue: mpsc::Receiver<Bytes>, part: &Path) -> Result<(), Problem> {
+    let failed = |error: io::Error| disk(part, &error);
+    while let Some(block) = queue.blocking_recv() {
+        file.write_all(&block).map_err(failed)?;
+    }
+    file.flush().map_err(failed)
+}

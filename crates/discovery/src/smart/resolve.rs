@@ -1,0 +1,171 @@
+//! From a service's name to its documents: name servers, and the disk cache of the certificate.
+
+use super::{Known, SmartClient};
+use crate::limits::{
+    CERTIFICATE_FRESH, MAX_DOCUMENT_BYTES, MAX_STATE_BYTES, NAME_DEADLINE, STATE_DEADLINE, STATE_PAUSE,
+};
+use crate::model::{StateReply, certificate_route, state_route};
+use crate::verified::Certificate;
+use bytes::Bytes;
+use http::Request;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+use terms::{BootMs, Code, Problem, ServiceName};
+use tokio::time::timeout;
+use trust::{NameServer, TrustStore};
+use wire::{Expect, Pool, Purpose, Target};
+use world::World;
+
+/// Name servers that are asked for one certificate: the highest serial of their answers counts.
+const ASKED: usize = 2;
+
+pub(super) fn name_servers(trust: &TrustStore, service: &ServiceName) -> Result<Vec<NameServer>, Problem> {
+    let bundle = trust.bundle(&service.realm).ok_or_else(|| {
+        Problem::new(Code::NotFound, format!("the realm of {service} is not trusted here"))
+            .next("join it with an invitation: `webos user register`, or start a local world with `webos up`")
+    })?;
+    Ok(bundle.name_servers.clone())
+}
+
+async fn ask(
+    pool: &Pool,
+    server: &NameServer,
+    route: &str,
+    limit: usize,
+    deadline: Duration,
+) -> Result<Bytes, Problem> {
+    let target = Target {
+        address: server.address.clone(),
+        expect: Expect::Principal(server.principal.clone()),
+        purpose: Purpose::Control,
+    };
+    let request = Request::get(format!("https://{}{route}", server.principal.dns_twin()))
+        .body(wire::body::empty())
+        .map_err(|error| Problem::new(Code::Invalid, error.to_string()))?;
+    let work = async {
+        let answer = pool.request(&target, request).await?;
+        if !answer.status().is_success() {
+            return Err(wire::problem_from(answer).await);
+        }
+        wire::read_body(answer.into_body(), limit).await
+    };
+    timeout(deadline, work).await.unwrap_or_else(|_| {
+        Err(Problem::new(Code::Timeout, format!("the name server {} did not answer in time", server.principal)))
+    })
+}
+
+/// The certificate with the highest serial that the name servers have.
+pub(super) async fn certificate(
+    pool: &Pool,
+    trust: &TrustStore,
+    world: &World,
+    service: &ServiceName,
+) -> Result<Certificate, Problem> {
+    let mut best: Option<Certificate> = None;
+    let mut last = Problem::new(Code::Unavailable, format!("no name server of {} is known", service.realm));
+    for server in name_servers(trust, service)?.iter().take(ASKED) {
+        let bytes = ask(pool, server, &certificate_route(service), MAX_DOCUMENT_BYTES, NAME_DEADLINE).await;
+        let opened = bytes.and_then(|bytes| {
+            Certificate::open(&bytes, service, trust, world.clock.unix())
+                .map_err(|error| Problem::new(Code::Denied, error.to_string()))
+        });
+        match opened {
+            Ok(found) => {
+                let older = best.as_ref().is_some_and(|best| found.value().serial <= best.value().serial);
+                if older {
+                    tracing::debug!(server = %server.principal, "a name server has an older certificate");
+                } else {
+                    best = Some(found);
+                }
+            }
+            Err(problem) => last = problem,
+        }
+    }
+    best.ok_or(last)
+}
+
+/// The cached certificate, if it is whole and still valid. A damaged one is removed.
+pub(super) fn cached(path: &Path, trust: &TrustStore, world: &World, service: &ServiceName) -> Option<Certificate> {
+    let bytes = fs::read(path).ok()?;
+    match Certificate::open(&bytes, service, trust, world.clock.unix()) {
+        Ok(certificate) => Some(certificate),
+        Err(error) => {
+            tracing::debug!(%service, %error, "a cached service certificate is dropped");
+            let _ = fs::remove_file(path);
+            None
+        }
+    }
+}
+
+/// Keeps a certificate for the next start; a cache that cannot be written only costs time.
+pub(super) fn keep(path: &Path, certificate: &Certificate) {
+    let draft = path.with_extension(format!("{}.new", std::process::id()));
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let written = fs::create_dir_all(folder)
+        .and_then(|()| fs::File::create(&draft)?.write_all(certificate.bytes()))
+        .and_then(|()| fs::rename(&draft, path));
+    if let Err(error) = written {
+        tracing::debug!(%error, "a service certificate could not be cached");
+        let _ = fs::remove_file(&draft);
+    }
+}
+
+impl SmartClient {
+    /// Asks for a newer certificate once the present one has aged. Failing that, the present one goes on.
+    pub(super) async fn freshen(&self) {
+        let now = self.0.world.clock.boot();
+        if now.since(self.known().certificate_at) < CERTIFICATE_FRESH {
+            return;
+        }
+        self.known().certificate_at = now;
+        match certificate(&self.0.pool, &self.0.trust, &self.0.world, &self.0.service).await {
+            Ok(certificate) => {
+                if let Some(path) = &self.0.cache {
+                    keep(path, &certificate);
+                }
+                self.known().take_certificate(certificate, now);
+            }
+            Err(problem) => tracing::debug!(%problem, "no newer service certificate can be had"),
+        }
+    }
+
+    /// Asks the name servers for the newest table and rights; at most once in [`STATE_PAUSE`].
+    pub(super) async fn refresh_state(&self) {
+        let mut turn = self.0.refreshing.lock().await;
+        let now = self.0.world.clock.boot();
+        if turn.is_some_and(|last: BootMs| now.since(last) < STATE_PAUSE) {
+            return;
+        }
+        *turn = Some(now);
+        let Ok(servers) = name_servers(&self.0.trust, &self.0.service) else { return };
+        for server in servers.iter().take(ASKED) {
+            let sent = self.0.world.clock.boot();
+            let asked =
+                ask(&self.0.pool, server, &state_route(&self.0.service), MAX_STATE_BYTES, STATE_DEADLINE).await;
+            let reply = asked.and_then(|bytes| wire::cbor::from_slice::<StateReply>(&bytes));
+            match reply {
+                Ok(reply) => {
+                    let received = self.0.world.clock.boot();
+                    *turn = Some(received);
+                    return self.known().take_state(&reply, sent, received);
+                }
+                Err(problem) => tracing::debug!(%problem, "a name server gives no state"),
+            }
+        }
+    }
+}
+
+impl Known {
+    fn take_state(&mut self, reply: &StateReply, sent: BootMs, received: BootMs) {
+        self.clock.observe(sent, received, reply.now);
+        match self.certificate.open_table(&reply.table) {
+            Ok(table) => self.take_table(table),
+            Err(error) => tracing::debug!(%error, "a table is refused"),
+        }
+        let open = |right: &serde_bytes::ByteBuf| self.certificate.open_right(right);
+        let rights = reply.rights.iter().filter_map(|right| open(right).ok()).collect();
+        self.take_rights(rights);
+    }
+}

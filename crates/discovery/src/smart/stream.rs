@@ -1,0 +1,367 @@
+//! A file as a stream of verified blocks, from whichever servers can give them.
+//!
+//! When a server fails in the middle, the stream goes on at another one from the last whole block, under the same
+//! strong ETag; no byte leaves before its block agrees with the manifest that the home signed.
+
+use super::{Answer, FetchEvent, SmartClient};
+use crate::director::{Failure, Outcome};
+use crate::eligible::Usable;
+use crate::headers::{self, field};
+use crate::limits::{BODY_DEADLINE, MAX_DOCUMENT_BYTES};
+use crate::manifest::Manifest;
+use crate::model::MANIFEST_TYPE;
+use bytes::{Bytes, BytesMut};
+use http::header::{ACCEPT, CONTENT_RANGE, ETAG, IF_RANGE, RANGE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use std::time::Duration;
+use terms::{BootMs, Code, Problem, Thumbprint, VolumePath};
+use tokio::time::{sleep, timeout};
+
+/// Between two rounds over all servers when none can serve.
+const ROUND_PAUSE: Duration = Duration::from_millis(400);
+
+/// What one server gave to one download.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerCount {
+    /// The server's name.
+    pub server: String,
+    /// Body bytes that came from it.
+    pub received: u64,
+    /// Of these, bytes that had to be fetched again: of a block that was not whole, or wrong.
+    pub discarded: u64,
+    /// Blocks that were verified.
+    pub blocks: u64,
+}
+
+struct Source {
+    body: Incoming,
+    server: Usable,
+    count: usize,
+    last: BootMs,
+}
+
+/// A download in progress. It ends in order, or with an error; a silent mix of versions is impossible.
+pub struct FileStream {
+    client: SmartClient,
+    path: VolumePath,
+    manifest: Manifest,
+    next: usize,
+    source: Option<Source>,
+    partial: BytesMut,
+    excluded: Vec<Thumbprint>,
+    counts: Vec<ServerCount>,
+    patience: Duration,
+    progress: BootMs,
+}
+
+/// How one step of a download went wrong, and whether another server may do better.
+enum Trouble {
+    Server(Failure, Problem),
+    Final(Problem),
+}
+
+impl FileStream {
+    /// Opens a file; `patience` is how long it may go without progress before it fails.
+    pub async fn open(
+        client: &SmartClient,
+        path: &VolumePath,
+        patience: Duration,
+        tell: &mut (dyn FnMut(FetchEvent) + Send),
+    ) -> Result<Self, Problem> {
+        let began = client.0.world.clock.boot();
+        let mut excluded = Vec::new();
+        let mut counts = Vec::new();
+        loop {
+            match first_answer(client, path, &mut excluded, &mut counts).await {
+                Ok((manifest, source)) => {
+                    let progress = client.0.world.clock.boot();
+                    return Ok(Self {
+                        client: client.clone(),
+                        path: path.clone(),
+                        manifest,
+                        next: 0,
+                        source,
+                        partial: BytesMut::new(),
+                        excluded,
+                        counts,
+                        patience,
+                        progress,
+                    });
+                }
+                Err(problem) if may_pass(&problem) => {
+                    if client.0.world.clock.boot().since(began) >= patience {
+                        return Err(problem);
+                    }
+                    tell(FetchEvent::Waiting { why: problem.to_string() });
+                    excluded.clear();
+                    sleep(ROUND_PAUSE).await;
+                }
+                Err(problem) => return Err(problem),
+            }
+        }
+    }
+
+    /// The file's manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// What each server gave so far.
+    pub fn counts(&self) -> &[ServerCount] {
+        &self.counts
+    }
+
+    /// The block that comes next.
+    pub fn position(&self) -> usize {
+        self.next
+    }
+
+    /// Goes on at this block: those before it are at hand and verified.
+    pub fn skip_to(&mut self, block: usize) {
+        if block != self.next {
+            self.next = block.min(self.manifest.block_count());
+            self.partial.clear();
+            self.source = None;
+        }
+    }
+
+    /// The next verified block; nothing at the end.
+    pub async fn next(&mut self, tell: &mut (dyn FnMut(FetchEvent) + Send)) -> Result<Option<Bytes>, Problem> {
+        while self.next < self.manifest.block_count() {
+            match self.step().await {
+                Ok(Some(block)) => {
+                    self.next += 1;
+                    self.progress = self.now();
+                    self.excluded.clear();
+                    return Ok(Some(block));
+                }
+                Ok(None) => {}
+                Err(Trouble::Final(problem)) => return Err(problem),
+                Err(Trouble::Server(failure, problem)) => self.give_up_source(failure, &problem, tell),
+            }
+            if self.source.is_none()
+                && let Err(problem) = self.connect(tell).await
+            {
+                if self.now().since(self.progress) >= self.patience {
+                    return Err(problem);
+                }
+                tell(FetchEvent::Waiting { why: problem.to_string() });
+                self.excluded.clear();
+                sleep(ROUND_PAUSE).await;
+            }
+        }
+        if let Some(source) = self.source.take() {
+            self.client.known().report(self.client.0.world.clock.boot(), source.server.key(), Outcome::Ended);
+        }
+        Ok(None)
+    }
+
+    fn now(&self) -> BootMs {
+        self.client.0.world.clock.boot()
+    }
+
+    /// Reads until the present block is whole, and verifies it. Nothing: there is no source.
+    async fn step(&mut self) -> Result<Option<Bytes>, Trouble> {
+        let range = self.manifest.range(self.next);
+        let wanted = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        if self.source.is_none() {
+            return Ok(None);
+        }
+        while self.partial.len() < wanted {
+            let data = self.read_some().await?;
+            self.partial.extend_from_slice(&data);
+        }
+        let block = self.partial.split_to(wanted).freeze();
+        let Some(source) = &self.source else { return Ok(None) };
+        if self.manifest.agrees(self.next, &block) {
+            self.counts[source.count].blocks += 1;
+            return Ok(Some(block));
+        }
+        self.counts[source.count].discarded += block.len() as u64;
+        let text = format!("{} sent bytes that the home did not sign", source.server.principal());
+        Err(Trouble::Server(Failure::Lied, Problem::new(Code::Denied, text)))
+    }
+
+    async fn read_some(&mut self) -> Result<Bytes, Trouble> {
+        let now = self.now();
+        let Some(source) = self.source.as_mut() else { return Ok(Bytes::new()) };
+        let name = source.server.principal().clone();
+        let lost = |failure, why: String| {
+            Trouble::Server(failure, Problem::new(Code::Unavailable, format!("{name}: {why}")))
+        };
+        let patience = self.client.known().director().body_patience(source.server.key());
+        let mut frame = std::pin::pin!(source.body.frame());
+        let read = match timeout(patience, frame.as_mut()).await {
+            Ok(read) => read,
+            Err(_) if self.client.budget().pay() => {
+                return Err(lost(Failure::Stall, format!("silent for {} ms", patience.as_millis())));
+            }
+            Err(_) => timeout(BODY_DEADLINE, frame)
+                .await
+                .map_err(|_| lost(Failure::Stall, format!("silent for {} s", BODY_DEADLINE.as_secs())))?,
+        };
+        let frame = match read {
+            None => return Err(lost(Failure::Reset, "the answer ended early".into())),
+            Some(Err(error)) => return Err(lost(Failure::Reset, format!("the connection broke: {error}"))),
+            Some(Ok(frame)) => frame,
+        };
+        let data = frame.into_data().unwrap_or_default();
+        let arrived = self.client.0.world.clock.boot();
+        self.client.known().report(arrived, source.server.key(), Outcome::Gap(arrived.since(source.last.max(now))));
+        source.last = arrived;
+        self.counts[source.count].received += data.len() as u64;
+        Ok(data)
+    }
+
+    /// Leaves a server in the middle; what it gave of a block that is not whole is dropped.
+    fn give_up_source(&mut self, failure: Failure, problem: &Problem, tell: &mut (dyn FnMut(FetchEvent) + Send)) {
+        let Some(source) = self.source.take() else { return };
+        self.counts[source.count].discarded += self.partial.len() as u64;
+        self.partial.clear();
+        self.client.failed(&source.server, failure);
+        self.excluded.push(source.server.key());
+        let server = source.server.principal().name.to_string();
+        tell(FetchEvent::Left { server, why: problem.detail.clone() });
+    }
+
+    /// Goes on at another server, from the present block, under the same ETag.
+    async fn connect(&mut self, tell: &mut (dyn FnMut(FetchEvent) + Send)) -> Result<(), Problem> {
+        loop {
+            let start = self.manifest.range(self.next).start;
+            let mut fields = HeaderMap::new();
+            let invalid = |_| Problem::new(Code::Internal, "a header value is not usable");
+            fields.insert(RANGE, HeaderValue::from_str(&format!("bytes={start}-")).map_err(invalid)?);
+            fields.insert(IF_RANGE, HeaderValue::from_str(&self.manifest.etag()).map_err(invalid)?);
+            let answer = self.client.request(&self.path, &fields, &mut self.excluded).await?;
+            match self.accept(answer, start).await {
+                Ok(source) => {
+                    let server = source.server.principal().name.to_string();
+                    tell(FetchEvent::Joined { server, at: start });
+                    self.source = Some(source);
+                    return Ok(());
+                }
+                Err(Trouble::Final(problem)) => return Err(problem),
+                Err(Trouble::Server(_, _)) => {}
+            }
+        }
+    }
+
+    async fn accept(&mut self, answer: Answer, start: u64) -> Result<Source, Trouble> {
+        let same = field(answer.response.headers(), ETAG.as_str()) == Some(&self.manifest.etag());
+        let from = field(answer.response.headers(), CONTENT_RANGE.as_str())
+            .and_then(|text| text.strip_prefix("bytes ")?.split('-').next()?.parse::<u64>().ok());
+        let fits = match answer.response.status() {
+            StatusCode::PARTIAL_CONTENT => from == Some(start),
+            StatusCode::OK => start == 0,
+            _ => false,
+        };
+        if same && fits {
+            let count = count_of(&mut self.counts, &answer.server);
+            let (server, last) = (answer.server, self.client.0.world.clock.boot());
+            return Ok(Source { body: answer.response.into_body(), server, count, last });
+        }
+        let server = answer.server.clone();
+        if answer.response.status().is_success() && !same {
+            // Another version: newer, and the download starts anew; older, and the server is behind.
+            if let Ok(manifest) = manifest_of(&self.client, &self.path, &answer, &mut self.excluded).await
+                && manifest.publication() > self.manifest.publication()
+            {
+                let text = format!("{}/{} has changed during the download", self.client.service(), self.path);
+                return Err(Trouble::Final(Problem::new(Code::Conflict, text)));
+            }
+        } else if answer.response.status().is_client_error() {
+            return Err(Trouble::Final(wire::problem_from(answer.response).await));
+        }
+        self.client.failed(&server, Failure::Wrong);
+        self.excluded.push(server.key());
+        let text = format!("{} does not have this version of the file", server.principal());
+        Err(Trouble::Server(Failure::Wrong, Problem::new(Code::Unavailable, text)))
+    }
+}
+
+/// Whether a failure may pass by itself: servers away, not a refusal or a missing file.
+fn may_pass(problem: &Problem) -> bool {
+    matches!(problem.code, Code::Unavailable | Code::Timeout | Code::Busy)
+}
+
+fn count_of(counts: &mut Vec<ServerCount>, server: &Usable) -> usize {
+    let name = server.principal().name.as_str();
+    if let Some(index) = counts.iter().position(|count| count.server == name) {
+        return index;
+    }
+    counts.push(ServerCount { server: name.to_string(), received: 0, discarded: 0, blocks: 0 });
+    counts.len() - 1
+}
+
+/// The first answer with the file's manifest, whose body is the file from its start.
+async fn first_answer(
+    client: &SmartClient,
+    path: &VolumePath,
+    excluded: &mut Vec<Thumbprint>,
+    counts: &mut Vec<ServerCount>,
+) -> Result<(Manifest, Option<Source>), Problem> {
+    loop {
+        let answer = client.request(path, &HeaderMap::new(), excluded).await?;
+        if !answer.response.status().is_success() {
+            let now = client.0.world.clock.boot();
+            client.known().report(now, answer.server.key(), Outcome::Ended);
+            return Err(wire::problem_from(answer.response).await);
+        }
+        match manifest_of(client, path, &answer, excluded).await {
+            Ok(manifest) if field(answer.response.headers(), ETAG.as_str()) == Some(&manifest.etag()) => {
+                let count = count_of(counts, &answer.server);
+                let (server, last) = (answer.server, client.0.world.clock.boot());
+                return Ok((manifest, Some(Source { body: answer.response.into_body(), server, count, last })));
+            }
+            // It changed between two answers: what was read of it is dropped, the next round sees one version.
+            Ok(manifest) => {
+                client.known().report(client.0.world.clock.boot(), answer.server.key(), Outcome::Dropped);
+                return Ok((manifest, None));
+            }
+            Err(problem) if may_pass(&problem) => return Err(problem),
+            Err(problem) => {
+                tracing::warn!(server = %answer.server.principal(), %problem, "a server gives no valid manifest");
+                client.failed(&answer.server, Failure::Lied);
+                excluded.push(answer.server.key());
+            }
+        }
+    }
+}
+
+/// The manifest that came with an answer, or is asked for beside it.
+async fn manifest_of(
+    client: &SmartClient,
+    path: &VolumePath,
+    answer: &Answer,
+    excluded: &mut Vec<Thumbprint>,
+) -> Result<Manifest, Problem> {
+    let denied = |error: crate::verified::DocumentError| Problem::new(Code::Denied, error.to_string());
+    let certificate = client.certificate();
+    if let Some(text) = field(answer.response.headers(), headers::MANIFEST) {
+        let bytes =
+            headers::manifest_from_header(text).map_err(|error| Problem::new(Code::Denied, error.to_string()))?;
+        return certificate.open_manifest(&bytes, path).map_err(denied);
+    }
+    let mut fields = HeaderMap::new();
+    fields.insert(ACCEPT, HeaderValue::from_static(MANIFEST_TYPE));
+    let beside = client.request(path, &fields, excluded).await?;
+    let key = beside.server.key();
+    if !beside.response.status().is_success() {
+        client.failed(&beside.server, Failure::Wrong);
+        return Err(wire::problem_from(beside.response).await);
+    }
+    let bytes = wire::read_body(beside.response.into_body(), MAX_DOCUMENT_BYTES).await;
+    client.known().report(client.0.world.clock.boot(), key, Outcome::Ended);
+    certificate.open_manifest(&bytes?, path).map_err(denied)
+}
+
+impl Drop for FileStream {
+    fn drop(&mut self) {
+        if let Some(source) = self.source.take() {
+            let now = self.client.0.world.clock.boot();
+            self.client.known().report(now, source.server.key(), Outcome::Dropped);
+        }
+    }
+}
