@@ -29,7 +29,7 @@ pub enum DocumentError {
         service: ServiceName,
         /// What `trust` says.
         #[source]
-        source: TrustError,
+        source: Box<TrustError>,
     },
     /// Nobody who may sign it did.
     #[error("the {what} of {service} is signed by nobody who may")]
@@ -126,8 +126,9 @@ impl Certificate {
     ) -> Result<Self, DocumentError> {
         let what = "certificate";
         check_length(bytes, what, service)?;
-        let opened = open::<ServiceCertificate>(bytes, SERVICE_KIND, trust, now)
-            .map_err(|source| DocumentError::Signature { what, service: service.clone(), source })?;
+        let opened = open::<ServiceCertificate>(bytes, SERVICE_KIND, trust, now).map_err(|source| {
+            DocumentError::Signature { what, service: service.clone(), source: Box::new(source) }
+        })?;
         let signer = Principal::new(service.realm.clone(), PrincipalKind::Service, service.name.clone());
         if opened.signer != signer {
             return Err(DocumentError::Signer { what, service: service.clone() });

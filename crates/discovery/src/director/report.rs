@@ -77,6 +77,8 @@ impl Director {
                 if known.health.failed(now, failure) {
                     self.eject(now, server);
                 }
+                // A liar leaves the group, and half of the smaller group is less.
+                self.keep_half(now);
             }
         }
     }

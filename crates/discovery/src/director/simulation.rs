@@ -148,7 +148,7 @@ impl Run {
         self.clients[client].director.report(boot, key, Outcome::Head(head, Some(load)));
         self.clients[client].director.report(boot, key, Outcome::Ended);
         self.clients[client].answers += 1;
-        if self.clients[client].answers % crate::limits::TABLE_EVERY == 0
+        if self.clients[client].answers.is_multiple_of(crate::limits::TABLE_EVERY)
             || now > self.clients[client].seen + 3_000_000
         {
             self.learn_table(client);
