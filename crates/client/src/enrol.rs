@@ -6,7 +6,8 @@
 use crate::durable::replace;
 use crate::folder::Folder;
 use crate::limits::MAX_ANSWER_BYTES;
-use crate::protocol::{JOIN_ROUTE, JoinReply, JoinRequest, join_proof};
+use crate::protocol::{BUNDLE_ROUTE, JOIN_ROUTE, JoinReply, JoinRequest, join_proof};
+use bytes::Bytes;
 use rustls_pki_types::CertificateDer;
 use std::fs;
 use std::path::Path;
@@ -50,13 +51,22 @@ pub async fn join(folder: &Folder, line: &str, want: PrincipalKind, world: &Worl
     Ok(principal)
 }
 
+/// First the bundle from any server of the realm with the right fingerprint; then the secret, to nobody but the
+/// realm's first node: another server of the realm that listens at the address learns nothing.
 async fn redeem(invitation: &Invitation, key: &KeyPair, world: &World) -> Result<JoinReply, Problem> {
-    let pool = Pool::new(world, None, Arc::new(TrustStore::new()));
-    let target = Target {
-        address: invitation.address.clone(),
-        expect: Expect::Root(invitation.fingerprint),
-        purpose: Purpose::Control,
-    };
+    let trust = TrustStore::new();
+    let pool = Pool::new(world, None, Arc::new(trust.clone()));
+    let target = |expect| Target { address: invitation.address.clone(), expect, purpose: Purpose::Control };
+    let invalid = |error| Problem::new(Code::Invalid, format!("the invitation's address is not usable: {error}"));
+    let url = |route: &str| format!("https://{}{route}", invitation.address);
+    let asked = http::Request::get(url(BUNDLE_ROUTE)).body(wire::body::empty()).map_err(invalid)?;
+    let bytes = answered(&pool, &target(Expect::Root(invitation.fingerprint)), asked).await?;
+    let bundle = Bundle::open(&bytes, &invitation.fingerprint, world.clock.unix())?;
+    let first = bundle.name_servers.first().map(|server| server.principal.clone());
+    let first = first.ok_or_else(|| {
+        Problem::new(Code::Invalid, format!("the bundle of {} names no server to join at", bundle.realm))
+    })?;
+    trust.insert(bundle);
     let request = JoinRequest {
         kind: invitation.principal.kind,
         name: invitation.principal.name.clone(),
@@ -65,14 +75,16 @@ async fn redeem(invitation: &Invitation, key: &KeyPair, world: &World) -> Result
         proof: key.sign(&join_proof(&invitation.principal, key.public()))?,
     };
     let body = wire::body::full(wire::cbor::to_vec(&Envelope::new(request)));
-    let request = http::Request::post(format!("https://{}{JOIN_ROUTE}", invitation.address))
-        .body(body)
-        .map_err(|error| Problem::new(Code::Invalid, format!("the invitation's address is not usable: {error}")))?;
-    let answer = pool.request(&target, request).await?;
+    let request = http::Request::post(url(JOIN_ROUTE)).body(body).map_err(invalid)?;
+    wire::cbor::from_slice(&answered(&pool, &target(Expect::Principal(first)), request).await?)
+}
+
+async fn answered(pool: &Pool, target: &Target, request: http::Request<wire::Body>) -> Result<Bytes, Problem> {
+    let answer = pool.request(target, request).await?;
     if !answer.status().is_success() {
         return Err(wire::problem_from(answer).await);
     }
-    wire::cbor::from_slice(&wire::read_body(answer.into_body(), MAX_ANSWER_BYTES).await?)
+    wire::read_body(answer.into_body(), MAX_ANSWER_BYTES).await
 }
 
 /// Pins a realm in a folder: its signed bundle and the fingerprint by which it is believed.

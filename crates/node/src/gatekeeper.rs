@@ -191,6 +191,13 @@ impl Gatekeeper {
         })
     }
 
+    /// Writes what is still summed up, at a clean stop.
+    pub fn finish(&self) {
+        if let Err(error) = self.audit.finish() {
+            tracing::error!(%error, "the audit log cannot be written");
+        }
+    }
+
     /// Writes the sums of minutes that are over.
     pub fn flush(&self) {
         if let Err(error) = self.audit.flush(self.world.clock.unix()) {

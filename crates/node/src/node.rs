@@ -144,7 +144,7 @@ impl Node {
         self.server.shutdown().await;
         self.state.tasks.close();
         let _ = tokio::time::timeout(wire::limits::SHUTDOWN_DEADLINE, self.state.tasks.wait()).await;
-        self.state.gate.flush();
+        self.state.gate.finish();
     }
 }
 

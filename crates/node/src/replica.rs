@@ -47,7 +47,7 @@ impl ReplicaFiles {
             .map_err(|error| Problem::new(Code::Internal, format!("the cache cannot be opened: {error}")))?
             .map_err(unusable)?;
         let (world, rules) = (self.client.world(), LeaseRules::default());
-        Ok(Replica::start(world, volume.clone(), record.key, Arc::new(link), cache, rules).await.map_err(unusable)?)
+        Replica::start(world, volume.clone(), record.key, Arc::new(link), cache, rules).await.map_err(unusable)
     }
 
     /// Opens a file or directory of the volume as it is now.

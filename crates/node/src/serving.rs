@@ -83,10 +83,8 @@ impl Serving {
                 }
             }
         };
-        if let Some(service) = &withdrawn {
-            if let Some(front) = self.front(service) {
-                front.step(Event::Withdrawn { within: DRAIN_WITHIN });
-            }
+        if let Some(front) = withdrawn.as_ref().and_then(|service| self.front(service)) {
+            front.step(Event::Withdrawn { within: DRAIN_WITHIN });
         }
         say_offers(state, withdrawn.as_ref()).await;
         Ok(self.offers(state))

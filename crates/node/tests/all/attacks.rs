@@ -55,7 +55,11 @@ impl Bed {
         CreateTransfer {
             audience: self.n2.principal().clone(),
             audience_key: key(&self.n2),
-            grants: vec![Grant { location: self.location.clone(), exact: true, rights: Rights::of(&[Right::Read]) }],
+            grants: vec![Grant {
+                location: self.location.clone(),
+                exact: true,
+                rights: Rights::of(&[Right::Read]),
+            }],
             valid_for: Duration::from_secs(60),
             depth: 0,
             epoch: Epoch(1),

@@ -110,12 +110,8 @@ async fn a_node_reads_for_somebody_only_under_a_certificate() {
     let beside = alice.read_under(&node, &other, &chain).await.expect_err("another path");
     assert_eq!(beside.code, Code::Denied);
     // n2's own rights never help.
-    let n2_reads = AclChange {
-        who: Who::Principal(n2.principal().clone()),
-        rights: read(),
-        grant: true,
-        recursive: true,
-    };
+    let n2_reads =
+        AclChange { who: Who::Principal(n2.principal().clone()), rights: read(), grant: true, recursive: true };
     files.change_acl(&path("in"), &n2_reads).await.expect("granted");
     let denied = bob.read_via(&seen(&bob, &n2), &location).await.expect_err("bob may not");
     assert_eq!(denied.code, Code::Denied);

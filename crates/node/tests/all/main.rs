@@ -5,3 +5,4 @@ mod home;
 mod realm;
 mod relay;
 mod service;
+mod smart;

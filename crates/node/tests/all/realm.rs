@@ -114,4 +114,3 @@ impl Realm {
 pub fn seen(client: &Client, node: &Node) -> client::Node {
     client.node(node.principal(), &node.address().to_string())
 }
-

@@ -2,7 +2,8 @@
 
 use crate::realm::{Realm, path, seen, volume};
 use client::models::{
-    BeatAnswer, BeatRequest, DrainRequest, LendRequest, Offer, Phase, RightToServe, StartAnswer, StartRequest, Table,
+    BeatAnswer, BeatRequest, DrainRequest, LendRequest, Offer, Phase, RightToServe, StartAnswer, StartRequest,
+    Table,
 };
 use client::protocol::{MemberChange, PublishRequest};
 use client::{Condition, PutOptions};
@@ -17,11 +18,11 @@ use wire::{Expect, Pool, Purpose, Target};
 
 const PARENTS: PutOptions = PutOptions { condition: Condition::None, parents: true, operation: None };
 
-fn service() -> ServiceName {
+pub fn service() -> ServiceName {
     "service://site.lab.example".parse().expect("a service")
 }
 
-async fn published(realm: &Realm) -> Certificate {
+pub async fn published(realm: &Realm) -> Certificate {
     let files = realm.files("alice").await;
     for (name, content) in [("www/index.html", vec![b'i'; 100]), ("www/big", vec![b'b'; 3 << 20])] {
         files.put_bytes(&path(name), PARENTS, content).await.expect("put");
@@ -192,8 +193,11 @@ async fn a_surrogate_serves_for_its_lease_and_loses_everything_with_it() {
     realm.files("alice").await.put_bytes(&path("www/index.html"), PARENTS, b"new".to_vec()).await.expect("put");
     let page = ask(&realm, &n1, "/").await;
     assert_eq!(&wire::read_body(page.into_body(), 1000).await.expect("a page")[..], b"new");
-    let drained =
-        hand.node.drain(&DrainRequest { service: service(), epoch: EPOCH, within_ms: 1000 }).await.expect("an answer");
+    let drained = hand
+        .node
+        .drain(&DrainRequest { service: service(), epoch: EPOCH, within_ms: 1000 })
+        .await
+        .expect("an answer");
     assert!(matches!(drained, BeatAnswer::Running(_)), "{drained:?}");
     hand.member(None).await;
     hand.beat_until(Phase::Ended).await;
@@ -210,14 +214,8 @@ async fn strangers_command_nothing() {
     let n2 = realm.join("n2").await;
     published(&realm).await;
     let home = seen(n1.client(), realm.home());
-    let beat = BeatRequest {
-        service: service(),
-        epoch: Epoch(9),
-        ticket: None,
-        lease_ms: 1,
-        right: None,
-        table: None,
-    };
+    let beat =
+        BeatRequest { service: service(), epoch: Epoch(9), ticket: None, lease_ms: 1, right: None, table: None };
     assert_eq!(home.beat(&beat).await.expect_err("no authority").code, Code::Denied);
     assert_eq!(home.candidates(&service()).await.expect_err("no authority").code, Code::Denied);
     let group = serving_group(&service()).expect("a group");
