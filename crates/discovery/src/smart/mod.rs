@@ -6,11 +6,13 @@
 mod budget;
 mod fetch;
 mod known;
+mod proxy;
 mod request;
 mod resolve;
 mod stream;
 
-pub use fetch::{Fetch, FetchEvent, Fetched};
+pub use fetch::{Fetch, FetchEvent, Fetched, part_of};
+pub use proxy::Proxy;
 pub use request::Answer;
 pub use stream::{FileStream, ServerCount};
 

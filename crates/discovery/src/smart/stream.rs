@@ -47,6 +47,7 @@ pub struct FileStream {
     client: SmartClient,
     path: VolumePath,
     manifest: Manifest,
+    fields: HeaderMap,
     next: usize,
     source: Option<Source>,
     partial: BytesMut,
@@ -75,12 +76,13 @@ impl FileStream {
         let mut counts = Vec::new();
         loop {
             match first_answer(client, path, &mut excluded, &mut counts).await {
-                Ok((manifest, source)) => {
+                Ok((manifest, fields, source)) => {
                     let progress = client.0.world.clock.boot();
                     return Ok(Self {
                         client: client.clone(),
                         path: path.clone(),
                         manifest,
+                        fields,
                         next: 0,
                         source,
                         partial: BytesMut::new(),
@@ -106,6 +108,11 @@ impl FileStream {
     /// The file's manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// The header of the first answer.
+    pub fn fields(&self) -> &HeaderMap {
+        &self.fields
     }
 
     /// What each server gave so far.
@@ -301,7 +308,7 @@ async fn first_answer(
     path: &VolumePath,
     excluded: &mut Vec<Thumbprint>,
     counts: &mut Vec<ServerCount>,
-) -> Result<(Manifest, Option<Source>), Problem> {
+) -> Result<(Manifest, HeaderMap, Option<Source>), Problem> {
     loop {
         let answer = client.request(path, &HeaderMap::new(), excluded).await?;
         if !answer.response.status().is_success() {
@@ -313,12 +320,13 @@ async fn first_answer(
             Ok(manifest) if field(answer.response.headers(), ETAG.as_str()) == Some(&manifest.etag()) => {
                 let count = count_of(counts, &answer.server);
                 let (server, last) = (answer.server, client.0.world.clock.boot());
-                return Ok((manifest, Some(Source { body: answer.response.into_body(), server, count, last })));
+                let (head, body) = answer.response.into_parts();
+                return Ok((manifest, head.headers, Some(Source { body, server, count, last })));
             }
             // It changed between two answers: what was read of it is dropped, the next round sees one version.
             Ok(manifest) => {
                 client.known().report(client.0.world.clock.boot(), answer.server.key(), Outcome::Dropped);
-                return Ok((manifest, None));
+                return Ok((manifest, answer.response.headers().clone(), None));
             }
             Err(problem) if may_pass(&problem) => return Err(problem),
             Err(problem) => {
