@@ -4,6 +4,7 @@
 //! who may list its parent.
 
 use crate::gatekeeper::{Caller, Gatekeeper};
+use crate::limits::UPLOAD_PAUSE;
 use client::protocol::{AclChange, AclView};
 use http::request::Parts;
 use http::{Method, Response};
@@ -78,7 +79,7 @@ async fn put(
     let other = gate.would_allow(caller, &found.location, other, &found.bucket).await;
     let (create, replace) = if exists { (other, Some(needed)) } else { (Some(needed), other) };
     let rights = WriteRights { decided_on: found.lookup.bucket(), create, replace };
-    Ok(home.put(&rights, path, parts, body).await)
+    Ok(home.put(&rights, path, parts, wire::body::paced(body, UPLOAD_PAUSE)).await)
 }
 
 async fn delete(

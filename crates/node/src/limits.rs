@@ -34,6 +34,8 @@ pub const TABLE_EVERY: u64 = 10;
 pub const TABLE_STALE: Duration = Duration::from_secs(3);
 /// Relayed volumes: count.
 pub const MAX_RELAYED: usize = 64;
+/// Silence within an upload after which it is broken off; nothing of it is stored.
+pub const UPLOAD_PAUSE: Duration = Duration::from_secs(30);
 /// What one cache may hold: bytes.
 pub const CACHE_BYTES: u64 = 10 << 30;
 /// How long the first need of a volume may look for its home.

@@ -6,6 +6,9 @@ use futures_util::TryStreamExt;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty, Full, LengthLimitError, Limited, StreamBody};
 use hyper::body::{Body as HttpBody, Frame};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
 use terms::{Code, Problem};
 
 /// What can go wrong while a body is produced.
@@ -33,6 +36,48 @@ where
     StreamBody::new(chunks.map_ok(Frame::data).map_err(Into::into)).boxed()
 }
 
+/// The same body, broken off when nothing comes for so long: a sender that stalls holds nothing for ever.
+pub fn paced<B>(body: B, pause: Duration) -> Body
+where
+    B: HttpBody<Data = Bytes> + Send + Sync + 'static,
+    B::Error: Into<BodyError>,
+{
+    Paced { body: Box::pin(body), pause, wait: Box::pin(tokio::time::sleep(pause)) }.boxed()
+}
+
+struct Paced<B> {
+    body: Pin<Box<B>>,
+    pause: Duration,
+    wait: Pin<Box<tokio::time::Sleep>>,
+}
+
+impl<B> HttpBody for Paced<B>
+where
+    B: HttpBody<Data = Bytes>,
+    B::Error: Into<BodyError>,
+{
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        if let Poll::Ready(frame) = this.body.as_mut().poll_frame(cx) {
+            this.wait = Box::pin(tokio::time::sleep(this.pause));
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        std::task::ready!(this.wait.as_mut().poll(cx));
+        Poll::Ready(Some(Err(format!("nothing came for {} s", this.pause.as_secs()).into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
 /// Reads a whole body of at most `limit` bytes.
 pub async fn read_body<B>(body: B, limit: usize) -> Result<Bytes, Problem>
 where
@@ -45,5 +90,19 @@ where
             Err(Problem::new(Code::TooLarge, format!("the body is longer than {limit} bytes")))
         }
         Err(error) => Err(Problem::new(Code::Unavailable, format!("the body ended early: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stalls_is_broken_off() {
+        let endless = stream(futures_util::stream::pending::<Result<Bytes, BodyError>>());
+        let read = read_body(paced(endless, Duration::from_secs(30)), 10).await;
+        assert!(read.expect_err("stalled").detail.contains("30 s"));
+        let whole = read_body(paced(full("all"), Duration::from_secs(30)), 10).await;
+        assert_eq!(whole.as_deref(), Ok(&b"all"[..]));
     }
 }
