@@ -96,7 +96,11 @@ pub async fn session(
     let holder = caller.for_itself()?.principal.clone();
     let here = home_of(state, volume)?;
     let up = http_body_util::BodyExt::boxed(http_body_util::BodyExt::map_err(body, Into::into));
-    let down = here.coherence.stream(holder, up).await?;
+    let (gate, kept) = (state.gate.clone(), caller.kept());
+    let may_read = move |location: &Location, bucket: &trust::Bucket| {
+        gate.would_allow_now(&kept, location, Right::Read, bucket).is_some()
+    };
+    let down = here.coherence.stream(holder, Arc::new(may_read), up).await?;
     let mut response = Response::new(down);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/cbor-seq"));
     Ok(response)

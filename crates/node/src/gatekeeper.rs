@@ -34,6 +34,11 @@ impl Caller {
         self.peer.as_deref()
     }
 
+    /// The same caller for a stream that outlives the request.
+    pub fn kept(&self) -> Self {
+        Self { peer: self.peer.clone(), chain: self.chain.clone(), from: self.from }
+    }
+
     /// The peer, or the refusal of somebody without a certificate.
     pub fn require_peer(&self) -> Result<&Peer, Problem> {
         self.peer().ok_or_else(|| {
@@ -153,6 +158,17 @@ impl Gatekeeper {
         bucket: &Bucket,
     ) -> Option<Authorised> {
         self.groups.prepare(bucket, caller.subject()).await;
+        self.would_allow_now(caller, location, right, bucket)
+    }
+
+    /// The same with what is known of groups now.
+    pub fn would_allow_now(
+        &self,
+        caller: &Caller,
+        location: &Location,
+        right: Right,
+        bucket: &Bucket,
+    ) -> Option<Authorised> {
         let now = self.world.clock.unix();
         let asker = caller.asker();
         let decision = decide(&Question { now, asker, location, right, bucket, groups: &*self.groups });
