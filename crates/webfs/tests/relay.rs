@@ -75,11 +75,14 @@ impl Node {
         trust::decide(&question).into_result().map_err(refused)
     }
 
-    async fn answer(&self, request: Request<Incoming>, peer: &Peer) -> Response<Body> {
+    async fn answer(self: &Arc<Self>, request: Request<Incoming>, peer: &Arc<Peer>) -> Response<Body> {
         let holder = peer.principal.clone();
         let route = request.uri().path().to_string();
         if route.starts_with("/.webos/session/") {
-            return session_answer(&self.coherence, holder, request).await;
+            let (node, peer) = (self.clone(), peer.clone());
+            let may_read =
+                move |at: &Location, bucket: &Bucket| node.decide(&peer, at, Right::Read, bucket).is_ok();
+            return session_answer(&self.coherence, holder, Arc::new(may_read), request).await;
         }
         if route.starts_with("/.webos/open/") {
             let decide = |at: &Location, bucket: &Bucket| self.decide(peer, at, Right::Read, bucket);

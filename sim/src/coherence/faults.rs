@@ -18,10 +18,11 @@ enum Kind {
     StopHome,
     Leave,
     Evict,
+    Expel,
     JumpWall,
 }
 
-const KINDS: [Kind; 11] = [
+const KINDS: [Kind; 12] = [
     Kind::CutBoth,
     Kind::CutOneWay,
     Kind::BreakStreams,
@@ -32,6 +33,7 @@ const KINDS: [Kind; 11] = [
     Kind::StopHome,
     Kind::Leave,
     Kind::Evict,
+    Kind::Expel,
     Kind::JumpWall,
 ];
 /// The longest cut or pause: longer than a lease on any clock. Milliseconds.
@@ -97,6 +99,7 @@ impl World {
             Kind::CrashHome | Kind::StopHome => {}
             Kind::Leave => self.leave(index),
             Kind::Evict => self.evict(index),
+            Kind::Expel => self.expel(index),
             Kind::JumpWall => {
                 let by_ms = i64::try_from(self.dice.below(7_200_000)).unwrap_or(0) - 3_600_000;
                 self.home.clock.jump_wall(by_ms);

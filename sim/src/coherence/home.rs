@@ -126,6 +126,11 @@ impl World {
         self.scheduler.after(STOP_MS, HOME, Event::HomeStopped { life: self.home.life });
     }
 
+    /// A holder's rights have changed.
+    pub(super) fn expel(&mut self, holder: usize) {
+        self.home_step(HomeEvent::Expel { holder: principal(holder) });
+    }
+
     fn start_home(&mut self) {
         let store = &self.home.store;
         let recorded: Vec<_> = store.recorded.iter().map(|(id, holder)| (*id, holder.clone())).collect();

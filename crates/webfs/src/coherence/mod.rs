@@ -21,8 +21,9 @@ use owner::{Order, Owner};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use terms::{ChangeNumber, Code, Principal, Problem, VolumePath};
+use terms::{ChangeNumber, Code, Location, Principal, Problem, VolumePath};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use trust::Bucket;
 use wire::Body;
 use world::World;
 
@@ -48,6 +49,10 @@ pub struct LeaseState {
     pub waiting: Vec<Waiting>,
 }
 
+/// Whether a holder may read what lies at a location under an access list: asked when it registers what it has
+/// cached. Rights of groups and certificates are looked at each time.
+pub type MayRead = Arc<dyn Fn(&Location, &Bucket) -> bool + Send + Sync>;
+
 /// A handle on a volume's leases. Cheap to clone; the owner ends with the last one.
 #[derive(Clone)]
 pub struct Coherence(Arc<Inner>);
@@ -71,9 +76,9 @@ impl Coherence {
 
     /// Takes a session's stream: `up` is the request's body, the returned body is the answer's. The caller has
     /// authenticated the holder.
-    pub async fn stream(&self, holder: Principal, up: Body) -> Result<Body, Problem> {
+    pub async fn stream(&self, holder: Principal, may_read: MayRead, up: Body) -> Result<Body, Problem> {
         let (down, mut frames) = mpsc::channel::<Bytes>(STREAM_QUEUE);
-        self.send(Order::Stream { holder, up, down }).await?;
+        self.send(Order::Stream { holder, may_read, up, down }).await?;
         let frames = futures_util::stream::poll_fn(move |context| {
             frames.poll_recv(context).map(|frame| frame.map(Ok::<_, Infallible>))
         });
@@ -88,6 +93,12 @@ impl Coherence {
         object: VolumePath,
     ) -> Result<Grant, Problem> {
         self.ask(|answer| Order::Open { holder, stream, object, answer }).await
+    }
+
+    /// Ends the sessions of a holder whose rights have changed in a way that is no change of the volume: that of a
+    /// group, or of a certificate. It must come again, and what it holds is checked anew.
+    pub async fn expel(&self, holder: Principal) -> Result<(), Problem> {
+        self.send(Order::Expel { holder }).await
     }
 
     /// What the leases look like now.

@@ -2,7 +2,7 @@
 //! order. Sessions are recorded durably before anything is granted to them.
 
 use super::stream::{Say, Stream};
-use super::{Grant, LeaseState};
+use super::{Grant, LeaseState, MayRead};
 use crate::gate::Touched;
 use crate::rules::{
     ByeReason, ChangeRef, Down, Hello, HomeAction, HomeEvent, HomeLeases, HomeStart, LeaseRules, Refusal, Up,
@@ -21,12 +21,13 @@ use world::World;
 
 /// What the owner is asked.
 pub(super) enum Order {
-    Stream { holder: Principal, up: Body, down: mpsc::Sender<Bytes> },
+    Stream { holder: Principal, may_read: MayRead, up: Body, down: mpsc::Sender<Bytes> },
     Hello { hello: Hello, holder: Principal, say: mpsc::Sender<Say> },
     Told { stream: Hello, message: Up },
     Open { holder: Principal, stream: Option<Hello>, object: VolumePath, answer: oneshot::Sender<Grant> },
     Change { token: u64, touched: Touched, answer: oneshot::Sender<Result<(), Problem>> },
     Ended { token: u64, committed: Option<ChangeNumber> },
+    Expel { holder: Principal },
     State { answer: oneshot::Sender<LeaseState> },
     Stop { answer: oneshot::Sender<()> },
 }
@@ -105,10 +106,10 @@ impl Owner {
 
     async fn take(&mut self, order: Order, inbox: &mpsc::WeakSender<Order>) {
         match order {
-            Order::Stream { holder, up, down } => {
+            Order::Stream { holder, may_read, up, down } => {
                 if self.tasks.len() < MAX_STREAMS {
-                    let stream = Stream { holder, up, down, store: self.store.clone(), owner: inbox.clone() };
-                    self.tasks.spawn(stream.run());
+                    let (store, owner) = (self.store.clone(), inbox.clone());
+                    self.tasks.spawn(Stream { holder, may_read, up, down, store, owner }.run());
                 }
             }
             Order::Hello { hello, holder, say } => {
@@ -146,6 +147,7 @@ impl Owner {
                 self.changes.remove(&token);
                 self.step(HomeEvent::Ended { change: ChangeRef::Token(token), committed }).await;
             }
+            Order::Expel { holder } => self.step(HomeEvent::Expel { holder }).await,
             Order::State { answer } => {
                 self.step(HomeEvent::Tick).await;
                 let _ = answer.send(LeaseState {

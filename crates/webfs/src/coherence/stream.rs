@@ -1,14 +1,15 @@
 //! One session stream at the home: frames up to the owner, what the owner wants said down to the holder.
 //! It ends with its body, with the first frame that breaks the protocol, and after a goodbye.
 
+use super::MayRead;
 use super::owner::Order;
 use crate::model::ObjectVersion;
 use crate::rules::{ByeReason, Down, Hello, Up};
 use crate::session::limits::{HELLO_DEADLINE, STOP_DEADLINE, STREAM_QUEUE};
 use crate::session::{FrameError, FrameReader, encode};
-use crate::store::{Lookup, Store};
+use crate::store::{Lookup, Store, StoreError};
 use bytes::Bytes;
-use terms::{ChangeNumber, Principal, VolumePath};
+use terms::{ChangeNumber, Location, Principal, VolumePath};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use wire::Body;
@@ -25,6 +26,7 @@ pub(super) enum Say {
 /// A stream and what it needs.
 pub(super) struct Stream {
     pub(super) holder: Principal,
+    pub(super) may_read: MayRead,
     pub(super) up: Body,
     pub(super) down: mpsc::Sender<Bytes>,
     pub(super) store: Store,
@@ -34,7 +36,7 @@ pub(super) struct Stream {
 
 impl Stream {
     pub(super) async fn run(self) {
-        let Self { holder, up, down, store, owner } = self;
+        let Self { holder, may_read, up, down, store, owner } = self;
         let mut frames = FrameReader::new(up);
         let hello = match timeout(HELLO_DEADLINE, frames.next::<Hello>()).await {
             Ok(Ok(Some(hello))) => hello,
@@ -51,7 +53,7 @@ impl Stream {
                     // A goodbye was said: the holder may still take its leave.
                     None => return last_words(hello, frames, &owner).await,
                     Some(Say::Compare { request, change, objects }) => {
-                        let current = current(&store, objects).await;
+                        let current = current(&store, &may_read, objects).await;
                         if send(&down, Down::Registered { request, change, current }).await.is_err() {
                             return;
                         }
@@ -111,15 +113,29 @@ async fn refuse(down: &mpsc::Sender<Bytes>, holder: &Principal, error: &FrameErr
     }
 }
 
-/// Which of these are what the store has now. What cannot be read is not current.
-async fn current(store: &Store, objects: Vec<(VolumePath, ObjectVersion)>) -> Vec<VolumePath> {
+/// Which of these are what the store has now, and the holder may read. What cannot be read is not current.
+async fn current(store: &Store, may_read: &MayRead, objects: Vec<(VolumePath, ObjectVersion)>) -> Vec<VolumePath> {
     let mut current = Vec::with_capacity(objects.len());
     for (path, version) in objects {
-        match store.lookup(&path).await {
-            Ok(Lookup::Found(object)) if object.entry.version == version => current.push(path),
-            Ok(_) => {}
+        match is_current(store, may_read, &path, version).await {
+            Ok(true) => current.push(path),
+            Ok(false) => {}
             Err(error) => tracing::warn!(?path, %error, "a version could not be compared"),
         }
     }
     current
+}
+
+async fn is_current(
+    store: &Store,
+    may_read: &MayRead,
+    path: &VolumePath,
+    version: ObjectVersion,
+) -> Result<bool, StoreError> {
+    let Lookup::Found(object) = store.lookup(path).await? else { return Ok(false) };
+    if object.entry.version != version {
+        return Ok(false);
+    }
+    let bucket = store.bucket(object.bucket).await?;
+    Ok(may_read(&Location { volume: store.name().clone(), path: path.clone() }, &bucket))
 }

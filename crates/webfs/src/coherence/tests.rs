@@ -58,7 +58,7 @@ impl Fixture {
         let body = wire::body::stream(futures_util::stream::poll_fn(move |context| {
             frames.poll_recv(context).map(|frame| frame.map(Ok::<_, Infallible>))
         }));
-        let down = self.coherence.stream(holder(who), body).await.expect("taken");
+        let down = self.coherence.stream(holder(who), Arc::new(|_, _| true), body).await.expect("taken");
         Stream { up, down: FrameReader::new(down) }
     }
 

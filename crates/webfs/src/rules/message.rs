@@ -99,6 +99,8 @@ pub enum ByeReason {
     Superseded,
     /// The session belongs to another principal.
     Foreign,
+    /// The holder's rights have changed: come again with a new [`Hello`], and everything is checked anew.
+    RightsChanged,
     /// The home has as many sessions as it can hold.
     Full,
     /// A frame broke a limit or an order of the protocol.
@@ -112,6 +114,7 @@ impl fmt::Display for ByeReason {
             Self::StruckOff => "the lease ended or a recall was not acknowledged in time",
             Self::Superseded => "a newer stream of this session exists",
             Self::Foreign => "the session belongs to another principal",
+            Self::RightsChanged => "the holder's rights have changed",
             Self::Full => "the home has as many sessions as it can hold",
             Self::Malformed => "a frame was not understood",
         })

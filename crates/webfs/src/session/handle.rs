@@ -3,7 +3,7 @@
 
 use super::limits::MAX_OPEN_BYTES;
 use super::open::{OpenRequest, open};
-use crate::coherence::Coherence;
+use crate::coherence::{Coherence, MayRead};
 use crate::serve::Home;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -13,14 +13,20 @@ use terms::{Location, Principal, Problem};
 use trust::{Authorised, Bucket};
 use wire::{Body, BodyError, Envelope};
 
-/// Answers the session route: both bodies go on until the session's stream ends.
-pub async fn session_answer<B>(coherence: &Coherence, holder: Principal, request: Request<B>) -> Response<Body>
+/// Answers the session route: both bodies go on until the session's stream ends. `may_read` tells whether the holder
+/// may still read what it registers.
+pub async fn session_answer<B>(
+    coherence: &Coherence,
+    holder: Principal,
+    may_read: MayRead,
+    request: Request<B>,
+) -> Response<Body>
 where
     B: http_body::Body<Data = Bytes> + Send + Sync + 'static,
     B::Error: Into<BodyError>,
 {
     let up = request.into_body().map_err(Into::into).boxed();
-    match coherence.stream(holder, up).await {
+    match coherence.stream(holder, may_read, up).await {
         Ok(down) => answered(down),
         Err(problem) => wire::problem_response(&problem),
     }
@@ -33,7 +39,7 @@ pub async fn open_answer<B>(
     coherence: &Coherence,
     holder: Principal,
     request: Request<B>,
-    decide: impl FnOnce(&Location, &Bucket) -> Result<Authorised, Problem>,
+    decide: impl Fn(&Location, &Bucket) -> Result<Authorised, Problem>,
 ) -> Response<Body>
 where
     B: http_body::Body<Data = Bytes>,

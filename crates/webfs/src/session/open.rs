@@ -43,31 +43,41 @@ pub struct OpenAnswer {
 }
 
 /// Answers an open for a holder. `decide` is asked for the proof that it may read the object (or, where there is
-/// none, the path), given the access list that governs it.
+/// none, the path), given the access list that governs it: before the callback is given, and again for what is read.
 pub async fn open(
     home: &Home,
     coherence: &Coherence,
     holder: Principal,
     request: OpenRequest,
-    decide: impl FnOnce(&Location, &Bucket) -> Result<Authorised, Problem>,
+    decide: impl Fn(&Location, &Bucket) -> Result<Authorised, Problem>,
 ) -> Result<OpenAnswer, Problem> {
-    let store = home.store();
-    let grant = coherence.open(holder, request.stream, request.path.clone()).await?;
-    let lookup = store.lookup(&request.path).await?;
-    let bucket = store.bucket(lookup.bucket()).await?;
-    let location = Location { volume: store.name().clone(), path: request.path };
-    let authorised = decide(&location, &bucket)?;
-    if *authorised.location() != location || authorised.right() != Right::Read {
-        return Err(Problem::new(Code::Denied, format!("no proof of the right r on {location}")));
-    }
-    let object = match lookup {
-        Lookup::Found(object) => object,
-        Lookup::Missing(_) => return Err(Problem::new(Code::NotFound, format!("{location} does not exist"))),
-    };
+    let OpenRequest { stream, path } = request;
+    let location = Location { volume: home.store().name().clone(), path };
+    found(home, &location, &decide).await?;
+    let grant = coherence.open(holder, stream, location.path.clone()).await?;
+    let (object, bucket) = found(home, &location, &decide).await?;
     let (entry, bucket) = (object.entry, Bucket::clone(&bucket));
     let (change, callback) = (grant.change, grant.callback);
     let answer = OpenAnswer { entry, bucket, change, callback, manifest: None, content: None, listing: None };
     with_content(home, object, answer).await
+}
+
+/// The object with its access list, if there is one and it may be read.
+async fn found(
+    home: &Home,
+    location: &Location,
+    decide: &impl Fn(&Location, &Bucket) -> Result<Authorised, Problem>,
+) -> Result<(Arc<Object>, Arc<Bucket>), Problem> {
+    let lookup = home.store().lookup(&location.path).await?;
+    let bucket = home.store().bucket(lookup.bucket()).await?;
+    let authorised = decide(location, &bucket)?;
+    if authorised.location() != location || authorised.right() != Right::Read {
+        return Err(Problem::new(Code::Denied, format!("no proof of the right r on {location}")));
+    }
+    match lookup {
+        Lookup::Found(object) => Ok((object, bucket)),
+        Lookup::Missing(_) => Err(Problem::new(Code::NotFound, format!("{location} does not exist"))),
+    }
 }
 
 async fn with_content(home: &Home, object: Arc<Object>, mut answer: OpenAnswer) -> Result<OpenAnswer, Problem> {

@@ -154,6 +154,23 @@ async fn a_restarted_replica_registers_what_it_has_on_disk() {
     assert_eq!(replica.open(&path("kept")).await.expect_err("closed").code, Code::Unavailable);
 }
 
+#[tokio::test]
+async fn whoever_loses_its_rights_loses_what_it_has_cached() {
+    let (home, dir) = (HomeWorld::new().await, tempfile::tempdir().expect("a folder"));
+    home.put("a", b"secret").await;
+    let link = home.link("n1");
+    let replica = home.replica(&link, dir.path()).await;
+    replica.connected().await.expect("connects");
+    assert_eq!(cat(&replica, "a").await, Ok(b"secret".to_vec()));
+    home.expelled.store(true, Ordering::SeqCst);
+    home.coherence().expel(holder("n1")).await.expect("runs");
+    until(async || cat(&replica, "a").await.is_err()).await;
+    let denied = cat(&replica, "a").await.expect_err("no rights");
+    assert_eq!(denied.code, Code::Denied);
+    until(async || home.coherence().state().await.expect("runs").callbacks == 1).await;
+    assert_eq!(cat(&replica, "a").await.expect_err("registering gives nothing back").code, Code::Denied);
+}
+
 /// The cache's lock goes with the last of the earlier replica's tasks.
 async fn restarted(
     home: &HomeWorld,

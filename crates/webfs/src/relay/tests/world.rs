@@ -77,6 +77,8 @@ pub(super) struct HomeWorld {
     pub(super) world: World,
     pub(super) clock: Arc<SimulatedClock>,
     running: Mutex<Option<Arc<Running>>>,
+    /// Whether the holders have lost the group that gave them their rights.
+    pub(super) expelled: AtomicBool,
 }
 
 impl HomeWorld {
@@ -86,7 +88,8 @@ impl HomeWorld {
         let store = Store::create(&dir.path().join("v"), &volume(), &usual_bucket(), world.clone());
         drop(store.expect("a new volume"));
         let key = KeyPair::generate().expect("a key");
-        let home = Arc::new(Self { dir, key, world, clock, running: Mutex::default() });
+        let home =
+            Arc::new(Self { dir, key, world, clock, running: Mutex::default(), expelled: AtomicBool::new(false) });
         home.start().await;
         home
     }
@@ -247,7 +250,13 @@ impl HomeLink for TestLink {
     fn stream(&self, up: Body) -> BoxFuture<'_, Result<Body, LinkError>> {
         async move {
             let coherence = self.reach()?.coherence.clone();
-            let down = coherence.stream(self.holder.clone(), self.pump(up)).await.map_err(refused)?;
+            let (holder, now, home) = (self.holder.clone(), self.home.world.clock.unix(), self.home.clone());
+            let may_read = move |at: &Location, bucket: &Bucket| {
+                let expelled = home.expelled.load(Ordering::SeqCst);
+                !expelled && proof(&holder, at, Right::Read, bucket, now).is_ok()
+            };
+            let stream = coherence.stream(self.holder.clone(), Arc::new(may_read), self.pump(up));
+            let down = stream.await.map_err(refused)?;
             Ok(self.pump(down))
         }
         .boxed()
@@ -258,8 +267,12 @@ impl HomeLink for TestLink {
             let answer = {
                 let running = self.reach()?;
                 let now = self.home.world.clock.unix();
-                let decide =
-                    |location: &Location, bucket: &Bucket| proof(&self.holder, location, Right::Read, bucket, now);
+                let decide = |location: &Location, bucket: &Bucket| {
+                    if self.home.expelled.load(Ordering::SeqCst) {
+                        return Err(Problem::new(Code::Denied, "no member any more"));
+                    }
+                    proof(&self.holder, location, Right::Read, bucket, now)
+                };
                 let (home, coherence) = (&running.home, &running.coherence);
                 crate::session::open(home, coherence, self.holder.clone(), request, decide).await
             };

@@ -49,6 +49,11 @@ pub enum HomeEvent {
         /// The volume's change number in the store, if the change is durable.
         committed: Option<ChangeNumber>,
     },
+    /// The rights of a holder have changed in a way that no recall tells: its sessions are to end.
+    Expel {
+        /// The holder.
+        holder: Principal,
+    },
     /// A deadline may have passed.
     Tick,
     /// The home stops cleanly: all leases are to end.

@@ -68,6 +68,7 @@ impl HomeLeases {
             }
             HomeEvent::Change { token, touched } => self.begin_change(token, touched, &mut actions),
             HomeEvent::Ended { change, committed } => self.end_change(change, committed),
+            HomeEvent::Expel { holder } => self.expel(&holder, &mut actions),
             HomeEvent::Tick => {}
             HomeEvent::Stop => self.stop(&mut actions),
         }
@@ -300,6 +301,17 @@ impl HomeLeases {
         self.table.remove(session);
         actions.push(HomeAction::Forget { session });
         self.stop_waiting(released, actions);
+    }
+
+    /// Nothing is granted on the holder's streams any more; until it leaves or its lease ends it is still told.
+    fn expel(&mut self, holder: &Principal, actions: &mut Vec<HomeAction>) {
+        let of_holder = self.table.sessions().filter(|(_, session)| session.holder == *holder);
+        let streams: Vec<_> =
+            of_holder.map(|(id, session)| Hello { session: *id, connection: session.connection }).collect();
+        for stream in streams {
+            self.table.silence(&stream.session);
+            actions.push(bye(stream, ByeReason::RightsChanged));
+        }
     }
 
     fn stop(&mut self, actions: &mut Vec<HomeAction>) {

@@ -235,3 +235,18 @@ fn a_home_without_strike_off_waits_for_ever() {
     home.change(1, 1, "a");
     assert!(home.at(1000, HomeEvent::Tick).is_empty());
 }
+
+#[test]
+fn whose_rights_have_changed_must_come_again_and_is_waited_for_until_it_leaves() {
+    let mut home = Home::new(&[]);
+    home.hello(0, 1, 1);
+    home.hello(0, 2, 1);
+    home.open(0, stream(1, 1), "a");
+    let expelled = home.at(1, HomeEvent::Expel { holder: holder("n1") });
+    assert_eq!((expelled.len(), goodbye(&expelled)), (1, Some(ByeReason::RightsChanged)));
+    assert!(!home.open(1, stream(1, 1), "b").1);
+    assert!(admitted(&home.change(2, 7, "a")).is_empty(), "it may not have heard yet");
+    assert_eq!(goodbye(&home.told(2, stream(1, 1), Up::Renew { id: 1 })), Some(ByeReason::StruckOff));
+    assert_eq!(admitted(&home.hello(3, 1, 2)), [7]);
+    assert!(home.open(3, stream(1, 2), "b").1, "a new stream is as any other");
+}
