@@ -2,6 +2,7 @@
 
 mod attacks;
 mod home;
+mod hostile;
 mod realm;
 mod relay;
 mod service;
