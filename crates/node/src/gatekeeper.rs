@@ -7,7 +7,7 @@ use crate::groups::Groups;
 use http::HeaderMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use terms::{Code, Location, Principal, Problem, Right};
+use terms::{Code, Location, Principal, Problem, Right, UnixMs};
 use trust::transfer::HEADER;
 use trust::{
     Asker, AuditLog, AuditRecord, Authorised, Bucket, Chain, Decision, Object, ObjectQuestion, Question,
@@ -117,6 +117,11 @@ impl Gatekeeper {
         }
     }
 
+    fn decide(&self, now: UnixMs, caller: &Caller, location: &Location, right: Right, bucket: &Bucket) -> Decision {
+        let (asker, groups) = (caller.asker(), &*self.groups);
+        decide(&Question { now, asker, location, right, bucket, groups })
+    }
+
     /// The three-step check of a right on a path.
     pub async fn allow(
         &self,
@@ -138,15 +143,11 @@ impl Gatekeeper {
         bucket: &Bucket,
     ) -> Result<Authorised, Problem> {
         let now = self.world.clock.unix();
-        let asker = caller.asker();
-        let decision = decide(&Question { now, asker, location, right, bucket, groups: &*self.groups });
-        if let Some(record) = AuditRecord::of_decision(now, caller.source(), asker, decision.reason()) {
+        let decision = self.decide(now, caller, location, right, bucket);
+        if let Some(record) = AuditRecord::of_decision(now, caller.source(), caller.asker(), decision.reason()) {
             self.note(&record)?;
         }
-        match decision {
-            Decision::Granted { authorised, .. } => Ok(authorised),
-            Decision::Refused { reason } => Err(reason.into()),
-        }
+        Ok(decision.into_result()?)
     }
 
     /// The same, where the answer no is nobody's affront: it is not recorded.
@@ -169,10 +170,7 @@ impl Gatekeeper {
         right: Right,
         bucket: &Bucket,
     ) -> Option<Authorised> {
-        let now = self.world.clock.unix();
-        let asker = caller.asker();
-        let decision = decide(&Question { now, asker, location, right, bucket, groups: &*self.groups });
-        decision.into_result().ok()
+        self.decide(self.world.clock.unix(), caller, location, right, bucket).into_result().ok()
     }
 
     /// The three-step check of a right on a group or a service.
