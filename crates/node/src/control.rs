@@ -216,7 +216,15 @@ async fn change_member(
     let bucket = state.gate.groups().own(&group).map_or_else(trust::Bucket::empty, |own| own.bucket);
     state.gate.allow_object(caller, &Object::Group(group.clone()), Right::Administer, &bucket).await?;
     let now = state.world.clock.unix();
+    let member = change.member.clone();
     state.gate.groups().set_member(&group, Who::Principal(change.member), change.until, now)?;
+    if change.until.is_none() {
+        // What it has cached under the membership is not its any more: its sessions end, and begin anew with rights
+        // looked at again.
+        for volume in state.volumes.values() {
+            volume.coherence.expel(member.clone()).await?;
+        }
+    }
     Ok(cbor(&()))
 }
 

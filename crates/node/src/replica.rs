@@ -47,7 +47,12 @@ impl ReplicaFiles {
             .map_err(|error| Problem::new(Code::Internal, format!("the cache cannot be opened: {error}")))?
             .map_err(unusable)?;
         let (world, rules) = (self.client.world(), LeaseRules::default());
-        Replica::start(world, volume.clone(), record.key, Arc::new(link), cache, rules).await.map_err(unusable)
+        let replica = Replica::start(world, volume.clone(), record.key, Arc::new(link), cache, rules)
+            .await
+            .map_err(unusable)?;
+        // What is opened before the session stands is used once and not cached.
+        let _ = tokio::time::timeout(HOME_LOOKUP_DEADLINE, replica.connected()).await;
+        Ok(replica)
     }
 
     /// Opens a file or directory of the volume as it is now.
