@@ -31,7 +31,7 @@ pub enum VolumeCommand {
 /// From where to read.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Source {
-    /// Read through this node, a relay of the volume, instead of the home
+    /// Read through this node, a relay of the volume, instead of the home: NAME or NAME@HOST:PORT
     #[arg(long, value_name = "NODE")]
     pub from: Option<NodeName>,
 }
@@ -78,7 +78,8 @@ pub struct Cat {
     pub place: FileAddress,
     #[command(flatten)]
     pub source: Source,
-    /// Let this node read it at the home for you, under a transfer certificate for just this file
+    /// Let this node (NAME or NAME@HOST:PORT) read it at the home for you, under a transfer certificate for just this
+    /// file
     #[arg(long, value_name = "NODE", conflicts_with = "from")]
     pub via: Option<NodeName>,
 }
@@ -134,7 +135,8 @@ pub struct Get {
     pub recursive: bool,
     #[command(flatten)]
     pub source: Source,
-    /// Let this node read it at the home for you, under a transfer certificate for just this file
+    /// Let this node (NAME or NAME@HOST:PORT) read it at the home for you, under a transfer certificate for just this
+    /// file
     #[arg(long, value_name = "NODE", conflicts_with_all = ["from", "recursive"])]
     pub via: Option<NodeName>,
 }

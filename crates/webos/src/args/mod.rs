@@ -11,7 +11,7 @@ pub use files::{AclCommand, AclEdit, Cat, Get, Ls, Put, Rm, Stat, VolumeCommand}
 pub use local::{Bench, Down, Man, UpArgs};
 pub use realm::{Invite, Lend, NodeCommand, NodeRun, RealmCommand, UserCommand, Whoami};
 pub use service::{Fetch, Proxy, Publish, ServiceCommand};
-pub use values::{FileAddress, LinkRate, NodeName, WhoName};
+pub use values::{FileAddress, LinkRate, NodeName, UrlNode, WhoName};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;

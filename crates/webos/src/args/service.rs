@@ -71,14 +71,17 @@ pub struct Fetch {
     pub output: Option<PathBuf>,
 }
 
-/// Let programs that only know HTTP use services, at http://NAME.REALM.localhost:PORT/
+/// Let programs that only know HTTP use services
+///
+/// They are at http://NAME.REALM.localhost:PORT/ (where REALM ends in .localhost, that is said once). It acts as
+/// nobody: it shows what `anyone` may read.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Examples:
   webos proxy
   webos proxy --listen 127.0.0.1:9000
 
-Then: curl http://site.demo.localhost.localhost:8481/")]
+Then: curl http://site.demo.localhost:8481/")]
 pub struct Proxy {
     /// Where to listen; only loopback [default: 127.0.0.1:8481] [env: WEBOS_PROXY_LISTEN]
     #[arg(long, value_name = "ADDRESS:PORT")]

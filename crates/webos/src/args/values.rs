@@ -64,21 +64,27 @@ fn url_node(authority: &str) -> Result<UrlNode, AddressError> {
     Ok(UrlNode { principal, address: port.map(|port| format!("{host}:{port}")) })
 }
 
-/// A node: its name in the realm of the files at hand, or its whole id.
+/// A node: its name in the realm of the files at hand or its whole id, and where it listens if that has to be said:
+/// `n2`, `n2@10.0.0.2:4433`, `spiffe://lab.example/server/n2`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NodeName {
-    /// Such as `n2`.
+pub struct NodeName {
+    who: NodeWho,
+    /// `host:port`.
+    pub address: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum NodeWho {
     Short(Label),
-    /// Such as `spiffe://lab.example/server/n2`.
     Full(Principal),
 }
 
 impl NodeName {
     /// The principal that is meant when the files at hand belong to this realm.
     pub fn within(&self, realm: &RealmName) -> Principal {
-        match self {
-            Self::Short(name) => Principal::new(realm.clone(), PrincipalKind::Server, name.clone()),
-            Self::Full(principal) => principal.clone(),
+        match &self.who {
+            NodeWho::Short(name) => Principal::new(realm.clone(), PrincipalKind::Server, name.clone()),
+            NodeWho::Full(principal) => principal.clone(),
         }
     }
 }
@@ -86,13 +92,26 @@ impl NodeName {
 impl FromStr for NodeName {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
-        if let Ok(name) = Label::new(text) {
-            return Ok(Self::Short(name));
-        }
         let refuse = || NameError::Principal(text.escape_default().to_string());
-        let principal: Principal = text.parse()?;
-        if principal.kind == PrincipalKind::Server { Ok(Self::Full(principal)) } else { Err(refuse()) }
+        let (name, address) = match text.split_once('@') {
+            Some((name, address)) => (name, Some(checked_address(address).ok_or_else(refuse)?)),
+            None => (text, None),
+        };
+        if let Ok(name) = Label::new(name) {
+            return Ok(Self { who: NodeWho::Short(name), address });
+        }
+        let principal: Principal = name.parse()?;
+        if principal.kind != PrincipalKind::Server {
+            return Err(refuse());
+        }
+        Ok(Self { who: NodeWho::Full(principal), address })
     }
+}
+
+fn checked_address(text: &str) -> Option<String> {
+    let (host, port) = text.rsplit_once(':')?;
+    let plain = host.chars().all(|c| c.is_ascii_alphanumeric() || "-.:[]".contains(c));
+    (plain && !host.is_empty() && port.parse::<u16>().is_ok()).then(|| text.to_string())
 }
 
 /// Somebody in an access list: `anyone`, `authenticated`, `user/alice` (of the realm at hand), or a whole id.
@@ -251,7 +270,11 @@ mod tests {
         }
         let node: NodeName = "n2".parse().expect("a label");
         assert_eq!(node.within(&realm).to_string(), "spiffe://lab.example/server/n2");
-        assert!("spiffe://lab.example/user/n2".parse::<NodeName>().is_err());
+        let there: NodeName = "n2@127.0.0.1:4433".parse().expect("with its address");
+        assert_eq!((there.within(&realm), there.address.as_deref()), (node.within(&realm), Some("127.0.0.1:4433")));
+        for bad in ["spiffe://lab.example/user/n2", "n2@", "n2@host", "n2@host:x", "n2@a b:1", "N2"] {
+            assert!(bad.parse::<NodeName>().is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -35,6 +35,13 @@ impl Progress {
         Self { bar, world, since, settled: !wanted }
     }
 
+    /// So many bytes are to be done, as it turns out, and so many of them are done already.
+    pub fn begin(&mut self, total: u64, done: u64) {
+        self.bar.set_length(total);
+        self.bar.set_position(done);
+        self.bar.reset_eta();
+    }
+
     /// So many bytes more are done.
     pub fn advance(&mut self, bytes: u64) {
         self.bar.inc(bytes);

@@ -1,5 +1,7 @@
 //! Limits of the command line's own work.
 
+use std::time::Duration;
+
 /// Files on their way at once in `put -r` and `get -r`: count. Hides the latency of small files; bounds memory.
 pub const FILES_AT_ONCE: usize = 16;
 /// Files in one `put -r` or `get -r`: count. More is refused by name, before anything is sent.
@@ -12,3 +14,16 @@ pub const PUT_ATTEMPTS: u32 = 3;
 pub const MAX_JSON_CONTENT_BYTES: usize = 16 << 20;
 /// Folders within folders in `put -r` and `get -r`: the depth that a path may have.
 pub const MAX_DEPTH: usize = terms::MAX_PATH_SEGMENTS;
+/// How long `fetch` goes on without progress: long enough to bring a home back by hand.
+pub const FETCH_PATIENCE: Duration = Duration::from_secs(300);
+/// Between two remarks on the progress of a download.
+pub const PROGRESS_EVERY: Duration = Duration::from_millis(500);
+
+/// Connections to the proxy at once: count. More are closed unread.
+pub const PROXY_CONNECTIONS: usize = 256;
+/// The header of a request to the proxy: bytes. More is answered 431.
+pub const PROXY_HEADER_BYTES: usize = 64 * 1024;
+/// From an open connection to the end of a request's header.
+pub const PROXY_HEADER_DEADLINE: Duration = Duration::from_secs(30);
+/// How long requests under way may take when the proxy is told to end.
+pub const PROXY_END: Duration = Duration::from_secs(2);

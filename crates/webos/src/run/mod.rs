@@ -5,10 +5,12 @@ mod acl;
 mod bench;
 mod daemon;
 mod doctor;
+mod fetch;
 mod files;
 mod limits;
 mod node;
 mod pages;
+mod proxy;
 mod reach;
 mod realm;
 mod running;
@@ -32,6 +34,7 @@ use tracing_subscriber::EnvFilter;
 use world::World;
 
 /// What every command of the second stage is given.
+#[derive(Clone)]
 pub struct Setup {
     /// What is set.
     pub settings: Settings,
@@ -138,6 +141,8 @@ fn log_to_stderr(settings: &Settings) -> Result<(), Problem> {
 
 fn choose(setup: &Setup, out: &mut Out, command: Command) -> Outcome {
     match command {
+        Command::Up(up) => to_the_end(crate::up::up(setup, out, &up)),
+        Command::Down(down) => wait_for(crate::up::down(setup, out, &down)),
         Command::Status => wait_for(status::show(setup, out)),
         Command::Doctor => wait_for(doctor::run(setup, out)),
         Command::Settings => settings::show(setup, out),
@@ -156,6 +161,8 @@ fn choose(setup: &Setup, out: &mut Out, command: Command) -> Outcome {
         Command::Rm(rm) => wait_for(files::rm(setup, out, &rm)),
         Command::Acl(acl) => wait_for(acl::run(setup, out, &acl)),
         Command::Service(service) => wait_for(service::run(setup, out, &service)),
+        Command::Fetch(fetch) => wait_for(fetch::run(setup, out, &fetch)),
+        Command::Proxy(_) => to_the_end(proxy::run(setup, out)),
         _ => Err(Problem::new(Code::Unsupported, "not yet").into()),
     }
 }

@@ -1,10 +1,10 @@
 //! From what was typed to what is spoken to: the client of this folder, a volume at its home or at another node.
 
-use super::Setup;
-use crate::args::{FileAddress, NodeName};
+use super::{Setup, running, status};
+use crate::args::{FileAddress, NodeName, UrlNode};
 use crate::output::Failure;
 use client::{Client, Node, Volume};
-use terms::{Code, Principal, Problem};
+use terms::{Code, Principal, Problem, RealmName};
 
 /// The client of this folder's principal.
 pub fn client(setup: &Setup) -> Result<Client, Failure> {
@@ -15,11 +15,8 @@ pub fn client(setup: &Setup) -> Result<Client, Failure> {
 pub async fn volume(client: &Client, place: &FileAddress, from: Option<&NodeName>) -> Result<Volume, Problem> {
     let name = &place.location.volume;
     let node = match (from, &place.node) {
-        (Some(from), _) => Some(node(client, &from.within(&name.realm)).await?),
-        (None, Some(url)) => Some(match &url.address {
-            Some(address) => client.node(&url.principal, address),
-            None => node(client, &url.principal).await?,
-        }),
+        (Some(from), _) => Some(node(client, from, &name.realm)?),
+        (None, Some(UrlNode { principal, address })) => Some(found(client, principal, address.as_deref())?),
         (None, None) => None,
     };
     match node {
@@ -28,12 +25,24 @@ pub async fn volume(client: &Client, place: &FileAddress, from: Option<&NodeName
     }
 }
 
-/// A node by its principal: as the realm's first node knows it.
-pub async fn node(client: &Client, principal: &Principal) -> Result<Node, Problem> {
+/// The node that was named, in the realm of the files at hand.
+pub fn node(client: &Client, name: &NodeName, realm: &RealmName) -> Result<Node, Problem> {
+    found(client, &name.within(realm), name.address.as_deref())
+}
+
+/// A node where it was said to be, where its realm says it is, or where it runs under this folder.
+fn found(client: &Client, principal: &Principal, address: Option<&str>) -> Result<Node, Problem> {
+    if let Some(address) = address {
+        return Ok(client.node(principal, address));
+    }
     let servers = client.name_servers(&principal.realm)?;
     if let Some(server) = servers.iter().find(|server| server.principal == *principal) {
         return Ok(client.node(principal, &server.address));
     }
-    let problem = Problem::new(Code::NotFound, format!("the address of {principal} is not known"));
-    Err(problem.next("write its URL, https://NAME.server.REALM:PORT/VOLUME/path"))
+    let mut here = status::folders(client.folder()).into_iter().filter_map(|folder| running::look(&folder));
+    if let Some(running) = here.find(|running| running.principal == *principal) {
+        return Ok(client.node(principal, &running.address));
+    }
+    let problem = Problem::new(Code::NotFound, format!("where {principal} listens is not known here"));
+    Err(problem.next(format!("write its address too: {}@HOST:PORT", principal.name)))
 }

@@ -36,7 +36,7 @@ async fn begin(
     let download = match via {
         None => volume.get(&location.path, None, None).await?,
         Some(via) => {
-            let node = reach::node(client, &via.within(&location.volume.realm)).await?;
+            let node = reach::node(client, via, &location.volume.realm)?;
             client.read_via(&node, location).await?
         }
     };
