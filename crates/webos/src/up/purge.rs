@@ -1,0 +1,97 @@
+//! Removes a local world: its folders, and what it put into the person's folder. The caller holds the lock.
+
+use super::lock::Lock;
+use super::world::{Names, is_of};
+use crate::home::cannot;
+use client::Folder;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use terms::Problem;
+use trust::{Authority, Identity};
+
+/// Removes everything of the world but its lock, and the person's identity if this world certified it.
+pub fn purge(person: &Folder, names: &Names, lock: &Lock) -> Result<(), Problem> {
+    let authority = Folder::new(person.world().join(names.home().as_str())).authority();
+    let identity = Identity::load(&person.identity()).ok();
+    // An identity of somebody else's stays; so does one whose authority is too damaged to tell.
+    if let (Ok(authority), Some(identity)) = (Authority::load(&authority), identity)
+        && is_of(&identity, &authority)
+    {
+        remove(&person.identity())?;
+        remove(&person.realm(&names.realm))?;
+    }
+    let root = person.world();
+    let entries = fs::read_dir(&root).map_err(|error| cannot("read", &root, &error))?;
+    for entry in entries {
+        let path = entry.map_err(|error| cannot("read", &root, &error))?.path();
+        if path != lock.path() {
+            remove(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// As [`purge`], and the lock and the empty folder too.
+pub fn purge_all(person: &Folder, names: &Names, lock: Lock) -> Result<(), Problem> {
+    purge(person, names, &lock)?;
+    lock.remove()?;
+    let root = person.world();
+    match fs::remove_dir(&root) {
+        // Somebody starts a new world already.
+        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
+        other => other.map_err(|error| cannot("remove", &root, &error)),
+    }
+}
+
+fn remove(path: &Path) -> Result<(), Problem> {
+    let kind = fs::symlink_metadata(path);
+    let removed = match kind {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(cannot("remove", path, &error)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::world::LocalWorld;
+    use super::*;
+    use terms::UnixMs;
+    use world::World;
+
+    #[test]
+    fn a_world_leaves_nothing_and_takes_nothing_else() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (person, names) = (Folder::new(dir.path()), Names::new(2).expect("constant"));
+        fs::write(person.settings(), "").expect("written");
+        let lock = Lock::take(&person, UnixMs(1)).expect("free");
+        let (local, _) = LocalWorld::open(&person, names.clone(), None, &World::real()).expect("made");
+        local.pin("127.0.0.1:1").expect("pinned");
+        purge(&person, &names, &lock).expect("purged");
+        assert_eq!(fs::read_dir(person.world()).expect("there").count(), 1, "the lock stays");
+        LocalWorld::open(&person, names.clone(), None, &World::real()).expect("made anew");
+        purge_all(&person, &names, lock).expect("purged");
+        let left: Vec<_> =
+            fs::read_dir(dir.path()).expect("there").flatten().map(|entry| entry.file_name()).collect();
+        let left: Vec<_> = left.iter().filter(|name| *name != "realms").collect();
+        assert_eq!(left, ["settings.toml"]);
+    }
+
+    #[test]
+    fn somebody_elses_identity_stays() {
+        let (dir, other) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let (person, names) = (Folder::new(dir.path()), Names::new(0).expect("constant"));
+        LocalWorld::open(&Folder::new(other.path()), names.clone(), None, &World::real()).expect("made");
+        let lock = Lock::take(&person, UnixMs(1)).expect("free");
+        LocalWorld::open(&person, names.clone(), None, &World::real()).expect("made");
+        fs::copy(other.path().join("identity/identity.pem"), dir.path().join("identity/identity.pem"))
+            .expect("put");
+        purge_all(&person, &names, lock).expect("purged");
+        assert!(person.identity().join(Identity::FILE).exists());
+    }
+}
