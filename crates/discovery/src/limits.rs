@@ -39,6 +39,9 @@ pub const BLOCK_BYTES: u64 = 1 << 20;
 /// Bytes of a file that can be checked here: as many blocks as a signed manifest of one document can name.
 pub const MAX_FILE_BYTES: u64 = BLOCK_BYTES * 1024;
 
+/// Files whose latest publication a client remembers, so that it never goes back: count.
+pub const MAX_SEEN_FILES: usize = 4096;
+
 /// One question to a name server.
 pub const NAME_DEADLINE: Duration = Duration::from_secs(3);
 /// One question for the state of a group, asked while a request waits.
@@ -55,6 +58,9 @@ pub const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 pub const BODY_DEADLINE: Duration = Duration::from_secs(10);
 /// No silence shorter than this is a stall.
 pub const MIN_STALL: Duration = Duration::from_millis(250);
+/// The same as [`MIN_STALL`] for a server whose usual pace is not known yet: first contact costs a handshake, and a
+/// surrogate's first answer a look-up at the home.
+pub const FIRST_STALL: Duration = Duration::from_millis(1000);
 /// Times a file may change under one download before the download gives up.
 pub const MAX_RESTARTS: u32 = 8;
 

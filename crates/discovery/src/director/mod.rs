@@ -19,7 +19,7 @@ pub use interpret::{Queue, probabilities};
 pub use report::{Outcome, Snapshot, SnapshotEntry};
 
 use crate::eligible::Usable;
-use crate::limits::{BODY_DEADLINE, MIN_STALL};
+use crate::limits::{BODY_DEADLINE, FIRST_STALL, MIN_STALL};
 use crate::model::{Load, Place};
 use choose::{draw, normalise};
 use gaps::Gaps;
@@ -125,8 +125,8 @@ impl Director {
         for server in usable {
             self.take(now, server);
         }
-        // Servers known from the very first update are not "new": there is nobody else to send to.
-        self.began |= !usable.is_empty();
+        // Whom the first table names is not new to the group, only to this client.
+        self.began |= usable.iter().any(|server| server.load.is_some());
         self.keep_half(now);
     }
 
@@ -204,14 +204,14 @@ impl Director {
     }
 
     /// How long a silence in a body of this server must be to count as a stall: three times what 99 of 100 of its
-    /// silences are, at least [`MIN_STALL`].
+    /// silences are, at least [`MIN_STALL`]; [`FIRST_STALL`] before the first.
     pub fn body_patience(&self, server: Thumbprint) -> Duration {
-        self.servers.get(&server).map_or(MIN_STALL, |known| patience(&known.bodies))
+        self.servers.get(&server).map_or(FIRST_STALL, |known| patience(&known.bodies))
     }
 
     /// The same for the time until the head of an answer.
     pub fn head_patience(&self, server: Thumbprint) -> Duration {
-        self.servers.get(&server).map_or(MIN_STALL, |known| patience(&known.heads))
+        self.servers.get(&server).map_or(FIRST_STALL, |known| patience(&known.heads))
     }
 
     /// Why a request would go where: one line a server, for people.
@@ -291,5 +291,5 @@ impl Known {
 }
 
 fn patience(gaps: &Gaps) -> Duration {
-    gaps.p99().map_or(MIN_STALL, |p99| (p99 * 3).clamp(MIN_STALL, BODY_DEADLINE))
+    gaps.p99().map_or(FIRST_STALL, |p99| (p99 * 3).clamp(MIN_STALL, BODY_DEADLINE))
 }

@@ -204,7 +204,7 @@ impl Run {
 
 /// Mean milliseconds with random choice, the stale minimum and ours, over three seeds.
 fn compare(powers: &[f64], load: f64, clients: usize) -> [f64; 3] {
-    let run = |policy, seed| Run::new(seed, powers, clients).mean_ms(policy, load, 20_000);
+    let run = |policy, seed| Run::new(seed, powers, clients).mean_ms(policy, load, 12_000);
     let means = [Policy::Random, Policy::StaleMinimum, Policy::Interpretation]
         .map(|policy| (0..3).map(|seed| run(policy, seed)).sum::<f64>() / 3.0);
     let [random, minimum, ours] = means;

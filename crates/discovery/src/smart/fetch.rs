@@ -1,5 +1,6 @@
 //! A download into a file: resumes what an earlier one left, splices over servers, waits for a home that is away.
 
+use super::open::First;
 use super::{FileStream, ServerCount, SmartClient};
 use crate::limits::{BLOCK_BYTES, MAX_RESTARTS};
 use crate::manifest::Manifest;
@@ -98,9 +99,14 @@ impl SmartClient {
         what: &Fetch,
         tell: &mut (dyn FnMut(FetchEvent) + Send),
     ) -> Result<Fetched, Problem> {
-        let mut stream = FileStream::open(self, &what.path, what.patience, tell).await?;
-        let manifest = stream.manifest().clone();
         let part = part_of(&what.to);
+        let begun = blocking({
+            let part = part.clone();
+            move || Ok(fs::metadata(&part).is_ok_and(|found| found.len() > 0))
+        });
+        let first = if begun.await? { First::Manifest } else { First::Bytes };
+        let mut stream = FileStream::open_for(first, self, &what.path, what.patience, tell).await?;
+        let manifest = stream.manifest().clone();
         let (file, have) = blocking({
             let (part, manifest) = (part.clone(), manifest.clone());
             move || open_part(&part, &manifest)
@@ -192,5 +198,6 @@ fn write_all(mut file: File, mut queue: mpsc::Receiver<Bytes>, part: &Path) -> R
     while let Some(block) = queue.blocking_recv() {
         file.write_all(&block).map_err(failed)?;
     }
-    file.flush().map_err(failed)
+    // Before the rename: a crash must not leave a file under its last name without its content.
+    file.sync_all().map_err(failed)
 }

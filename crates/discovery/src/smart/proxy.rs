@@ -3,13 +3,14 @@
 //! It acts without identity, reads only, and passes on no cookie. What it sends was verified block by block; when
 //! a server dies in the middle of a body, the body goes on from another one.
 
+use super::open::First;
 use super::{FileStream, SmartClient};
 use crate::headers::field;
 use bytes::Bytes;
 use futures_util::stream;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST, HeaderMap,
-    IF_NONE_MATCH, LAST_MODIFIED, ORIGIN, RANGE,
+    IF_NONE_MATCH, LAST_MODIFIED, ORIGIN, RANGE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
@@ -62,7 +63,9 @@ impl Proxy {
         let path = VolumePath::from_url(request.uri.path())
             .map_err(|error| Problem::new(Code::Invalid, error.to_string()))?;
         let client = self.client(service).await?;
-        let stream = FileStream::open(&client, &path, PATIENCE, &mut |_| {}).await?;
+        let partial = [RANGE, IF_NONE_MATCH].iter().any(|name| request.headers.contains_key(name));
+        let first = if partial || request.method == Method::HEAD { First::Manifest } else { First::Bytes };
+        let stream = FileStream::open_for(first, &client, &path, PATIENCE, &mut |_| {}).await?;
         respond(request, stream)
     }
 
@@ -128,6 +131,7 @@ fn respond(request: &Parts, stream: FileStream) -> Result<Response<Body>, Proble
     head.insert(ETAG, text(&etag)?);
     head.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     head.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    head.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let matches = field(&request.headers, IF_NONE_MATCH.as_str());
     if matches.is_some_and(|tags| tags == "*" || tags.split(',').any(|tag| tag.trim() == etag)) {
         return Ok(answer(StatusCode::NOT_MODIFIED, head, wire::body::empty()));

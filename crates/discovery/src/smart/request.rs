@@ -57,6 +57,19 @@ impl SmartClient {
         }
     }
 
+    /// Sends one more request to a server that has just answered, as part of the same exchange.
+    pub(super) async fn ask(
+        &self,
+        server: &Usable,
+        path: &VolumePath,
+        extra: &HeaderMap,
+    ) -> Result<Response<Incoming>, (Failure, Problem)> {
+        match self.attempt(server, path, extra).await {
+            Attempt::Answered(response) => Ok(response),
+            Attempt::Failed(failure, problem) => Err((failure, problem)),
+        }
+    }
+
     /// Reports that a server failed a request that it had begun.
     pub(super) fn failed(&self, server: &Usable, failure: Failure) {
         let now = self.0.world.clock.boot();

@@ -154,6 +154,8 @@ impl SmartClient {
                 Err(problem) => tracing::debug!(%problem, "a name server gives no state"),
             }
         }
+        // The pause counts from the end of a failed question too: those who waited for it do not ask again.
+        *turn = Some(self.0.world.clock.boot());
     }
 }
 

@@ -3,15 +3,15 @@
 //! When a server fails in the middle, the stream goes on at another one from the last whole block, under the same
 //! strong ETag; no byte leaves before its block agrees with the manifest that the home signed.
 
+use super::open::{First, Opened, first_answer, manifest_of};
 use super::{Answer, FetchEvent, SmartClient};
 use crate::director::{Failure, Outcome};
 use crate::eligible::Usable;
-use crate::headers::{self, field};
-use crate::limits::{BODY_DEADLINE, MAX_DOCUMENT_BYTES};
+use crate::headers::field;
+use crate::limits::BODY_DEADLINE;
 use crate::manifest::Manifest;
-use crate::model::MANIFEST_TYPE;
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, CONTENT_RANGE, ETAG, IF_RANGE, RANGE};
+use http::header::{CONTENT_RANGE, ETAG, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -35,11 +35,11 @@ pub struct ServerCount {
     pub blocks: u64,
 }
 
-struct Source {
-    body: Incoming,
-    server: Usable,
-    count: usize,
-    last: BootMs,
+pub(super) struct Source {
+    pub(super) body: Incoming,
+    pub(super) server: Usable,
+    pub(super) count: usize,
+    pub(super) last: BootMs,
 }
 
 /// A download in progress. It ends in order, or with an error; a silent mix of versions is impossible.
@@ -71,12 +71,23 @@ impl FileStream {
         patience: Duration,
         tell: &mut (dyn FnMut(FetchEvent) + Send),
     ) -> Result<Self, Problem> {
+        Self::open_for(First::Bytes, client, path, patience, tell).await
+    }
+
+    /// The same, where its first bytes may not be wanted.
+    pub(super) async fn open_for(
+        first: First,
+        client: &SmartClient,
+        path: &VolumePath,
+        patience: Duration,
+        tell: &mut (dyn FnMut(FetchEvent) + Send),
+    ) -> Result<Self, Problem> {
         let began = client.0.world.clock.boot();
         let mut excluded = Vec::new();
         let mut counts = Vec::new();
         loop {
-            match first_answer(client, path, &mut excluded, &mut counts).await {
-                Ok((manifest, fields, source)) => {
+            match first_answer(client, path, first, &mut excluded, &mut counts).await {
+                Ok(Opened { manifest, fields, source }) => {
                     let progress = client.0.world.clock.boot();
                     return Ok(Self {
                         client: client.clone(),
@@ -272,14 +283,20 @@ impl FileStream {
         let server = answer.server.clone();
         if answer.response.status().is_success() && !same {
             // Another version: newer, and the download starts anew; older, and the server is behind.
-            if let Ok(manifest) = manifest_of(&self.client, &self.path, &answer, &mut self.excluded).await
+            if let Ok(manifest) = manifest_of(&self.client, &self.path, &answer).await
                 && manifest.publication() > self.manifest.publication()
             {
                 let text = format!("{}/{} has changed during the download", self.client.service(), self.path);
                 return Err(Trouble::Final(Problem::new(Code::Conflict, text)));
             }
         } else if answer.response.status().is_client_error() {
-            return Err(Trouble::Final(wire::problem_from(answer.response).await));
+            let problem = wire::problem_from(answer.response).await;
+            if server.certified() {
+                return Err(Trouble::Final(problem));
+            }
+            self.client.known().report(self.now(), server.key(), Outcome::Ended);
+            self.excluded.push(server.key());
+            return Err(Trouble::Server(Failure::Wrong, problem));
         }
         self.client.failed(&server, Failure::Wrong);
         self.excluded.push(server.key());
@@ -289,80 +306,17 @@ impl FileStream {
 }
 
 /// Whether a failure may pass by itself: servers away, not a refusal or a missing file.
-fn may_pass(problem: &Problem) -> bool {
+pub(super) fn may_pass(problem: &Problem) -> bool {
     matches!(problem.code, Code::Unavailable | Code::Timeout | Code::Busy)
 }
 
-fn count_of(counts: &mut Vec<ServerCount>, server: &Usable) -> usize {
+pub(super) fn count_of(counts: &mut Vec<ServerCount>, server: &Usable) -> usize {
     let name = server.principal().name.as_str();
     if let Some(index) = counts.iter().position(|count| count.server == name) {
         return index;
     }
     counts.push(ServerCount { server: name.to_string(), received: 0, discarded: 0, blocks: 0 });
     counts.len() - 1
-}
-
-/// The first answer with the file's manifest, whose body is the file from its start.
-async fn first_answer(
-    client: &SmartClient,
-    path: &VolumePath,
-    excluded: &mut Vec<Thumbprint>,
-    counts: &mut Vec<ServerCount>,
-) -> Result<(Manifest, HeaderMap, Option<Source>), Problem> {
-    loop {
-        let answer = client.request(path, &HeaderMap::new(), excluded).await?;
-        if !answer.response.status().is_success() {
-            let now = client.0.world.clock.boot();
-            client.known().report(now, answer.server.key(), Outcome::Ended);
-            return Err(wire::problem_from(answer.response).await);
-        }
-        match manifest_of(client, path, &answer, excluded).await {
-            Ok(manifest) if field(answer.response.headers(), ETAG.as_str()) == Some(&manifest.etag()) => {
-                let count = count_of(counts, &answer.server);
-                let (server, last) = (answer.server, client.0.world.clock.boot());
-                let (head, body) = answer.response.into_parts();
-                return Ok((manifest, head.headers, Some(Source { body, server, count, last })));
-            }
-            // It changed between two answers: what was read of it is dropped, the next round sees one version.
-            Ok(manifest) => {
-                client.known().report(client.0.world.clock.boot(), answer.server.key(), Outcome::Dropped);
-                return Ok((manifest, answer.response.headers().clone(), None));
-            }
-            Err(problem) if may_pass(&problem) => return Err(problem),
-            Err(problem) => {
-                tracing::warn!(server = %answer.server.principal(), %problem, "a server gives no valid manifest");
-                client.failed(&answer.server, Failure::Lied);
-                excluded.push(answer.server.key());
-            }
-        }
-    }
-}
-
-/// The manifest that came with an answer, or is asked for beside it.
-async fn manifest_of(
-    client: &SmartClient,
-    path: &VolumePath,
-    answer: &Answer,
-    excluded: &mut Vec<Thumbprint>,
-) -> Result<Manifest, Problem> {
-    let denied = |error: crate::verified::DocumentError| Problem::new(Code::Denied, error.to_string());
-    let certificate = client.certificate();
-    if let Some(text) = field(answer.response.headers(), headers::MANIFEST) {
-        let bytes =
-            headers::manifest_from_header(text).map_err(|error| Problem::new(Code::Denied, error.to_string()))?;
-        return certificate.open_manifest(&bytes, path).map_err(denied);
-    }
-    let mut fields = HeaderMap::new();
-    fields.insert(ACCEPT, HeaderValue::from_static(MANIFEST_TYPE));
-    let beside = client.request(path, &fields, excluded).await?;
-    let key = beside.server.key();
-    if !beside.response.status().is_success() {
-        client.failed(&beside.server, Failure::Wrong);
-        return Err(wire::problem_from(beside.response).await);
-    }
-    let bytes = wire::read_body(beside.response.into_body(), MAX_DOCUMENT_BYTES).await;
-    client.known().report(client.0.world.clock.boot(), key, Outcome::Ended);
-    certificate.open_manifest(&bytes?, path).map_err(denied)
 }
 
 impl Drop for FileStream {

@@ -1,0 +1,84 @@
+//! The reverse proxy as its listener calls it: whom it answers, and that a dying server is not seen through it.
+
+use crate::node::Manner;
+use crate::world::{Realm, content};
+use http::request::Parts;
+use http::{Method, Request, StatusCode};
+use webos_discovery::smart::Proxy;
+
+const HOST: &str = "site.lab.example.localhost:8481";
+
+fn request(method: &str, path: &str, fields: &[(&str, &str)]) -> Parts {
+    let mut request = Request::builder().method(Method::from_bytes(method.as_bytes()).expect("valid")).uri(path);
+    for (name, value) in fields {
+        request = request.header(*name, *value);
+    }
+    request.body(()).expect("valid").into_parts().0
+}
+
+fn proxy(realm: &Realm) -> Proxy {
+    Proxy::new(&realm.world, realm.pool(), realm.trust.clone())
+}
+
+async fn check(proxy: &Proxy, parts: Parts, expected: StatusCode) -> Vec<u8> {
+    let what = format!("{} {} {:?}", parts.method, parts.uri, parts.headers);
+    let response = proxy.answer(&parts).await;
+    assert_eq!(response.status(), expected, "{what}");
+    for (name, _) in response.headers() {
+        let internal = name.as_str().starts_with("webos-") || name == http::header::SET_COOKIE;
+        assert!(!internal, "{what}: {name} is passed on");
+    }
+    wire::read_body(response.into_body(), 64 << 20).await.expect("a whole body").to_vec()
+}
+
+#[tokio::test]
+async fn it_answers_readers_of_known_services_only() {
+    let realm = Realm::new(0, content(0, 1)).await;
+    let proxy = proxy(&realm);
+    let here = ("host", HOST);
+    for (method, path, fields, status) in [
+        ("GET", "/file.bin", vec![here], 200),
+        ("GET", "/file.bin", vec![("host", "site.lab.example:8481")], 200),
+        ("HEAD", "/file.bin", vec![here], 200),
+        ("GET", "/file.bin", vec![here, ("origin", "http://site.lab.example.localhost:8481")], 200),
+        ("GET", "/missing", vec![here], 404),
+        ("GET", "/../file.bin", vec![here], 400),
+        ("GET", "/%2e%2e/file.bin", vec![here], 400),
+        ("POST", "/file.bin", vec![here], 501),
+        ("GET", "/file.bin", vec![], 400),
+        ("GET", "/file.bin", vec![("host", "127.0.0.1:8481")], 400),
+        ("GET", "/file.bin", vec![("host", "localhost")], 400),
+        ("GET", "/file.bin", vec![("host", "evil.example")], 400),
+        ("GET", "/file.bin", vec![("host", "site.lab.example.localhost.evil.example")], 400),
+        ("GET", "/file.bin", vec![here, ("origin", "http://evil.example")], 403),
+        ("GET", "/file.bin", vec![here, ("origin", "null")], 403),
+        ("GET", "/file.bin", vec![here, ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors")], 403),
+        ("GET", "/file.bin", vec![here, ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")], 200),
+    ] {
+        let status = StatusCode::from_u16(status).expect("valid");
+        check(&proxy, request(method, path, &fields), status).await;
+    }
+    realm.shutdown().await;
+}
+
+#[tokio::test]
+async fn ranges_and_conditions_hold_and_bodies_are_whole() {
+    let file = content(9, 2);
+    let realm = Realm::new(1, file.clone()).await;
+    let proxy = proxy(&realm);
+    let get = |fields: &[(&str, &str)]| request("GET", "/file.bin", &[&[("host", HOST)], fields].concat());
+    realm.nodes[1].be(Manner::CutOnce(5_000_000));
+    assert!(check(&proxy, get(&[]), StatusCode::OK).await == file, "a cut is not seen");
+    let part = check(&proxy, get(&[("range", "bytes=1048570-1048580")]), StatusCode::PARTIAL_CONTENT).await;
+    assert_eq!(part, file[1_048_570..=1_048_580]);
+    let tail = check(&proxy, get(&[("range", "bytes=-5")]), StatusCode::PARTIAL_CONTENT).await;
+    assert_eq!(tail, file[file.len() - 5..]);
+    check(&proxy, get(&[("range", "bytes=99999999-")]), StatusCode::RANGE_NOT_SATISFIABLE).await;
+    let response = proxy.answer(&get(&[])).await;
+    let etag = response.headers()["etag"].to_str().expect("ASCII").to_string();
+    drop(response);
+    assert_eq!(check(&proxy, get(&[("if-none-match", &etag)]), StatusCode::NOT_MODIFIED).await, b"");
+    realm.nodes[1].be(Manner::Flip(3_000_000));
+    assert!(check(&proxy, get(&[]), StatusCode::OK).await == file, "a lie is not passed on");
+    realm.shutdown().await;
+}
