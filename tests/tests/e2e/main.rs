@@ -2,4 +2,10 @@
 
 mod bad_input;
 mod command_line;
+mod crash;
+mod curl;
 mod files;
+mod relay;
+mod via;
+mod world_fetch;
+mod world_leases;
