@@ -45,7 +45,11 @@ async fn ask(
         .body(wire::body::empty())
         .map_err(|error| Problem::new(Code::Invalid, error.to_string()))?;
     let work = async {
-        let answer = pool.request(&target, request).await?;
+        let answer = pool.request(&target, request).await.map_err(|error| {
+            let reason = Problem::from(error);
+            Problem::new(reason.code, format!("the name server {}: {}", server.principal, reason.detail))
+                .next("see that this node runs and is reachable from here")
+        })?;
         if !answer.status().is_success() {
             return Err(wire::problem_from(answer).await);
         }
