@@ -2,9 +2,12 @@
 
 use crate::home::Home;
 use crate::process::{Event, Talking, send};
+use crate::wait::eventually;
 use rustix::process::Signal;
 use serde::Deserialize;
+use serde_json::Value;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 /// One node as the ready line names it.
@@ -70,9 +73,12 @@ impl LocalWorld {
         self.nodes.iter().find(|node| node.name == name).expect("a node of this world")
     }
 
-    /// SIGKILL to a node that this world named.
-    pub fn kill(&self, name: &str) {
-        send(self.node(name).pid, Signal::KILL);
+    /// Sends a signal to a node that this world named.
+    ///
+    /// # Panics
+    /// If the node does not run.
+    pub fn signal(&self, name: &str, signal: Signal) {
+        send(self.pid(name).expect("it runs"), signal);
     }
 
     /// The next event of this kind.
@@ -82,6 +88,67 @@ impl LocalWorld {
     #[track_caller]
     pub fn wait_for(&mut self, kind: &str) -> Event {
         self.process().wait_for(kind, |event| event["event"] == kind)
+    }
+
+    /// Asks something of the console, as a program does: `surge`, `calm`, `nodes/n1/kill`, `nodes/n1/revive`.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub fn act(&self, what: &str, body: Option<&Value>) -> Value {
+        let mut words = vec!["--request".to_string(), "POST".into()];
+        if let Some(body) = body {
+            words.extend(["-H".into(), "Content-Type: application/json".into(), "--data".into(), body.to_string()]);
+        }
+        self.console_says(&format!("api/{what}"), &words)
+    }
+
+    /// All that the console knows.
+    ///
+    /// # Panics
+    /// If the console does not answer.
+    pub fn state(&self) -> Value {
+        self.console_says("api/state", &[])
+    }
+
+    fn console_says(&self, path: &str, words: &[String]) -> Value {
+        let (base, token) = self.console.split_once("?token=").expect("a link with a token");
+        let output = Command::new("curl")
+            .args(["--silent", "--show-error", "--fail-with-body", "--max-time", "60", "-H"])
+            .arg(format!("webos-token: {token}"))
+            .args(words)
+            .arg(format!("{base}{path}"))
+            .output()
+            .expect("curl is installed");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{path}: {text} {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    /// Names of the nodes in this phase.
+    pub fn in_phase(&self, phase: &str) -> Vec<String> {
+        let state = self.state();
+        let nodes = state["nodes"].as_array().expect("nodes").iter();
+        let there = nodes.filter(|node| node["phase"] == phase).filter_map(|node| node["name"].as_str());
+        there.map(String::from).collect()
+    }
+
+    /// The present process of a node, if it runs.
+    pub fn pid(&self, name: &str) -> Option<u32> {
+        let state = self.state();
+        let node = state["nodes"].as_array()?.iter().find(|node| node["name"] == name)?;
+        u32::try_from(node["pid"].as_u64()?).ok()
+    }
+
+    /// Sends load until at least so many surrogates serve; gives their names. The load goes on.
+    ///
+    /// # Panics
+    /// If they do not come in time.
+    pub fn surge_until(&self, surrogates: usize) -> Vec<String> {
+        self.act("surge", Some(&serde_json::json!({"clients": 40, "seconds": 600})));
+        eventually("surrogates serve", || {
+            let serving = self.in_phase("serving");
+            (serving.len() >= surrogates).then_some(serving)
+        })
     }
 
     /// The running process.

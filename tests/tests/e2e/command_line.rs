@@ -19,7 +19,7 @@ fn help_version_completions_and_man_need_nothing() {
     std::fs::write(home.path().join("settings.toml"), "damaged = [").expect("written");
     for (words, expected) in [
         (vec!["--help"], "Usage: webos"),
-        (vec!["put", "--help"], "webos put notes.txt site.demo.localhost/"),
+        (vec!["put", "--help"], "webos put notes.txt site.demo.localhost/www/"),
         (vec!["--version"], "webos 0."),
         (vec!["completions", "bash"], "complete -F _webos"),
         (vec!["completions", "zsh"], "#compdef webos"),

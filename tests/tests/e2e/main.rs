@@ -5,6 +5,7 @@ mod command_line;
 mod crash;
 mod curl;
 mod files;
+mod ports_and_clocks;
 mod relay;
 mod via;
 mod world_fetch;

@@ -1,1 +1,146 @@
-//! Placeholder.
+//! Downloads from a local world while servers are killed: whole, spliced, nothing fetched twice beyond a block.
+
+use rustix::process::Signal;
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use webos_tests::{Home, LocalWorld, Talking, eventually};
+use world::World;
+
+const BLOCK: u64 = 1 << 20;
+/// The file's length: not a whole number of blocks.
+const SIZE: usize = (12 << 20) + 12_345;
+
+/// A world over a folder with one file large enough to be killed in the middle of, on links narrow enough.
+fn start() -> (LocalWorld, Vec<u8>) {
+    let home = Home::new();
+    let site = home.beside().join("site");
+    fs::create_dir(&site).expect("made");
+    let content: Vec<u8> = (0..SIZE).map(|i| (i.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
+    fs::write(site.join("big.bin"), &content).expect("written");
+    for index in 0..20 {
+        fs::write(site.join(format!("page{index}.html")), "x".repeat(64 << 10)).expect("written");
+    }
+    (LocalWorld::start(home, &["site", "--link", "40mbit"]), content)
+}
+
+fn fetch(world: &LocalWorld, to: &Path) -> Talking {
+    let words = ["fetch", "--json", "service://site.demo.localhost/big.bin", "-o"];
+    let words = words.iter().map(PathBuf::from).chain([to.to_path_buf()]);
+    Talking::start(world.home.call(words).into_command(), false)
+}
+
+/// The surrogate that is sending a body at this moment, if one is; the home does not count.
+fn sender(world: &LocalWorld) -> Option<(String, u32)> {
+    let status = world.home.call(["status", "--json"]).run().json();
+    let sends = |node: &&Value| {
+        let fronts = node["status"]["fronts"].as_array();
+        fronts.is_some_and(|f| f.iter().any(|f| f["primary"] == false && f["sending"].as_u64() > Some(0)))
+    };
+    let node = status["nodes"].as_array()?.iter().find(sends)?;
+    Some((node["name"].as_str()?.to_string(), u32::try_from(node["pid"].as_u64()?).ok()?))
+}
+
+fn sum(done: &Value, field: &str) -> u64 {
+    done["servers"].as_array().expect("servers").iter().filter_map(|share| share[field].as_u64()).sum()
+}
+
+/// One download with a kill after so many bytes; nothing if no surrogate was sending then.
+fn round(world: &LocalWorld, content: &[u8], after: u64) -> Option<()> {
+    let to = world.home.beside().join("got.bin");
+    let _ = fs::remove_file(&to);
+    let mut fetching = fetch(world, &to);
+    fetching.wait_for("some progress", |event| event["have"].as_u64() >= Some(after));
+    let killed = sender(world);
+    if let Some((name, _)) = &killed {
+        world.signal(name, Signal::KILL);
+    }
+    let done = fetching.wait_for("the end", |event| event["event"] == "done");
+    assert_eq!(fetching.end(), Some(0));
+    assert!(fs::read(&to).expect("there") == content, "the digest is equal");
+    let (name, _) = killed?;
+    let share = |name: &str| done["servers"].as_array()?.iter().find(|share| share["server"] == name).cloned();
+    let its = share(&name).expect("the killed one was sending");
+    assert!(its["received"].as_u64() > Some(0), "{done}");
+    let gave =
+        done["servers"].as_array().expect("servers").iter().filter(|share| share["blocks"].as_u64() > Some(0));
+    assert!(gave.count() >= 2, "the body came from two servers: {done}");
+    assert!(sum(&done, "discarded") <= BLOCK, "nothing twice beyond one block: {done}");
+    assert_eq!(sum(&done, "received") - sum(&done, "discarded"), SIZE as u64, "{done}");
+    world.act(&format!("nodes/{name}/revive"), None);
+    Some(())
+}
+
+#[test]
+fn a_surrogate_killed_in_the_middle_of_its_body_is_spliced_over() {
+    let (world, content) = start();
+    let kills = if std::env::var_os("WEBOS_SOAK").is_some() { 20 } else { 2 };
+    let entropy = World::real().entropy;
+    let mut done = 0;
+    while done < kills {
+        world.surge_until(2);
+        world.act("calm", None);
+        // Servers are returned only after a while of calm: until then the same world is good for several rounds.
+        while done < kills && world.in_phase("serving").len() >= 2 {
+            let after = BLOCK + entropy.number() % (SIZE as u64 / 2);
+            done += usize::from(round(&world, &content, after).is_some());
+        }
+    }
+}
+
+#[test]
+fn without_the_home_a_download_waits_and_goes_on_when_it_is_back() {
+    let (world, content) = start();
+    let to = world.home.beside().join("got.bin");
+    let mut fetching = fetch(&world, &to);
+    fetching.wait_for("some progress", |event| event["have"].as_u64() >= Some(2 * BLOCK));
+    world.act("nodes/home/kill", None);
+    fetching.wait_for("it waits", |event| event["event"] == "waiting");
+    world.act("nodes/home/revive", None);
+    let done = fetching.wait_for("the end", |event| event["event"] == "done");
+    assert_eq!(sum(&done, "received") - sum(&done, "discarded"), SIZE as u64, "{done}");
+    assert!(fs::read(&to).expect("there") == content, "the digest is equal");
+    // A second run has nothing left to do but to look; an interrupted one goes on.
+    fs::remove_file(&to).expect("there");
+    fs::write(world.home.beside().join("got.bin.part"), &content[..5 << 20]).expect("written");
+    let resumed =
+        world.home.call(["fetch", "--json", "service://site.demo.localhost/big.bin", "-o", "got.bin"]).run();
+    let last = resumed.succeeds().lines().last().map(String::from).expect("a result");
+    let last: Value = serde_json::from_str(&last).expect("JSON");
+    assert_eq!(last["resumed"].as_u64(), Some(5 << 20), "{last}");
+    assert!(fs::read(&to).expect("there") == content);
+}
+
+#[test]
+fn the_proxy_shows_the_service_to_plain_http() {
+    let (world, content) = start();
+    let mut proxy =
+        Talking::start(world.home.call(["proxy", "--json", "--listen", "127.0.0.1:0"]).into_command(), false);
+    let ready = proxy.wait_for("ready", |event| event["event"] == "ready");
+    let address = ready["address"].as_str().expect("an address").to_string();
+    let port = address.rsplit(':').next().expect("a port");
+    let url = |path: &str| format!("http://site.demo.localhost:{port}/{path}");
+    let curl = |words: &[&str]| {
+        let resolve = format!("site.demo.localhost:{port}:127.0.0.1");
+        let all = [&["--silent", "--max-time", "60", "--resolve", &resolve][..], words].concat();
+        std::process::Command::new("curl").args(all).output().expect("curl is installed").stdout
+    };
+    assert!(curl(&[&url("big.bin")]) == content);
+    assert!(curl(&["--range", "1000000-3000000", &url("big.bin")]) == content[1_000_000..=3_000_000]);
+    let status = |words: &[&str]| {
+        let all = [&["--output", "/dev/null", "--write-out", "%{http_code}"][..], words].concat();
+        String::from_utf8_lossy(&curl(&all)).into_owned()
+    };
+    assert_eq!(status(&[&url("page0.html")]), "200");
+    assert_eq!(status(&["-H", "Origin: http://evil.example", &url("page0.html")]), "403");
+    assert_eq!(status(&["-H", "Host: evil.example", &url("page0.html")]), "400");
+    assert_eq!(status(&["-H", "Host: 127.0.0.1", &url("page0.html")]), "400");
+    assert_eq!(status(&["--request", "POST", &url("page0.html")]), "501");
+    assert_eq!(status(&["--path-as-is", &url("%2e%2e/page0.html")]), "400");
+    assert!(matches!(status(&[&url("none")]).as_str(), "403" | "404"));
+    // A saved file is there at once.
+    fs::write(world.home.beside().join("site/page0.html"), "saved").expect("written");
+    eventually("the change is served", || (curl(&[&url("page0.html")]) == b"saved").then_some(()));
+    proxy.signal(Signal::INT);
+    assert_eq!(proxy.end(), Some(0));
+}

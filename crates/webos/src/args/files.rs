@@ -40,8 +40,8 @@ pub struct Source {
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Examples:
-  webos ls site.demo.localhost
-  webos ls -l site.demo.localhost/pictures")]
+  webos ls site.demo.localhost/www
+  webos ls -l site.demo.localhost/www/pictures")]
 pub struct Ls {
     /// NAME.REALM/path, or a node's URL
     #[arg(value_name = "PATH")]
@@ -57,7 +57,7 @@ pub struct Ls {
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Examples:
-  webos stat site.demo.localhost/index.html")]
+  webos stat site.demo.localhost/www/index.html")]
 pub struct Stat {
     /// NAME.REALM/path, or a node's URL
     #[arg(value_name = "PATH")]
@@ -70,8 +70,8 @@ pub struct Stat {
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Examples:
-  webos cat site.demo.localhost/index.html
-  webos cat site.demo.localhost/index.html --via n2   # n2 reads it for you")]
+  webos cat site.demo.localhost/www/index.html
+  webos cat site.demo.localhost/www/index.html --via n2   # n2 reads it for you")]
 pub struct Cat {
     /// NAME.REALM/path, or a node's URL
     #[arg(value_name = "PATH")]
@@ -91,9 +91,9 @@ pub struct Cat {
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Examples:
-  webos put notes.txt site.demo.localhost/
-  webos put -r public site.demo.localhost/new
-  webos put - site.demo.localhost/log < log             # from standard input")]
+  webos put notes.txt site.demo.localhost/www/
+  webos put -r public site.demo.localhost/www/new
+  webos put - site.demo.localhost/www/log < log             # from standard input")]
 pub struct Put {
     /// A file or folder here, or `-` for standard input
     pub file: PathBuf,
@@ -120,10 +120,10 @@ pub struct Put {
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Examples:
-  webos get site.demo.localhost/index.html
-  webos get -r site.demo.localhost copy
-  webos get --via n2 site.demo.localhost/index.html page.html   # n2 reads it for you
-  webos get --from r1 site.demo.localhost/index.html page.html  # from a relay's cache")]
+  webos get site.demo.localhost/www/index.html
+  webos get -r site.demo.localhost/www copy
+  webos get --via n2 site.demo.localhost/www/index.html page.html   # n2 reads it for you
+  webos get --from r1 site.demo.localhost/www/index.html page.html  # from a relay's cache")]
 pub struct Get {
     /// NAME.REALM/path, or a node's URL
     #[arg(value_name = "PATH")]
@@ -145,7 +145,7 @@ pub struct Get {
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Examples:
-  webos rm site.demo.localhost/old.html")]
+  webos rm site.demo.localhost/www/old.html")]
 pub struct Rm {
     /// NAME.REALM/path
     #[arg(value_name = "PATH")]
@@ -159,7 +159,7 @@ pub struct Rm {
 #[derive(Debug, Subcommand)]
 pub enum AclCommand {
     /// Show who may do what
-    #[command(after_help = "Example:\n  webos acl show site.demo.localhost/index.html")]
+    #[command(after_help = "Example:\n  webos acl show site.demo.localhost/www/index.html")]
     Show {
         /// NAME.REALM/path
         #[arg(value_name = "PATH")]
@@ -167,11 +167,11 @@ pub enum AclCommand {
     },
     /// Give rights
     #[command(
-        after_help = "Examples:\n  webos acl grant user/bob r site.demo.localhost/drafts\n  webos acl grant server/r1 r+relay site.demo.localhost -r\n\nRights: r read, w write, m modify and remove, x execute, a administer, relay keep all of it and serve others."
+        after_help = "Examples:\n  webos acl grant user/bob r site.demo.localhost/www/drafts\n  webos acl grant server/r1 r+relay site.demo.localhost -r\n\nRights: r read, w write, m modify and remove, x execute, a administer, relay keep all of it and serve others."
     )]
     Grant(AclEdit),
     /// Take rights away
-    #[command(after_help = "Example:\n  webos acl revoke user/bob r site.demo.localhost/drafts")]
+    #[command(after_help = "Example:\n  webos acl revoke user/bob r site.demo.localhost/www/drafts")]
     Revoke(AclEdit),
 }
 

@@ -99,16 +99,16 @@ pub enum Command {
 /// What a newcomer needs; printed by `webos` alone.
 pub const NEWCOMER: &str = "\
 The ten commands to begin with:
-  webos up                                        start a whole local world, with a console to watch it
-  webos status                                    what runs here
-  webos ls site.demo.localhost                    list files
-  webos cat site.demo.localhost/index.html        print a file
-  webos put notes.txt site.demo.localhost/        store a file
-  webos get -r site.demo.localhost copy           fetch a folder
-  webos acl show site.demo.localhost              who may do what
-  webos fetch service://site.demo.localhost/      read from a service, whichever server is best
-  webos doctor                                    what this machine can and cannot do
-  webos down                                      end the local world
+  webos up                                              start a whole local world, with a console to watch it
+  webos status                                          what runs here
+  webos ls site.demo.localhost/www                      list files
+  webos cat site.demo.localhost/www/index.html          print a file
+  webos put notes.txt site.demo.localhost/www/          store a file
+  webos get -r site.demo.localhost/www copy             fetch a folder
+  webos acl show site.demo.localhost/www                who may do what
+  webos fetch service://site.demo.localhost/index.html  read from a service, whichever server is best
+  webos doctor                                          what this machine can and cannot do
+  webos down                                            end the local world
 Each has --help with examples, and --json for programs.";
 
 /// What the first stage found.
