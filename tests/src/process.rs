@@ -86,6 +86,7 @@ pub struct Talking {
     name: String,
     child: Child,
     lines: Receiver<Event>,
+    heard: Vec<Event>,
     log: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -111,7 +112,7 @@ impl Talking {
                 let _ = send.send(event);
             }
         });
-        Self { name, child, lines, log }
+        Self { name, child, lines, heard: Vec::new(), log }
     }
 
     /// Its process.
@@ -129,12 +130,21 @@ impl Talking {
         let end = clock.boot().plus(DEADLINE);
         loop {
             match self.lines.recv_timeout(end.since(clock.boot())) {
-                Ok(event) if wanted(&event) => return event,
-                Ok(_) => {}
+                Ok(event) => {
+                    self.heard.push(event.clone());
+                    if wanted(&event) {
+                        return event;
+                    }
+                }
                 Err(RecvTimeoutError::Timeout) => panic!("{}: no event in time: {what}", self.name),
                 Err(RecvTimeoutError::Disconnected) => panic!("{}: ended before the event: {what}", self.name),
             }
         }
+    }
+
+    /// All that was waited for or passed over so far.
+    pub fn heard(&self) -> &[Event] {
+        &self.heard
     }
 
     /// Sends it a signal.

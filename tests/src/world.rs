@@ -177,9 +177,16 @@ impl LocalWorld {
     /// # Panics
     /// As both.
     pub fn restart(&mut self, arguments: &[&str]) {
-        if self.process.is_some() {
-            self.stop();
-        }
+        self.stop();
+        self.restart_ended(arguments);
+    }
+
+    /// Starts it again after it has ended by itself.
+    ///
+    /// # Panics
+    /// If it does not become ready.
+    pub fn restart_ended(&mut self, arguments: &[&str]) {
+        self.process = None;
         let home = std::mem::take(&mut self.home);
         let fresh = Self::start(home, arguments);
         *self = fresh;

@@ -10,3 +10,5 @@ mod relay;
 mod via;
 mod world_fetch;
 mod world_leases;
+mod world_surge;
+mod world_up;

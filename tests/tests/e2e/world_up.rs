@@ -1,0 +1,178 @@
+//! The local world as a newcomer meets it: printed commands that work as they are, a folder that is followed, an end
+//! that leaves nothing, and starts after long pauses.
+
+use rustix::process::Signal;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+use webos_tests::{Home, LocalWorld, Talking, eventually};
+
+fn site(home: &Home) -> std::path::PathBuf {
+    let site = home.beside().join("site");
+    fs::create_dir_all(site.join("sub")).expect("made");
+    fs::write(site.join("index.html"), "<h1>mine</h1>").expect("written");
+    fs::write(site.join("sub/page.html"), "page").expect("written");
+    site
+}
+
+/// All that lies below a folder, with lengths: to see that nothing was changed.
+fn content(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("readable").flatten() {
+            let path = entry.path();
+            let meta = fs::symlink_metadata(&path).expect("there");
+            found.push(format!("{} {}", path.display(), meta.len()));
+            if meta.is_dir() {
+                folders.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn the_printed_commands_work_as_they_are() {
+    let home = Home::new();
+    site(&home);
+    let command = home.call(["up", "site", "--console-port", "0", "--for", "10m"]).into_command();
+    let mut up = Talking::start(command, false);
+    let mut lines = Vec::new();
+    up.wait_for("the last line of the greeting", |line| {
+        let line = line.as_str().unwrap_or_default();
+        line.contains("Ctrl-C ends it all")
+    });
+    lines.extend(up.heard().iter().filter_map(|line| line.as_str().map(String::from)));
+    let commands: Vec<&str> =
+        lines.iter().map(|line| line.trim()).filter(|l| l.starts_with("WEBOS_HOME=")).collect();
+    assert_eq!(commands.len(), 5, "{lines:#?}");
+    for command in commands {
+        let output = Command::new("sh").args(["-c", command]).current_dir(home.beside()).output().expect("a shell");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        // The large file belongs to the sample site, which is not served here.
+        let missing = command.contains("big.bin") && output.status.code() == Some(4);
+        assert!(output.status.success() || missing, "{command}: {said}");
+    }
+    assert!(lines.iter().any(|line| line.contains("every user of this machine can read")), "{lines:#?}");
+    up.signal(Signal::INT);
+    assert_eq!(up.end(), Some(0));
+    let status = home.call(["status", "--json"]).run().json();
+    assert_eq!(status["nodes"].as_array().map(Vec::len), Some(0), "{status}");
+}
+
+#[test]
+fn a_folder_is_followed_one_way() {
+    let home = Home::new();
+    let site = site(&home);
+    fs::write(home.beside().join("outside"), "secret").expect("written");
+    fs::write(site.join(".hidden"), "hidden").expect("written");
+    symlink("../outside", site.join("out")).expect("made");
+    rustix::fs::mknodat(rustix::fs::CWD, site.join("pipe"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
+        .expect("made");
+    let before = content(&site);
+    let world = LocalWorld::start(home, &["site"]);
+    let listed = world.home.ok(["ls", "site.demo.localhost/www"]);
+    assert_eq!(listed, "index.html\nsub/\n", "no dot file, no link out, no special file");
+    assert_eq!(content(&site), before, "the folder is never written");
+    let fetched = || world.home.call(["fetch", "service://site.demo.localhost/sub/page.html"]).run();
+    assert_eq!(fetched().succeeds(), "page");
+    fs::write(site.join("sub/page.html"), "saved").expect("written");
+    eventually("a saved file is served", || (fetched().stdout() == "saved").then_some(()));
+    fs::write(site.join("sub/new.html"), "new").expect("written");
+    eventually("a new file is there", || {
+        let listed = world.home.ok(["ls", "site.demo.localhost/www/sub"]);
+        (listed == "new.html\npage.html\n").then_some(())
+    });
+    fs::remove_file(site.join("sub/new.html")).expect("removed");
+    eventually("a removed file is gone", || {
+        let listed = world.home.ok(["ls", "site.demo.localhost/www/sub"]);
+        (listed == "page.html\n").then_some(())
+    });
+    // Only the caller and the servers may read the volume; the service shows it to anyone.
+    let shown = world.home.call(["acl", "show", "--json", "site.demo.localhost"]).run().json();
+    let entries = shown["entries"].as_array().expect("entries").iter();
+    let who: Vec<&str> = entries.filter_map(|entry| entry["who"].as_str()).collect();
+    assert!(who.iter().all(|who| who.contains("/user/") || who.ends_with("/group/site-serving")), "{who:?}");
+}
+
+#[test]
+fn it_goes_on_with_what_was_there_and_is_removed_when_asked() {
+    let home = Home::new();
+    site(&home);
+    let mut world = LocalWorld::start(home, &["site"]);
+    let pid = world.process().pid().to_string();
+    let again = world.home.call(["up", "site", "--console-port", "0"]).run();
+    again.fails(1, &["runs already", &pid, "webos down"]);
+    fs::write(world.home.beside().join("note"), "kept").expect("written");
+    world.home.ok(["put", "note", "site.demo.localhost/note"]);
+    let me = world.home.ok(["whoami"]).lines().next().map(String::from);
+    let ports: Vec<String> = world.nodes.iter().map(|node| node.url.clone()).collect();
+    world.restart(&["site"]);
+    assert_eq!(world.home.ok(["cat", "site.demo.localhost/note"]), "kept");
+    assert_eq!(world.home.ok(["whoami"]).lines().next().map(String::from), me);
+    assert_eq!(world.nodes.iter().map(|node| node.url.clone()).collect::<Vec<_>>(), ports);
+    // `down` from a second terminal.
+    world.home.ok(["down"]);
+    assert_eq!(world.process().end(), Some(0));
+    world.restart_ended(&["site", "--fresh"]);
+    world.home.call(["cat", "site.demo.localhost/note"]).run().fails(4, &["note"]);
+    world.stop();
+    assert!(world.home.path().join("world").exists());
+    world.home.ok(["down", "--purge"]);
+    assert!(!world.home.path().join("world").exists());
+    assert!(world.home.beside().join("site/index.html").exists(), "the folder that was served stays");
+}
+
+#[test]
+fn it_ends_by_itself_with_a_summary() {
+    let home = Home::new();
+    site(&home);
+    let output = home.call(["up", "site", "--console-port", "0", "--for", "2s", "--surrogates", "1"]).run();
+    let said = output.succeeds();
+    assert!(said.to_lowercase().contains("requests answered"), "{said}");
+    let json = home.call(["up", "site", "--json", "--console-port", "0", "--for", "2s", "--surrogates", "1"]).run();
+    let said = json.succeeds();
+    let lines = said.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+    let events: Vec<String> = lines.map(|line| line["event"].as_str().unwrap_or_default().to_string()).collect();
+    assert_eq!(events.first().map(String::as_str), Some("ready"), "{events:?}");
+    assert_eq!(events.last().map(String::as_str), Some("summary"), "{events:?}");
+}
+
+#[test]
+fn wrong_folders_are_named_and_nothing_is_left() {
+    let home = Home::new();
+    home.call(["up", "nowhere", "--console-port", "0"]).run().fails(4, &["nowhere"]);
+    fs::write(home.beside().join("file"), "").expect("written");
+    let output = home.call(["up", "file", "--console-port", "0"]).run();
+    assert!(matches!(output.code, Some(1 | 2)) && output.stderr.contains("file"), "{output:?}");
+    let status = home.call(["status", "--json"]).run().json();
+    assert_eq!(status["nodes"].as_array().map(Vec::len), Some(0), "{status}");
+}
+
+#[test]
+fn certificates_are_renewed_after_long_pauses() {
+    const DAY: i64 = 24 * 3600;
+    let home = Home::new();
+    site(&home);
+    let mut world = LocalWorld::start(home, &["site", "--surrogates", "1"]);
+    world.stop();
+    let key = |home: &Home| fs::read_to_string(home.path().join("identity/identity.pem")).expect("there");
+    let private = |pem: String| pem.split("PRIVATE KEY").nth(1).map(String::from);
+    let before = private(key(&world.home));
+    for days in [8, 40, 200] {
+        let offset = (days * DAY).to_string();
+        let words = ["up", "site", "--json", "--console-port", "0", "--surrogates", "1"];
+        let command = world.home.call(words).env("WEBOS_CLOCK_OFFSET_S", &offset).into_command();
+        let mut up = Talking::start(command, false);
+        up.wait_for("ready", |event| event["event"] == "ready");
+        let then = |words: &[&str]| world.home.call(words).env("WEBOS_CLOCK_OFFSET_S", &offset).run();
+        assert_eq!(then(&["cat", "site.demo.localhost/www/sub/page.html"]).succeeds(), "page", "{days} days on");
+        assert_eq!(then(&["fetch", "service://site.demo.localhost/sub/page.html"]).succeeds(), "page");
+        up.signal(Signal::INT);
+        assert_eq!(up.end(), Some(0));
+        assert_eq!(private(key(&world.home)), before, "with its key");
+    }
+}
