@@ -98,9 +98,9 @@ impl Field for ClientField {
     async fn load(&self) -> Result<Option<SavedState>, Failure> {
         let volume = self.client.volume(&self.state.volume).await?;
         match volume.read(&self.state.path, MAX_STATE_BYTES).await {
-            Ok(bytes) => {
-                serde_json::from_slice(&bytes).map(Some).map_err(|error| Failure(format!("{}: {error}", self.state)))
-            }
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|error| Failure(format!("{}: {error}", self.state))),
             Err(problem) if problem.code == Code::NotFound => Ok(None),
             Err(problem) => Err(problem.into()),
         }

@@ -4,7 +4,7 @@ use super::documents::documents;
 use super::steady::SteadyClock;
 use crate::dice::Dice;
 use discovery::clock::ServiceClock;
-use discovery::eligible::{Facts, Verdict, judge};
+use discovery::eligible::{Facts, Refusal, Verdict, judge};
 use discovery::verified::{CheckedRight, CheckedTable};
 use std::collections::BTreeMap;
 use terms::{BootMs, Epoch, Principal, Thumbprint, UnixMs};
@@ -23,6 +23,9 @@ pub(super) struct ClientNode {
     epoch: Epoch,
     service_time: ServiceClock,
     asked: Option<BootMs>,
+    /// What was opened last: the same bytes need not be opened again.
+    last_table: Vec<u8>,
+    last_rights: Vec<Vec<u8>>,
 }
 
 impl ClientNode {
@@ -34,21 +37,29 @@ impl ClientNode {
             epoch: Epoch(0),
             service_time: ServiceClock::default(),
             asked: None,
+            last_table: Vec::new(),
+            last_rights: Vec::new(),
         }
     }
 
     /// Believes what is signed and newer.
     pub(super) fn learn(&mut self, piggyback: &Piggyback) {
         let certificate = &documents().certificate;
-        let table = piggyback.table.as_ref().and_then(|bytes| certificate.open_table(bytes).ok());
-        if let Some(table) = table {
+        let unseen = piggyback.table.as_ref().filter(|bytes| **bytes != self.last_table);
+        if let Some(bytes) = unseen {
+            self.last_table.clone_from(bytes);
+        }
+        if let Some(table) = unseen.and_then(|bytes| certificate.open_table(bytes).ok()) {
             let order = |table: &CheckedTable| (table.epoch, table.generation, table.signed_at);
             self.epoch = self.epoch.max(table.epoch);
             if self.table.as_ref().is_none_or(|old| order(old) < order(&table)) {
                 self.table = Some(table);
             }
         }
-        for right in piggyback.rights.iter().filter_map(|bytes| certificate.open_right(bytes).ok()) {
+        let unseen = piggyback.rights.iter().filter(|bytes| !self.last_rights.contains(bytes));
+        let opened: Vec<_> = unseen.filter_map(|bytes| certificate.open_right(bytes).ok()).collect();
+        self.last_rights.clone_from(&piggyback.rights);
+        for right in opened {
             self.epoch = self.epoch.max(right.epoch);
             let order = |right: &CheckedRight| (right.epoch, right.not_after);
             if self.rights.get(&right.key).is_none_or(|old| order(old) < order(&right)) {
@@ -72,7 +83,10 @@ impl ClientNode {
             now: self.service_time.now(now),
         };
         let verdict = judge(&facts);
-        let ask = verdict.wants_state(&facts) || self.table.as_ref().is_some_and(|table| table.entries.len() < 2);
+        // Also when nobody but the home is known, and when the service's time has leapt ahead of what was measured.
+        let alone = self.table.as_ref().is_some_and(|table| table.entries.len() < 2);
+        let leapt = verdict.refused.iter().any(|(_, refusal)| matches!(refusal, Refusal::TableAhead(_)));
+        let ask = verdict.wants_state(&facts) || alone || leapt;
         let ask = ask && self.asked.is_none_or(|asked| now.0 >= asked.0 + 500);
         if ask {
             self.asked = Some(now);

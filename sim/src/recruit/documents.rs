@@ -63,7 +63,7 @@ fn make() -> Result<Documents, Box<dyn std::error::Error>> {
         epoch: Epoch(0),
         servers: vec![entry],
         files: "site.lab.example/".parse()?,
-        readers: vec![terms::Who::Anyone],
+        readers: trust::Bucket::default(),
         goal_ms: 200,
         stickiness: 0.0,
         valid_from: now,

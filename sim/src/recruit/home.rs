@@ -64,10 +64,10 @@ impl HomeNode {
         self.calls.clear();
     }
 
-    /// The service's time: the daemon's, as the newest table carries it on.
+    /// The service's time: the wall clock, but never behind what the newest table carries on.
     fn service_time(&self, true_ms: u64) -> UnixMs {
-        let boot = self.clock.boot(true_ms);
-        self.table.as_ref().map_or(self.clock.wall(true_ms), |(_, signed, at)| signed.plus(boot.since(*at)))
+        let (boot, wall) = (self.clock.boot(true_ms), self.clock.wall(true_ms));
+        self.table.as_ref().map_or(wall, |(_, signed, at)| signed.plus(boot.since(*at)).max(wall))
     }
 
     fn piggyback(&self) -> Piggyback {
@@ -209,7 +209,8 @@ impl World {
         self.home.calls.insert(id, Pending { server: server.principal.clone(), sent: now.boot });
         match call {
             Call::Grant { lasting } => {
-                let member_until = Some(now.unix.plus(lasting));
+                let for_ever = self.mutant == Mutant::NobodyIsRemoved;
+                let member_until = Some(if for_ever { UnixMs(u64::MAX) } else { now.unix.plus(lasting) });
                 self.change_group(id, server, member_until, Answer::Granted);
             }
             Call::Remove if self.mutant == Mutant::NobodyIsRemoved => {
@@ -301,7 +302,7 @@ impl World {
     }
 
     fn told(&mut self, notice: &Notice) {
-        if self.traced {
+        if self.traced && !matches!(notice, Notice::Renewed { .. }) {
             self.note(format!("{notice}"));
         }
         let index = notice.server().and_then(|server| (0..self.lent.len()).find(|i| principal(*i) == *server));

@@ -125,7 +125,8 @@ impl World {
         let node = &mut self.lent[index];
         if node.hostile {
             let opened = super::documents::documents().certificate.open_table(&table);
-            let named = opened.is_ok_and(|table| table.entries.iter().any(|entry| entry.server == principal(index)));
+            let named =
+                opened.is_ok_and(|table| table.entries.iter().any(|entry| entry.server == principal(index)));
             if named {
                 node.kept = Some(table.clone());
             }
@@ -139,15 +140,13 @@ impl World {
         let (now, wall) = (node.clock.boot(true_ms), node.clock.wall(true_ms));
         let reply = |phase| StartAnswer::Accepted(StartReply { phase, ticket: Ticket(now.0) });
         let live = node.run.as_ref().filter(|run| run.phase(now) != Phase::Ended);
-        if let Some(run) = live {
-            if request.epoch >= run.epoch() {
-                return reply(run.phase(now));
-            }
+        if let Some(run) = live
+            && request.epoch >= run.epoch()
+        {
+            return reply(run.phase(now));
         }
-        let (home, authorities) = (
-            super::documents::server_principal("home"),
-            [super::documents::server_principal("home")],
-        );
+        let (home, authorities) =
+            (super::documents::server_principal("home"), [super::documents::server_principal("home")]);
         let offer = node.offer();
         let facts = StartFacts {
             now: wall,
@@ -228,8 +227,8 @@ impl World {
         let served = node.run.as_mut().is_some_and(|run| run.begin(now).is_ok());
         if served {
             let (run, counted_from) = (node.runs, node.counted_from);
-            let lease_end = counted_from.map(|from| from.plus(LEASE));
-            if !lease_end.is_some_and(|end| now < end) {
+            let held = counted_from.is_some_and(|from| now < from.plus(LEASE));
+            if !held {
                 self.violated(format!("{} serves without a lease", super::event::name(index)));
             }
             if self.gone[index] && !self.lent[index].hostile {

@@ -9,7 +9,8 @@ const SERVICE_MS: f64 = 20.0;
 impl World {
     fn share(&self) -> f64 {
         let true_ms = self.scheduler.now();
-        let serving = self.lent.iter().filter(|node| node.up && node.phase(true_ms) == Some(Phase::Serving)).count();
+        let serving =
+            self.lent.iter().filter(|node| node.up && node.phase(true_ms) == Some(Phase::Serving)).count();
         #[allow(clippy::cast_precision_loss)] // a handful
         let servers = 1.0 + serving as f64;
         self.load / servers

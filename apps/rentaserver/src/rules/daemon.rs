@@ -123,6 +123,7 @@ impl Daemon {
                 self.apply(now.boot, date, name, change, &mut out);
             }
         }
+        self.bound(now.boot, &mut out);
         self.plan(now.boot, &mut out);
         self.keep(now.boot, &mut out);
         if self.in_charge() {

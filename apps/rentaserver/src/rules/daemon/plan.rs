@@ -32,7 +32,28 @@ impl Daemon {
             Verdict::Grow { to, reason } => self.grow(now, to - power, missing, (reason, figures), out),
             _ if missing > 0 => self.grow(now, 0.0, missing, (Reason::BelowMinimum, figures), out),
             Verdict::Shrink { to } => self.shrink(now, power - to, figures, out),
+            Verdict::Hold(Reason::FirstSampleOver) => {}
             Verdict::Hold(_) => self.last_held = None,
+        }
+    }
+
+    /// Returns what was taken over beyond the bound: the state on record may have been older than what runs.
+    pub(super) fn bound(&mut self, now: BootMs, out: &mut Vec<Action>) {
+        let extra = self.servers().saturating_sub(self.settings.max_servers);
+        if extra == 0 {
+            return;
+        }
+        let held = self.members.values().filter(|member| member.counts() && member.stage != Stage::Primary);
+        let chosen = to_return(held.map(|member| &member.server).collect(), f64::INFINITY, extra);
+        self.give_back(now, chosen, "more servers than the greatest number", out);
+    }
+
+    fn give_back(&mut self, now: BootMs, chosen: Vec<Principal>, why: &str, out: &mut Vec<Action>) {
+        for name in chosen {
+            if let Some(member) = self.members.get_mut(&name) {
+                member.drain(now, DRAIN_WITHIN, End::Drained);
+                out.push(Action::Tell(Notice::Draining { server: name, why: why.into() }));
+            }
         }
     }
 
@@ -98,11 +119,6 @@ impl Daemon {
         let change = -i32::try_from(chosen.len()).unwrap_or(i32::MAX);
         let reason = Reason::Calm;
         out.push(Action::Tell(Notice::Sized { servers, change, reason, figures }));
-        for name in chosen {
-            if let Some(member) = self.members.get_mut(&name) {
-                member.drain(now, DRAIN_WITHIN, End::Drained);
-                out.push(Action::Tell(Notice::Draining { server: name, why: reason.as_str().into() }));
-            }
-        }
+        self.give_back(now, chosen, reason.as_str(), out);
     }
 }

@@ -304,6 +304,20 @@ fn a_successor_looks_after_the_dead() {
 }
 
 #[test]
+fn a_successor_takes_over_no_more_than_the_bound_allows() {
+    let mut world = World::new(|settings| settings.min_servers = 3);
+    world.run(3);
+    assert_eq!(world.serving(), ["home", "n1", "n2"]);
+    world.saved = None;
+    world.daemon.settings.min_servers = 1;
+    world.daemon.settings.max_servers = 2;
+    world.restart();
+    world.run(3);
+    assert_eq!(world.serving(), ["home", "n1"]);
+    assert!(world.node("n2").phase.is_none() && !world.node("n2").member);
+}
+
+#[test]
 fn a_liar_does_not_dethrone_the_daemon() {
     let mut world = World::new(|settings| settings.min_servers = 3);
     world.run(3);
