@@ -1,5 +1,5 @@
-//! What can be checked of the documents: a test that a sentence names exists, a link leads to a file, and every
-//! route of a node stands in `docs/protocol.md`.
+//! What can be checked of the documents: a test that a sentence names exists, a promise names one or says that it
+//! has none, a link leads to a file, and every route of a node stands in `docs/protocol.md`.
 
 use crate::scan::{self, Language};
 use crate::sources;
@@ -9,6 +9,9 @@ use std::path::Path;
 
 /// Names of tests stand in back quotes after these words, up to the end of the sentence or paragraph.
 const HELD: &str = "Held by";
+/// The document of promises, and what one says that no test holds.
+const PROMISES: &str = "docs/semantics.md";
+const NOT_HELD: &str = "No test";
 /// The closed table of routes, and the document that describes it.
 const ROUTES: &str = "crates/node/src/routes.rs";
 const PROTOCOL: &str = "docs/protocol.md";
@@ -20,9 +23,14 @@ pub fn check(root: &Path) -> Result<()> {
     for (path, text) in sources::read(root, &[".md"])? {
         wrong.extend(
             named_tests(&text)
-                .filter(|name| !known.contains(*name))
+                .into_iter()
+                .filter(|name| !known.contains(name))
                 .map(|name| format!("{path}: there is no test '{name}'")),
         );
+        if path == PROMISES {
+            wrong
+                .extend(unheld(&text).map(|promise| format!("{path}: neither a test nor '{NOT_HELD}': {promise}")));
+        }
         let folder = root.join(&path).parent().map(Path::to_path_buf).unwrap_or_default();
         wrong.extend(
             links(&text)
@@ -56,12 +64,30 @@ fn functions(root: &Path) -> Result<BTreeSet<String>> {
     Ok(names)
 }
 
-fn named_tests(text: &str) -> impl Iterator<Item = &str> {
-    text.split(HELD).skip(1).flat_map(|rest| {
-        let end = [rest.find("\n\n"), rest.find(". "), rest.find(".\n"), rest.find(" |")];
-        let sentence = &rest[..end.into_iter().flatten().min().unwrap_or(rest.len())];
-        sentence.split('`').skip(1).step_by(2).collect::<Vec<_>>()
+fn named_tests(text: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for paragraph in text.split("\n\n") {
+        let line = one_line(paragraph);
+        for rest in line.split(HELD).skip(1) {
+            let end = [rest.find(". "), rest.find(" |")].into_iter().flatten().min().unwrap_or(rest.len());
+            names.extend(rest[..end].split('`').skip(1).step_by(2).map(str::to_owned));
+        }
+    }
+    names
+}
+
+/// The first words of each item that names no test and does not say so.
+fn unheld(text: &str) -> impl Iterator<Item = String> {
+    text.split("\n\n").flat_map(|block| block.split("\n- ")).filter_map(|item| {
+        let item = one_line(item);
+        let promise = item.trim_start_matches("- ");
+        let held = item.contains(HELD) || item.contains(NOT_HELD);
+        (promise.starts_with("**") && !held).then(|| promise.chars().take(60).collect())
     })
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Targets of links that are files of ours.
@@ -85,8 +111,11 @@ mod tests {
 
     #[test]
     fn names_links_and_routes_are_found() {
-        let text = "A promise. Held by `one`, `two`. And `three`.\n\n| x | Held by `four` | `five` |";
-        assert_eq!(named_tests(text).collect::<Vec<_>>(), ["one", "two", "four"]);
+        let text =
+            "A promise. Held by `one`, `two`. And `three`. Held\n  by `six`.\n\n| x | Held by `four` | `five` |";
+        assert_eq!(named_tests(text), ["one", "two", "six", "four"]);
+        let text = "# P\n\n- **One.** Held\n  by `x`.\n- **Two**, aloud.\n- **Three.** No test yet.\n\nMore.";
+        assert_eq!(unheld(text).collect::<Vec<_>>(), ["**Two**, aloud."]);
         let text = "[a](docs/a.md) [b](https://b.example) [c](#c) [d](d.md#part)";
         assert_eq!(links(text).collect::<Vec<_>>(), ["docs/a.md", "d.md"]);
         let source = "const T: &[Row] = &[\n    (\"/.webos/bundle\", GET, Access::Open),\n];\nlet x = (\"y\", 1);";
