@@ -114,6 +114,10 @@ pub struct PublishRequest {
     pub readers: Vec<Who>,
     /// What one server can send: bits per second, if stated (the local world's links).
     pub link_bps: Option<u64>,
+    /// How long load must be gone before servers are returned: milliseconds; the load daemon's usual time if not
+    /// said. Much less than that gives servers back too early.
+    #[serde(default)]
+    pub stabilization_ms: Option<u32>,
 }
 
 /// A node says that it is lent to a service, and again every [`crate::limits::ANNOUNCE_INTERVAL`].

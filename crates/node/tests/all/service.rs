@@ -34,6 +34,7 @@ pub async fn published(realm: &Realm) -> Certificate {
         max_servers: 3,
         readers: vec![Who::Anyone],
         link_bps: None,
+        stabilization_ms: None,
     };
     let alice = realm.client("alice");
     seen(&alice, realm.home()).publish(&request).await.expect("published");

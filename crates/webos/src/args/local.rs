@@ -29,6 +29,9 @@ pub struct UpArgs {
     /// Start anew; what was there is removed
     #[arg(long)]
     pub fresh: bool,
+    /// How long load must be gone before nodes are returned, where the usual minute is too long, as in tests
+    #[arg(long, value_name = "TIME", hide = true, value_parser = terms::parse_duration)]
+    pub stabilization: Option<Duration>,
     /// The console's port; another is taken if it is in use [default: 8480] [env: WEBOS_CONSOLE_PORT]
     #[arg(long, value_name = "PORT")]
     pub console_port: Option<u16>,

@@ -179,6 +179,9 @@ impl Daemons {
         let mut settings =
             Settings::new(request.service.clone(), primaries.collect(), f64::from(request.goal_ms), most);
         settings.link_bits_per_s = request.link_bps;
+        if let Some(ms) = request.stabilization_ms {
+            settings.stabilization = Duration::from_millis(ms.into());
+        }
         settings.epoch_above = publication.epoch;
         Ok(settings)
     }

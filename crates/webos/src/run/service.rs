@@ -38,6 +38,7 @@ async fn publish(setup: &Setup, out: &mut Out, arguments: &Publish) -> Outcome {
         max_servers: arguments.max_servers,
         readers,
         link_bps: arguments.link.0,
+        stabilization_ms: None,
     };
     let reply = home.publish(&request).await?;
     show(setup, out, &client, service, &reply.certificate)

@@ -84,8 +84,9 @@ pub async fn up(setup: &Setup, out: &mut Out, arguments: &UpArgs) -> Outcome {
         purge::purge(&setup.folder, &names, &lock)?;
     }
     let (book, tasks) = (Book::new(&setup.world), TaskTracker::new());
+    let wishes = (dir, arguments.stabilization);
     let started = tokio::select! {
-        started = start::start(setup, out, dir, &book, &tasks) => started.map_err(Failure::from),
+        started = start::start(setup, out, wishes, &book, &tasks) => started.map_err(Failure::from),
         () = signals.next() => Err(Failure::Interrupted),
     };
     let outcome = match started {

@@ -7,6 +7,7 @@ use client::models::{DirEntry, FileKind, LendRequest, Offer};
 use client::protocol::PublishRequest;
 use client::{Client, Condition, Node, PutOptions, Volume};
 use futures_util::future::BoxFuture;
+use std::time::Duration;
 use terms::{ByteCount, Code, Digest, PathError, Problem, VolumePath, Who};
 
 /// What is put and removed to make the served folder when there is no file for it yet.
@@ -104,8 +105,14 @@ impl Shelf for Site {
     }
 }
 
-/// Publishes the served folder for anyone, with room for all lent nodes.
-pub async fn publish(home: &Node, names: &Names, link_bps: Option<u64>) -> Result<(), Problem> {
+/// Publishes the served folder for anyone, with room for all lent nodes. `stabilization`: how long load must be
+/// gone before nodes are returned, if it is not the usual time.
+pub async fn publish(
+    home: &Node,
+    names: &Names,
+    link_bps: Option<u64>,
+    stabilization: Option<Duration>,
+) -> Result<(), Problem> {
     let request = PublishRequest {
         service: names.service.clone(),
         files: names.served.clone(),
@@ -113,6 +120,7 @@ pub async fn publish(home: &Node, names: &Names, link_bps: Option<u64>) -> Resul
         max_servers: u32::try_from(names.nodes.len()).unwrap_or(u32::MAX),
         readers: vec![Who::Anyone],
         link_bps,
+        stabilization_ms: stabilization.map(|span| u32::try_from(span.as_millis()).unwrap_or(u32::MAX)),
     };
     home.publish(&request).await.map(drop)
 }

@@ -19,6 +19,7 @@ use crate::run::Setup;
 use client::{Client, Folder, enrol};
 use futures_util::future::{join_all, try_join_all};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use terms::{Code, Label, PrincipalKind, Problem};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
@@ -70,11 +71,12 @@ pub fn chosen(dir: Option<&Path>, person: &Folder) -> Result<Option<PathBuf>, Pr
     Ok(Some(real))
 }
 
-/// Brings it up. `book` hears of the followed folder from then on.
+/// Brings it up, with the folder to serve and how long load must be gone before nodes are returned. `book` hears of
+/// the followed folder from then on.
 pub async fn start(
     setup: &Setup,
     out: &Out,
-    dir: Option<PathBuf>,
+    (dir, stabilization): (Option<PathBuf>, Option<Duration>),
     book: &Book,
     tasks: &TaskTracker,
 ) -> Result<Started, Problem> {
@@ -95,7 +97,7 @@ pub async fn start(
     let client = Client::open(setup.folder.clone(), setup.world.clone())?;
     let (dir, site, follower, synced) = fill(&local, &client, dir, book, out).await?;
     let home = client.node(&seats[0].principal, &seats[0].address);
-    site::publish(&home, local.names(), setup.settings.link.value.0).await?;
+    site::publish(&home, local.names(), setup.settings.link.value.0, stabilization).await?;
     let nodes = seats[1..].iter().map(|seat| client.node(&seat.principal, &seat.address));
     let nodes: Vec<_> = nodes.collect();
     try_join_all(nodes.iter().map(|node| site::lend(node, local.names()))).await?;
