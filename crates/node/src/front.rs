@@ -11,6 +11,7 @@ use client::protocol::FrontStatus;
 use discovery::headers::{self, TableSeen};
 use discovery::verified::{Certificate, CheckedTable};
 use futures_util::future::BoxFuture;
+use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::{HeaderValue, Response};
 use process::model::Report;
@@ -232,7 +233,8 @@ impl Front {
             Err(problem) => wire::problem_response(&problem),
         };
         self.add_state(parts, &mut response);
-        response.map(|body| passage.send(body))
+        let length = headers::field(response.headers(), CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok());
+        response.map(|body| passage.send(body, length))
     }
 
     async fn serve(&self, gate: &Gatekeeper, caller: &Caller, parts: &Parts) -> Result<Response<Body>, Problem> {

@@ -82,15 +82,16 @@ impl Passage {
         self.on_end = Some(Box::new(tell));
     }
 
-    /// The answer's body, sent at the link's rate and measured.
-    pub fn send(self, body: Body) -> Body {
+    /// The answer's body, sent at the link's rate and measured. `length` is what its header says of it: bytes.
+    pub fn send(self, body: Body, length: Option<u64>) -> Body {
         if body.is_end_stream() {
             let mut passage = self;
             passage.whole = true;
             return body;
         }
         let cut = Box::pin(self.pipe.cut.clone().cancelled_owned());
-        let flow = Flow { passage: self, inner: body, rest: Bytes::new(), wait: None, cut, counted: 0 };
+        let length = body.size_hint().exact().or(length);
+        let flow = Flow { passage: self, inner: body, rest: Bytes::new(), wait: None, cut, length, counted: 0 };
         http_body_util::BodyExt::boxed(flow)
     }
 }
@@ -112,6 +113,8 @@ struct Flow {
     rest: Bytes,
     wait: Option<Pin<Box<Sleep>>>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// What the whole answer has, where that is known: bytes.
+    length: Option<u64>,
     counted: u64,
 }
 
@@ -133,6 +136,12 @@ impl Flow {
         held(&pipe.meter).sent(pipe.world.clock.boot(), bytes);
         pipe.sending.fetch_add(bytes, Ordering::Relaxed);
         self.counted += bytes;
+        // Whoever has the last byte may leave without waiting to be told that it was the last.
+        self.passage.whole |= self.is_over();
+    }
+
+    fn is_over(&self) -> bool {
+        self.length == Some(self.counted)
     }
 }
 
@@ -176,7 +185,7 @@ impl HttpBody for Flow {
     }
 
     fn is_end_stream(&self) -> bool {
-        false
+        self.is_over()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -188,5 +197,37 @@ impl HttpBody for Flow {
             hint.set_exact(upper);
         }
         hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+
+    /// A body of two chunks that does not know its own length, as files have.
+    fn pieces() -> Body {
+        let chunks = [Ok::<_, BodyError>(Bytes::from_static(b"one")), Ok(Bytes::from_static(b"two"))];
+        wire::body::stream(futures_util::stream::iter(chunks))
+    }
+
+    #[tokio::test]
+    async fn an_answer_counts_once_its_last_byte_is_sent_though_nobody_waits_for_the_end() {
+        let world = World::simulated(1).0;
+        for (read, served) in [(0, 0), (1, 0), (2, 1), (3, 1)] {
+            let pipe = Pipe::new(&world, None);
+            let mut body = pipe.begin().send(pieces(), Some(6));
+            for frame in 0..read {
+                let over = body.is_end_stream();
+                assert_eq!((over, body.frame().await.is_some()), (frame == 2, frame < 2));
+            }
+            drop(body);
+            let report = pipe.report();
+            assert_eq!((report.served, report.inflight, pipe.sending()), (served, 0.0, 0), "{read} frames");
+        }
+        let pipe = Pipe::new(&world, None);
+        let unknown = pipe.begin().send(pieces(), None);
+        assert_eq!(unknown.collect().await.expect("whole").to_bytes().len(), 6);
+        assert_eq!(pipe.report().served, 1, "a length that nobody states is found at the end");
     }
 }
