@@ -56,11 +56,21 @@ pub fn to_vec<T: Serialize>(value: &T) -> Vec<u8> {
 pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut rest = bytes;
     let value = ciborium::de::from_reader_with_recursion_limit(&mut rest, MAX_CBOR_DEPTH)
-        .map_err(|error| Problem::new(Code::Invalid, format!("the message is not understood: {error}")))?;
+        .map_err(|error| Problem::new(Code::Invalid, format!("the message is not understood: {}", why(error))))?;
     if rest.is_empty() {
         Ok(value)
     } else {
         Err(Problem::new(Code::Invalid, format!("the message has {} bytes behind its end", rest.len())))
+    }
+}
+
+fn why(error: ciborium::de::Error<std::io::Error>) -> String {
+    use ciborium::de::Error;
+    match error {
+        Error::Io(_) => "it ends too early".into(),
+        Error::Syntax(at) => format!("it is no CBOR at byte {at}"),
+        Error::Semantic(_, what) => what,
+        Error::RecursionLimitExceeded => format!("it is nested more than {MAX_CBOR_DEPTH} deep"),
     }
 }
 
@@ -81,6 +91,17 @@ mod tests {
     fn deep_input_is_refused() {
         let deep = vec![0x81u8; 100_000];
         assert!(from_slice::<ciborium::Value>(&deep).is_err());
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_words() {
+        let said = |bytes: &[u8]| from_slice::<Envelope<u32>>(bytes).expect_err("damaged").detail;
+        assert_eq!(said(&[]), "the message is not understood: it ends too early");
+        assert_eq!(said(&to_vec(&7u32)), "the message is not understood: invalid type: integer `7`, expected map");
+        assert_eq!(
+            from_slice::<ciborium::Value>(&[0x81u8; 100]).expect_err("deep").detail,
+            "the message is not understood: it is nested more than 32 deep"
+        );
     }
 
     #[test]

@@ -6,11 +6,13 @@
 
 pub mod body;
 pub mod cbor;
+mod handshakes;
 pub mod limits;
 mod peer;
 mod pool;
 mod problem;
 mod server;
+mod stalls;
 mod tls;
 
 pub use body::{Body, BodyError, read_body};

@@ -8,12 +8,19 @@ pub const MAX_HEADER_BYTES: usize = 64 * 1024;
 pub const MAX_STREAMS_PER_CONNECTION: u32 = 256;
 /// Connections of one listener: count. Further ones wait in the kernel's backlog.
 pub const MAX_CONNECTIONS: usize = 12_000;
-/// TLS handshakes under way at once on one listener: count. Bounds the signature work a flood can cause.
-pub const MAX_HANDSHAKES: usize = 64;
+/// Of them, connections without a certificate: count. The rest is kept for nodes and users, so that strangers
+/// cannot keep them out.
+pub const MAX_ANONYMOUS_CONNECTIONS: usize = 11_000;
+/// Unfinished TLS handshakes on one listener: count. For one more the one begun longest ago is broken off: silent
+/// connections keep nobody out.
+pub const MAX_HANDSHAKES: usize = 512;
 /// From accepted connection to finished handshake.
 pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
-/// From the first byte of a request to the end of its header.
+/// From the first byte of a request to the end of its header; also from a handshake to the first request.
 pub const HEADER_DEADLINE: Duration = Duration::from_secs(10);
+/// A client without a certificate that leaves a part of an answer lying for so long loses its connection: else
+/// a few idle readers would hold all places of a service.
+pub const STALL_DEADLINE: Duration = Duration::from_secs(60);
 /// A connection without traffic is probed after this time, and closed when the probe is not answered in
 /// [`PING_DEADLINE`].
 pub const PING_INTERVAL: Duration = Duration::from_secs(10);
@@ -44,3 +51,4 @@ pub const MAX_PROBLEM_BYTES: usize = 16 * 1024;
 
 const _: () = assert!(STREAM_WINDOW_BYTES <= CONNECTION_WINDOW_BYTES);
 const _: () = assert!(MAX_PROBLEM_BYTES <= MAX_CONTROL_BYTES);
+const _: () = assert!(MAX_ANONYMOUS_CONNECTIONS + MAX_HANDSHAKES < MAX_CONNECTIONS);

@@ -1,12 +1,14 @@
 //! The listener: accepts, authenticates, bounds, and hands each request to one handler with its peer.
 
 use crate::body::Body;
+use crate::handshakes::Handshakes;
 use crate::limits::{
-    CONNECTION_WINDOW_BYTES, FRAME_BYTES, HANDSHAKE_DEADLINE, HEADER_DEADLINE, MAX_CONNECTIONS, MAX_HANDSHAKES,
-    MAX_HEADER_BYTES, MAX_STREAMS_PER_CONNECTION, PING_DEADLINE, PING_INTERVAL, SEND_BUFFER_BYTES,
-    SHUTDOWN_DEADLINE, STREAM_WINDOW_BYTES,
+    CONNECTION_WINDOW_BYTES, FRAME_BYTES, HANDSHAKE_DEADLINE, HEADER_DEADLINE, MAX_ANONYMOUS_CONNECTIONS,
+    MAX_CONNECTIONS, MAX_HANDSHAKES, MAX_HEADER_BYTES, MAX_STREAMS_PER_CONNECTION, PING_DEADLINE, PING_INTERVAL,
+    SEND_BUFFER_BYTES, SHUTDOWN_DEADLINE, STALL_DEADLINE, STREAM_WINDOW_BYTES,
 };
 use crate::peer::{Credentials, Peer, PeerCheck};
+use crate::stalls::Stalls;
 use crate::tls;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -17,6 +19,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -59,7 +62,8 @@ struct Shared {
     acceptor: TlsAcceptor,
     check: Arc<dyn PeerCheck>,
     handler: Arc<dyn Handler>,
-    handshakes: Semaphore,
+    handshakes: Handshakes,
+    anonymous: Semaphore,
     stop: CancellationToken,
 }
 
@@ -81,7 +85,8 @@ impl Server {
             acceptor: TlsAcceptor::from(Arc::new(config)),
             check,
             handler,
-            handshakes: Semaphore::new(MAX_HANDSHAKES),
+            handshakes: Handshakes::new(MAX_HANDSHAKES),
+            anonymous: Semaphore::new(MAX_ANONYMOUS_CONNECTIONS),
             stop: stop.clone(),
         });
         tasks.spawn(accept_all(listener, shared, tasks.clone()));
@@ -142,17 +147,29 @@ async fn serve_connection(shared: &Shared, stream: TcpStream, from: SocketAddr) 
             return;
         }
     };
-    let life = peer
-        .as_ref()
-        .map_or(Duration::from_secs(u64::from(u32::MAX)), |peer| peer.not_after.since(shared.world.clock.unix()));
-    let handler = shared.handler.clone();
+    let _seat = match peer.as_ref().map_or_else(|| shared.anonymous.try_acquire().map(Some), |_| Ok(None)) {
+        Ok(seat) => seat,
+        Err(_) => {
+            tracing::info!(%from, "a connection without a certificate was refused: there are too many");
+            return;
+        }
+    };
+    let visit = Visit {
+        life: peer.as_ref().map(|peer| peer.not_after.since(shared.world.clock.unix())),
+        asked: Arc::default(),
+        stalls: Stalls::new(&shared.world),
+    };
+    let (handler, asked, stalls) = (shared.handler.clone(), visit.asked.clone(), visit.stalls.clone());
     let service = service_fn(move |request: Request<Incoming>| {
+        asked.store(true, Ordering::Relaxed);
         let answer = handler.handle(request, peer.clone(), from);
-        async move { Ok::<_, Infallible>(answer.await) }
+        let stalls = stalls.clone();
+        async move { Ok::<_, Infallible>(answer.await.map(|body| stalls.watch(body))) }
     });
     let builder = builder();
     let connection = builder.serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
+    let over = visit.over();
+    tokio::pin!(connection, over);
     let mut stopping = false;
     loop {
         tokio::select! {
@@ -166,17 +183,58 @@ async fn serve_connection(shared: &Shared, stream: TcpStream, from: SocketAddr) 
                 stopping = true;
                 connection.as_mut().graceful_shutdown();
             }
-            () = sleep(life) => {
-                tracing::info!(%from, "a connection was closed: the peer's certificate has ended");
+            why = over.as_mut() => {
+                tracing::info!(%from, why, "a connection was closed");
                 return;
             }
         }
     }
 }
 
+/// What bounds the life of one connection.
+struct Visit {
+    /// What is left of the peer's certificate; nothing for a stranger.
+    life: Option<Duration>,
+    /// Whether a request ever came.
+    asked: Arc<AtomicBool>,
+    stalls: Stalls,
+}
+
+impl Visit {
+    /// Resolves when the connection has to end, with the reason.
+    async fn over(&self) -> &'static str {
+        let anonymous = self.life.is_none();
+        tokio::select! {
+            () = sleep(self.life.unwrap_or_default()), if !anonymous => "the peer's certificate has ended",
+            () = self.stalled(), if anonymous => "its client does not take its answers",
+            () = self.silent() => "no request came",
+        }
+    }
+
+    async fn silent(&self) {
+        sleep(HEADER_DEADLINE).await;
+        if self.asked.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn stalled(&self) {
+        while self.stalls.longest() <= STALL_DEADLINE {
+            sleep(STALL_DEADLINE / 4).await;
+        }
+    }
+}
+
 async fn handshake(shared: &Shared, stream: TcpStream, from: SocketAddr) -> Option<TlsStream<TcpStream>> {
-    let _slot = shared.handshakes.acquire().await.ok()?;
-    match timeout(HANDSHAKE_DEADLINE, shared.acceptor.accept(stream)).await {
+    let begun = shared.handshakes.begin();
+    let finished = tokio::select! {
+        finished = timeout(HANDSHAKE_DEADLINE, shared.acceptor.accept(stream)) => finished,
+        () = begun.must_end() => {
+            tracing::debug!(%from, "a TLS handshake gave way to newer ones");
+            return None;
+        }
+    };
+    match finished {
         Ok(Ok(stream)) => Some(stream),
         Ok(Err(error)) => {
             tracing::debug!(%from, %error, "a TLS handshake failed");

@@ -154,3 +154,17 @@ async fn a_cached_connection_that_died_is_replaced() {
     let answer = pool.request(&target, post(Vec::new())).await.expect("an answer from the new one");
     assert_eq!(text(answer).await, "nobody 0");
 }
+
+#[tokio::test]
+async fn silent_connections_keep_nobody_out() {
+    let bed = bed().await;
+    let pool = Pool::new(&bed.world, None, Arc::new(Believe));
+    let mut silent = Vec::new();
+    for _ in 0..600 {
+        silent.push(tokio::net::TcpStream::connect(bed.server.local_addr()).await.expect("connects"));
+    }
+    let patience = std::time::Duration::from_secs(8);
+    let answer = tokio::time::timeout(patience, pool.request(&bed.target, post(vec![1]))).await;
+    assert_eq!(answer.expect("not kept waiting").expect("answered").status(), StatusCode::OK);
+    drop(silent);
+}
