@@ -4,10 +4,9 @@ use super::child::{Child, Spec, Tale};
 use super::limits::START_ATTEMPTS;
 use super::world::LocalWorld;
 use crate::args::LinkRate;
-use crate::home::cannot;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use terms::{Code, Label, Principal, Problem};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
@@ -34,16 +33,15 @@ pub struct Launched {
 impl Launcher {
     /// For the nodes of this world. Their tales arrive at `tales`, their owners run in `tasks`.
     pub fn new(
+        program: PathBuf,
         local: &LocalWorld,
         link: LinkRate,
         tales: mpsc::Sender<(Label, Tale)>,
         tasks: TaskTracker,
-    ) -> Result<Self, Problem> {
-        let program = std::env::current_exe()
-            .map_err(|error| cannot("find the running program", Path::new("/proc/self/exe"), &error))?;
+    ) -> Self {
         let names = local.names();
         let entry = |name: &Label| (name.clone(), (names.node(name), local.folder(name).path().to_path_buf()));
-        Ok(Self { program, link, nodes: names.nodes.iter().map(entry).collect(), tales, tasks })
+        Self { program, link, nodes: names.nodes.iter().map(entry).collect(), tales, tasks }
     }
 
     /// Where a node writes its log.

@@ -46,6 +46,8 @@ pub struct Seat {
     pub child: Option<Child>,
     /// A person killed it: its end is no surprise.
     pub killed: bool,
+    /// It ended without being asked to.
+    pub fell: bool,
     /// It is being started again.
     pub reviving: bool,
     /// It has been asked and has not answered yet.
@@ -72,6 +74,7 @@ impl Seat {
             address: child.address.clone(),
             child: Some(child),
             killed: false,
+            fell: false,
             reviving: false,
             asked: false,
             silent: false,
@@ -98,6 +101,11 @@ impl Seat {
         self.silent = false;
         self.requests.see(None);
         self.bytes.see(None);
+    }
+
+    /// Whether it ever said how it stands.
+    pub fn was_heard(&self) -> bool {
+        self.heard > BootMs(0)
     }
 
     /// Whether it can be asked.

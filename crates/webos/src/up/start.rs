@@ -86,7 +86,9 @@ pub async fn start(
     let (mut local, remarks) = LocalWorld::open(&setup.folder, names, login.as_deref(), &setup.world)?;
     remarks.iter().for_each(|remark| out.note(remark));
     let (tell_tales, tales) = mpsc::channel(INBOX);
-    let launcher = Launcher::new(&local, setup.settings.link.value, tell_tales, tasks.clone())?;
+    let program = std::env::current_exe()
+        .map_err(|error| cannot("find the running program", Path::new("/proc/self/exe"), &error))?;
+    let launcher = Launcher::new(program, &local, setup.settings.link.value, tell_tales, tasks.clone());
     let mut seats = vec![start_home(&local, &launcher, out).await?];
     join_new(&local, &seats[0].address, setup).await?;
     // A node that joined just now trusts the home where it is; the others learn it here.

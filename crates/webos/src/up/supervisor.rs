@@ -11,9 +11,9 @@ use super::seat::Seat;
 use super::stage::{Book, Order, Picture};
 use super::surge::{Fetch, Surge};
 use super::world::Names;
+use crate::console::EventKind;
 use crate::console::model::{self, Point, Totals};
 use crate::console::record::History;
-use crate::console::EventKind;
 use client::Client;
 use client::protocol::NodeStatus;
 use futures_util::future::BoxFuture;
@@ -43,7 +43,7 @@ pub struct Summary {
     pub recruits: u64,
     /// Requests of surges that failed.
     pub errors: u64,
-    /// Nodes that ended without being asked to.
+    /// Nodes that ended without being asked to, and were not revived.
     pub broken: u64,
 }
 
@@ -102,7 +102,7 @@ impl Supervisor {
         let (order, orders) = mpsc::channel(INBOX);
         let (note, notes) = mpsc::channel(INBOX);
         let began = (parts.world.clock.unix(), parts.world.clock.boot());
-        let me = Self {
+        let mut me = Self {
             parts,
             surge: None,
             history: History::default(),
@@ -117,6 +117,7 @@ impl Supervisor {
             summary: Summary::default(),
             gone: CancellationToken::new(),
         };
+        me.draw();
         (me, seen, order)
     }
 
@@ -154,7 +155,8 @@ impl Supervisor {
             self.parts.seats.iter().fold((0, 0), |(requests, bytes), seat| {
                 (requests + seat.requests.total(), bytes + seat.bytes.total())
             });
-        Summary { requests, bytes, errors: self.errors(), ..self.summary }
+        let broken = self.parts.seats.iter().filter(|seat| seat.fell).count() as u64;
+        Summary { requests, bytes, errors: self.errors(), broken, ..self.summary }
     }
 
     fn errors(&self) -> u64 {
@@ -182,6 +184,9 @@ impl Supervisor {
                     self.summary.recruits += 1;
                 }
                 if let Some(seat) = node.as_ref().and_then(|name| self.seat(name)) {
+                    if kind == EventKind::Down && seat.child.is_none() {
+                        return; // told already, when its process ended
+                    }
                     seat.lease_told &=
                         !matches!(kind, EventKind::Recruited | EventKind::Drained | EventKind::Lease);
                 }
@@ -204,7 +209,7 @@ impl Supervisor {
         if std::mem::take(&mut seat.killed) {
             return;
         }
-        self.summary.broken += 1;
+        seat.fell = true;
         let text = format!("{name} ended by itself ({status}); its log is {log}");
         self.parts.book.record(EventKind::Down, Some(name), text);
     }
@@ -276,6 +281,9 @@ impl Supervisor {
     }
 
     fn measure(&mut self) {
+        if !self.parts.seats.iter().any(Seat::was_heard) {
+            return;
+        }
         let sample = self.surge.as_ref().and_then(|surge| surge.meter.take());
         let loads: Vec<_> = self.parts.seats.iter().map(Seat::load).collect();
         let rps: f64 = loads.iter().map(|load| load.rps).sum();
@@ -306,3 +314,7 @@ impl Supervisor {
         self.picture.send_replace(Picture { nodes, totals, surge, history: self.points.clone() });
     }
 }
+
+#[cfg(test)]
+#[path = "supervisor_tests.rs"]
+mod tests;

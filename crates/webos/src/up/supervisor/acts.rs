@@ -84,7 +84,7 @@ impl Supervisor {
         match child {
             Ok(child) => {
                 let text = format!("{name} is back as process {}", child.pid);
-                (seat.child, seat.silent, seat.killed) = (Some(child), false, false);
+                (seat.child, seat.silent, seat.killed, seat.fell) = (Some(child), false, false, false);
                 self.parts.book.record(EventKind::Revived, Some(name), text.clone());
                 Ok(text)
             }
