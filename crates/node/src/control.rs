@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_bytes::ByteBuf;
 use std::sync::Arc;
-use terms::{Code, GroupName, Label, Location, OperationId, Problem, Right, VolumeName, Who};
+use terms::{Code, GroupName, Label, Location, OperationId, Problem, Right, ServiceName, VolumeName, Who};
 use trust::Object;
 use webfs::session::OpenRequest;
 use wire::{Body, Envelope, read_body};
@@ -67,11 +67,14 @@ pub async fn answer(
         }
         Route::Announce(name) if get => {
             must_be_authority(state, caller, &name)?;
-            Ok(cbor(&state.candidates.of(&name, state.world.clock.boot())))
+            Ok(cbor(&state.candidates.of(&service_name(state, &name), state.world.clock.boot())))
         }
         Route::Announce(name) => {
             let (word, _) = message::<Announcement>(body).await?;
-            state.candidates.heard(&name, caller.for_itself()?, word, state.world.clock.boot())?;
+            let published = state.names.certificate(&name).is_ok();
+            let (service, clock) = (service_name(state, &name), &state.world.clock);
+            let now = (clock.boot(), clock.unix());
+            state.candidates.heard((&service, published), caller.for_itself()?, word, now)?;
             Ok(cbor(&()))
         }
         Route::Lend if get => Ok(cbor(&state.serving.offers(state))),
@@ -183,6 +186,10 @@ async fn open(
         |location: &Location, bucket: &trust::Bucket| state.gate.allow_now(caller, location, Right::Read, bucket);
     let opened = webfs::session::open(&here.home, &here.coherence, holder, request, decide).await?;
     Ok(cbor(&Envelope::new(opened)))
+}
+
+fn service_name(state: &State, name: &Label) -> ServiceName {
+    ServiceName { realm: state.realm().clone(), name: name.clone() }
 }
 
 fn group_name(state: &State, name: &Label) -> GroupName {

@@ -20,6 +20,8 @@ pub const MAX_FOREIGN_GROUPS: usize = 256;
 pub const MAX_OWN_GROUPS: usize = 10_000;
 /// Nodes remembered as candidates of one service: count.
 pub const MAX_CANDIDATES: usize = 1024;
+/// The address in a node's word for itself: bytes.
+pub const MAX_ADDRESS_BYTES: usize = 300;
 /// Services published or served by one node: count.
 pub const MAX_SERVICES: usize = 256;
 /// A service certificate is valid for so long, and re-signed at half of it.
