@@ -176,6 +176,7 @@ impl<S: Shelf, T: FnMut(Told)> Follower<S, T> {
                 Wake::Stop => return,
                 Wake::Reports(found) => {
                     self.note(found);
+                    self.drain();
                     if !self.now.is_empty() {
                         sleep(DEBOUNCE).await;
                     }
@@ -184,9 +185,7 @@ impl<S: Shelf, T: FnMut(Told)> Follower<S, T> {
                 Wake::Check => self.check_root(),
                 Wake::Rescan => self.now.everything = true,
             }
-            while let Ok(found) = self.watch.arrivals.try_recv() {
-                self.note(found);
-            }
+            self.drain();
             self.now.everything |= self.watch.lost.swap(false, Ordering::AcqRel);
             if !self.now.is_empty() {
                 tokio::select! {
@@ -194,6 +193,13 @@ impl<S: Shelf, T: FnMut(Told)> Follower<S, T> {
                     () = self.look() => {}
                 }
             }
+        }
+    }
+
+    /// Takes what has arrived meanwhile.
+    fn drain(&mut self) {
+        while let Ok(found) = self.watch.arrivals.try_recv() {
+            self.note(found);
         }
     }
 
