@@ -72,7 +72,11 @@ fn run_tests(root: &Path, settings: &[(&str, &str)], arguments: &[String]) -> Re
     };
     command.args(arguments).envs(settings.iter().copied());
     let mut totals = Totals::default();
-    let succeeded = watched(&mut command, |line| totals.add(line))?;
+    let mut succeeded = watched(&mut command, |line| totals.add(line))?;
+    // With arguments somebody looks for certain tests; the page's are not among them.
+    if arguments.is_empty() {
+        succeeded &= watched(&mut web::tests(root), |line| totals.add(line))?;
+    }
     println!("{} passed, {} failed, {} skipped", totals.passed, totals.failed, totals.skipped);
     // A run that failed without a failed test (it did not compile, or ran none) is a failure too.
     let green = succeeded && totals.failed == 0 && totals.passed > 0;
@@ -80,10 +84,15 @@ fn run_tests(root: &Path, settings: &[(&str, &str)], arguments: &[String]) -> Re
 }
 
 impl Totals {
-    /// Adds what a closing line says: libtest's `test result: …`, or nextest's `Summary […] …`.
+    /// Adds what a closing line says: libtest's `test result: …`, nextest's `Summary […] …`, or one of node's
+    /// `# pass 4`.
     fn add(&mut self, line: &str) {
         let line = without_colours(line);
         let line = line.trim();
+        if let Some(count) = line.strip_prefix("# ").or_else(|| line.strip_prefix("ℹ ")) {
+            self.add_of_node(count);
+            return;
+        }
         let Some(counts) = line.strip_prefix("test result:").or_else(|| line.strip_prefix("Summary [")) else {
             return;
         };
@@ -98,6 +107,17 @@ impl Totals {
                 "ignored" | "skipped" => self.skipped += count,
                 _ => {}
             }
+        }
+    }
+
+    fn add_of_node(&mut self, line: &str) {
+        let Some((what, count)) = line.split_once(' ') else { return };
+        let Ok(count) = count.parse::<u64>() else { return };
+        match what {
+            "pass" => self.passed += count,
+            "fail" | "cancelled" => self.failed += count,
+            "skipped" | "todo" => self.skipped += count,
+            _ => {}
         }
     }
 }
@@ -117,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn closing_lines_of_both_runners_are_added_up() {
+    fn closing_lines_of_all_runners_are_added_up() {
         let mut totals = Totals::default();
         for line in [
             "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.05s\n",
@@ -125,9 +145,15 @@ mod tests {
             "     Summary [   0.519s] 20 tests run: 17 passed (2 slow, 1 leaky), 2 failed, 1 timed out, 4 skipped",
             "\u{1b}[32;1m     Summary\u{1b}[0m [   1.001s] \u{1b}[1m5\u{1b}[0m tests run: \u{1b}[1m5\u{1b}[0m passed",
             "100 passed and other words of a program",
+            "# tests 9",
+            "# pass 6",
+            "ℹ fail 1",
+            "# cancelled 0",
+            "# skipped 2",
+            "# pass the salt",
         ] {
             totals.add(line);
         }
-        assert_eq!(totals, Totals { passed: 12 + 3 + 17 + 5, failed: 2 + 2 + 1, skipped: 1 + 4 });
+        assert_eq!(totals, Totals { passed: 12 + 3 + 17 + 5 + 6, failed: 2 + 2 + 1 + 1, skipped: 1 + 4 + 2 });
     }
 }

@@ -14,13 +14,24 @@ const FOLDER: &str = "web/console";
 pub fn check(root: &Path) -> Result<()> {
     let folder = root.join(FOLDER);
     let before = built(&folder)?;
-    for script in ["check", "test", "build"] {
-        must(Command::new("npm").args(["run", "--silent", script]).current_dir(&folder).stdin(Stdio::null()))?;
+    for name in ["check", "test", "build"] {
+        must(&mut script(root, name))?;
     }
     if built(&folder)? != before {
         bail!("{FOLDER}/dist was not what its sources give; it has been built anew: look at it and commit it");
     }
     Ok(())
+}
+
+/// The page's own tests, for those who add them up.
+pub fn tests(root: &Path) -> Command {
+    script(root, "test")
+}
+
+fn script(root: &Path, name: &str) -> Command {
+    let mut npm = Command::new("npm");
+    npm.args(["run", "--silent", name]).current_dir(root.join(FOLDER)).stdin(Stdio::null());
+    npm
 }
 
 fn built(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {

@@ -120,7 +120,8 @@ impl Verdict {
     /// Whether fresh state could make another server usable: worth a question to a name server.
     pub fn wants_state(&self, facts: &Facts<'_>) -> bool {
         let lacking = |refusal: &Refusal| {
-            matches!(refusal, Refusal::NoTime | Refusal::TableOld(_) | Refusal::NoRight | Refusal::RightEnded)
+            let lacking = [Refusal::NoTime, Refusal::NoRight, Refusal::RightEnded].contains(refusal);
+            lacking || matches!(refusal, Refusal::TableOld(_) | Refusal::TableAhead(_))
         };
         facts.table.is_none() || facts.now.is_none() || self.refused.iter().any(|(_, refusal)| lacking(refusal))
     }

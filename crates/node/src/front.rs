@@ -222,7 +222,7 @@ impl Front {
         }
         let passage = match self.enter() {
             Ok(passage) => passage,
-            Err(refusal) => return self.elsewhere(&refusal.to_string()),
+            Err(refusal) => return self.elsewhere(&self.why_not(&refusal)),
         };
         let mut response = match self.serve(gate, caller, parts).await {
             Ok(response) => response,
@@ -264,6 +264,17 @@ impl Front {
         })?;
         let now = self.world.clock.unix();
         Ok(webfs::serve::file(&authorised, file.source, parts, Face::Service, now).await)
+    }
+
+    /// Names who would have had to renew a lease, so that a person knows which machine to look at.
+    fn why_not(&self, refusal: &NotServing) -> String {
+        if !matches!(refusal, NotServing::Fenced | NotServing::Ended) {
+            return refusal.to_string();
+        }
+        let certificate = self.certificate();
+        let authorities = certificate.value().servers.iter().filter(|server| server.authority);
+        let names: Vec<String> = authorities.map(|server| server.principal.to_string()).collect();
+        format!("{refusal} (it is renewed by {})", names.join(" or "))
     }
 
     /// 503: take another server.

@@ -12,14 +12,21 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use terms::{Code, Label, Problem, RealmName, ServiceName};
+use terms::{BootMs, Code, Label, Problem, RealmName, ServiceName};
 use trust::TrustStore;
 use wire::Peer;
 use world::World;
 
+/// What the load daemon signed last, and when it came.
+struct State {
+    table: CheckedTable,
+    update: StateUpdate,
+    received: BootMs,
+}
+
 struct Service {
     certificate: Certificate,
-    state: Option<(CheckedTable, StateUpdate)>,
+    state: Option<State>,
 }
 
 /// The services of this node's realm, as its name server knows them.
@@ -116,10 +123,10 @@ impl Names {
             service.certificate.open_right(right).map_err(denied)?;
         }
         let order = |table: &CheckedTable| (table.epoch, table.generation, table.signed_at);
-        if service.state.as_ref().is_some_and(|(present, _)| order(&table) < order(present)) {
+        if service.state.as_ref().is_some_and(|present| order(&table) < order(&present.table)) {
             return Err(Problem::new(Code::Conflict, "a newer table is here"));
         }
-        service.state = Some((table, update));
+        service.state = Some(State { table, update, received: self.world.clock.boot() });
         Ok(())
     }
 
@@ -127,10 +134,12 @@ impl Names {
     pub fn state(&self, name: &Label) -> Result<StateReply, Problem> {
         let services = self.services();
         let state = services.get(name).and_then(|service| service.state.as_ref());
-        let (_, update) = state.ok_or_else(|| {
+        let State { table, update, received } = state.ok_or_else(|| {
             Problem::new(Code::Unavailable, format!("the load daemon of {name} has not spoken yet"))
         })?;
-        let (table, rights) = (update.table.clone(), update.rights.clone());
-        Ok(StateReply { table, rights, now: self.world.clock.unix() })
+        // The service's time never goes back, though the wall clock may: tables are dated by it.
+        let clock = &self.world.clock;
+        let now = clock.unix().max(table.signed_at.plus(clock.boot().since(*received)));
+        Ok(StateReply { table: update.table.clone(), rights: update.rights.clone(), now })
     }
 }

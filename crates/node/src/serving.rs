@@ -5,12 +5,11 @@
 
 use crate::front::{Front, FrontSite};
 use crate::gatekeeper::Caller;
-use crate::limits::MAX_SERVICES;
 use crate::node::State;
 use crate::replica::ReplicaFiles;
 use client::limits::ANNOUNCE_INTERVAL;
 use client::models::{
-    BeatAnswer, BeatRequest, DrainRequest, LendReply, LendRequest, OfferState, StartAnswer, StartRefusal,
+    BeatAnswer, BeatRequest, DrainRequest, LendReply, LendRequest, OfferState, Phase, StartAnswer, StartRefusal,
     StartReply, StartRequest,
 };
 use client::protocol::Announcement;
@@ -129,8 +128,9 @@ impl Serving {
         let reply = front.beat_reply(&Step::default());
         {
             let mut runs = self.runs();
-            if runs.running.len() >= MAX_SERVICES {
-                return Err(Problem::new(Code::Busy, format!("more than {MAX_SERVICES} services run here")));
+            // Another start may have come first.
+            if runs.running.contains_key(&request.service) {
+                return Ok(StartAnswer::Refused(StartRefusal::StillEnding { service: request.service }));
             }
             runs.epochs.insert(request.service.clone(), request.epoch);
             runs.running.insert(request.service.clone(), front.clone());
@@ -148,7 +148,8 @@ impl Serving {
     ) -> Option<Arc<Front>> {
         let listed = certificate.value().servers.iter().any(|s| s.authority && s.principal == *caller);
         let front = self.front(&request.service)?;
-        (listed && front.epoch() == request.epoch).then_some(front)
+        let runs = front.phase() != Phase::Ended;
+        (listed && runs && front.epoch() == request.epoch).then_some(front)
     }
 
     fn admitted(

@@ -54,6 +54,7 @@ pub enum ServerError {
 pub struct Server {
     address: SocketAddr,
     stop: CancellationToken,
+    abort: CancellationToken,
     tasks: TaskTracker,
 }
 
@@ -65,6 +66,7 @@ struct Shared {
     handshakes: Handshakes,
     anonymous: Semaphore,
     stop: CancellationToken,
+    abort: CancellationToken,
 }
 
 impl Server {
@@ -78,7 +80,7 @@ impl Server {
     ) -> Result<Self, ServerError> {
         let config = tls::server(world, credentials, check.clone()).map_err(ServerError::Tls)?;
         let address = listener.local_addr().map_err(ServerError::Socket)?;
-        let stop = CancellationToken::new();
+        let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
         let tasks = TaskTracker::new();
         let shared = Arc::new(Shared {
             world: world.clone(),
@@ -88,9 +90,10 @@ impl Server {
             handshakes: Handshakes::new(MAX_HANDSHAKES),
             anonymous: Semaphore::new(MAX_ANONYMOUS_CONNECTIONS),
             stop: stop.clone(),
+            abort: abort.clone(),
         });
         tasks.spawn(accept_all(listener, shared, tasks.clone()));
-        Ok(Self { address, stop, tasks })
+        Ok(Self { address, stop, abort, tasks })
     }
 
     /// The address that clients connect to.
@@ -109,6 +112,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop.cancel();
+        self.abort.cancel();
     }
 }
 
@@ -183,6 +187,7 @@ async fn serve_connection(shared: &Shared, stream: TcpStream, from: SocketAddr) 
                 stopping = true;
                 connection.as_mut().graceful_shutdown();
             }
+            () = shared.abort.cancelled() => return,
             why = over.as_mut() => {
                 tracing::info!(%from, why, "a connection was closed");
                 return;

@@ -4,7 +4,7 @@ use super::documents::documents;
 use super::steady::SteadyClock;
 use crate::dice::Dice;
 use discovery::clock::ServiceClock;
-use discovery::eligible::{Facts, Refusal, Verdict, judge};
+use discovery::eligible::{Facts, Verdict, judge};
 use discovery::verified::{CheckedRight, CheckedTable};
 use std::collections::BTreeMap;
 use terms::{BootMs, Epoch, Principal, Thumbprint, UnixMs};
@@ -83,10 +83,9 @@ impl ClientNode {
             now: self.service_time.now(now),
         };
         let verdict = judge(&facts);
-        // Also when nobody but the home is known, and when the service's time has leapt ahead of what was measured.
+        // Also when nobody but the home is known.
         let alone = self.table.as_ref().is_some_and(|table| table.entries.len() < 2);
-        let leapt = verdict.refused.iter().any(|(_, refusal)| matches!(refusal, Refusal::TableAhead(_)));
-        let ask = verdict.wants_state(&facts) || alone || leapt;
+        let ask = verdict.wants_state(&facts) || alone;
         let ask = ask && self.asked.is_none_or(|asked| now.0 >= asked.0 + 500);
         if ask {
             self.asked = Some(now);

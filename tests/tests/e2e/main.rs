@@ -1,6 +1,7 @@
 //! End to end, through the real binary and real processes.
 
 mod bad_input;
+mod browser;
 mod command_line;
 mod crash;
 mod curl;

@@ -27,7 +27,7 @@ use crate::settings::{Flags, Settings, parse_file, resolve};
 use client::Folder;
 use std::ffi::OsString;
 use std::future::Future;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use terms::{Code, PrincipalKind, Problem};
 use tracing_subscriber::EnvFilter;
@@ -135,7 +135,9 @@ fn log_to_stderr(settings: &Settings) -> Result<(), Problem> {
         Problem::new(Code::Invalid, format!("{}: log cannot be '{}': {error}", log.origin, log.value))
             .next("use error, warn, info or debug")
     })?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    // Colours only where somebody sees them: logs are read by programs too.
+    let colours = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(io::stderr).init();
     Ok(())
 }
 

@@ -145,7 +145,7 @@ pub fn resolve(
             "console_port",
             "WEBOS_CONSOLE_PORT",
             ("--console-port", flags.console_port),
-            8480,
+            crate::console::DEFAULT_PORT,
         )?,
         listen: sources.pick("listen", "WEBOS_LISTEN", ("--listen", flags.listen), loopback(0))?,
         address: sources.pick("address", "WEBOS_ADDRESS", ("--address", flags.address), String::new())?,

@@ -1,7 +1,7 @@
 //! `put` and `rm`: changes, each under its own operation id, so that a repetition after a lost answer happens once.
 
 use super::Shown;
-use super::tree::{Dots, LeftOut, open_regular, walk};
+use super::tree::{LeftOut, open_regular, walk};
 use crate::args::{FileAddress, Put, Rm};
 use crate::home::cannot;
 use crate::output::{Out, Outcome, plural};
@@ -117,7 +117,7 @@ struct Stored {
 }
 
 async fn put_all(out: &mut Out, arguments: &Put, volume: &Volume, top: &VolumePath) -> Outcome {
-    let found = walk(&arguments.file, Dots::Copied)?;
+    let found = walk(&arguments.file)?;
     let bytes: u64 = found.files.iter().map(|file| file.size).sum();
     let how = PutOptions { parents: true, ..options(arguments) };
     let mut progress = out.progress(&arguments.file.display().to_string(), Some(bytes));

@@ -10,15 +10,6 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use terms::{Code, Problem, VolumePath};
 
-/// What becomes of names that begin with a dot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dots {
-    /// Copied as others.
-    Copied,
-    /// Left out.
-    LeftOut,
-}
-
 /// A file to copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
@@ -64,7 +55,7 @@ impl Walk {
 }
 
 /// Looks at everything below a folder.
-pub fn walk(root: &Path, dots: Dots) -> Result<Walk, Problem> {
+pub fn walk(root: &Path) -> Result<Walk, Problem> {
     let real = fs::canonicalize(root).map_err(|error| cannot("read", root, &error))?;
     let mut found = Walk::default();
     let mut folders = vec![VolumePath::root()];
@@ -74,7 +65,7 @@ pub fn walk(root: &Path, dots: Dots) -> Result<Walk, Problem> {
         let before = (found.files.len(), found.left_out.len(), folders.len());
         for entry in entries {
             let entry = entry.map_err(|error| cannot("read", &here, &error))?;
-            look(&real, &folder, &entry, dots, &mut found, &mut folders)
+            look(&real, &folder, &entry, &mut found, &mut folders)
                 .map_err(|error| cannot("read", &entry.path(), &error))?;
             if found.files.len() > MAX_FILES {
                 let problem = format!("{} holds more than {MAX_FILES} files", root.display());
@@ -94,17 +85,12 @@ fn look(
     root: &Path,
     folder: &VolumePath,
     entry: &fs::DirEntry,
-    dots: Dots,
     found: &mut Walk,
     folders: &mut Vec<VolumePath>,
 ) -> std::io::Result<()> {
     let name = entry.file_name();
     let shown = Path::new(folder.as_str()).join(&name).to_string_lossy().into_owned();
     let mut leave_out = |why| found.left_out.push(LeftOut { name: shown.clone(), why });
-    if dots == Dots::LeftOut && name.as_encoded_bytes().starts_with(b".") {
-        leave_out("dot file");
-        return Ok(());
-    }
     let Some(path) = name.to_str().and_then(|name| folder.join(name).ok()) else {
         leave_out("not a name that a volume can hold");
         return Ok(());
@@ -175,7 +161,7 @@ mod tests {
         symlink("../..", at("sub/up")).expect("made");
         rustix::fs::mknodat(CWD, at("pipe"), rustix::fs::FileType::Fifo, Mode::RWXU, 0).expect("made");
 
-        let found = walk(folder.path(), Dots::Copied).expect("readable");
+        let found = walk(folder.path()).expect("readable");
         let files: Vec<&str> = found.files.iter().map(|file| file.path.as_str()).collect();
         assert_eq!(files, [".dot", "a", "in", "sub/b"]);
         let left: Vec<(&str, &str)> = found.left_out.iter().map(|left| (left.name.as_str(), left.why)).collect();
@@ -191,12 +177,9 @@ mod tests {
             ]
         );
         assert!(found.remark().expect("some").starts_with("left out 6 names: dangling (link to nothing), "));
-        let undotted = walk(folder.path(), Dots::LeftOut).expect("readable");
-        assert_eq!(undotted.files.len(), 3);
-        assert!(undotted.left_out.iter().any(|left| left.why == "dot file"));
         assert!(open_regular(&at("pipe")).is_err(), "never waits for a writer");
         assert!(open_regular(&at("out")).is_err());
         assert!(open_regular(&at("a")).is_ok());
-        assert_eq!(walk(&at("gone"), Dots::Copied).expect_err("missing").code, Code::NotFound);
+        assert_eq!(walk(&at("gone")).expect_err("missing").code, Code::NotFound);
     }
 }
