@@ -110,18 +110,25 @@ impl LocalWorld {
         self.console_says("api/state", &[])
     }
 
+    #[track_caller]
     fn console_says(&self, path: &str, words: &[String]) -> Value {
-        let (base, token) = self.console.split_once("?token=").expect("a link with a token");
+        self.ask_console(path, words).unwrap_or_else(|why| panic!("{path}: {why}"))
+    }
+
+    fn ask_console(&self, path: &str, words: &[String]) -> Result<Value, String> {
+        let (base, token) = self.console.split_once("?token=").ok_or("a link without a token")?;
         let output = Command::new("curl")
             .args(["--silent", "--show-error", "--fail-with-body", "--max-time", "60", "-H"])
             .arg(format!("webos-token: {token}"))
             .args(words)
             .arg(format!("{base}{path}"))
             .output()
-            .expect("curl is installed");
+            .map_err(|error| format!("curl: {error}"))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{path}: {text} {}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_str(&text).expect("JSON")
+        if !output.status.success() {
+            return Err(format!("{text} {}", String::from_utf8_lossy(&output.stderr)));
+        }
+        serde_json::from_str(&text).map_err(|error| format!("no JSON: {error}"))
     }
 
     /// Names of the nodes in this phase.
@@ -192,15 +199,21 @@ impl LocalWorld {
         *self = fresh;
     }
 
+    /// For a failing test: what the console tells, and the nodes' logs.
     fn show_logs(&self) {
-        for node in &self.nodes {
-            let files =
-                std::fs::read_dir(&node.home_folder).into_iter().flatten().flatten().map(|file| file.path());
-            for log in files.filter(|path| path.extension().is_some_and(|end| end == "log")) {
-                let text = std::fs::read_to_string(&log).unwrap_or_default();
-                let lines: Vec<&str> = text.lines().collect();
-                eprintln!("--- {}\n{}", log.display(), lines[lines.len().saturating_sub(LOG_LINES)..].join("\n"));
+        if let Ok(state) = self.ask_console("api/state", &[]) {
+            let events = state["events"].as_array().cloned().unwrap_or_default();
+            eprintln!("--- events");
+            for event in &events[events.len().saturating_sub(LOG_LINES)..] {
+                eprintln!("{} {}", event["at"], event["text"].as_str().unwrap_or_default());
             }
+            eprintln!("--- nodes and totals\n{:#}\n{:#}", state["nodes"], state["totals"]);
+        }
+        for node in &self.nodes {
+            let log = node.home_folder.join("node.log");
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            eprintln!("--- {}\n{}", log.display(), lines[lines.len().saturating_sub(LOG_LINES)..].join("\n"));
         }
     }
 }

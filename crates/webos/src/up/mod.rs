@@ -134,14 +134,8 @@ async fn run(
         tasks: tasks.clone(),
     };
     let (supervisor, picture, orders) = Supervisor::new(parts);
-    let frame = Frame {
-        realm: names.realm.clone(),
-        service: names.service.clone(),
-        started: setup.world.clock.unix(),
-        link: setup.settings.link.value.to_string(),
-        goal_ms: f64::from(limits::GOAL_MS),
-    };
-    let stage = Stage { frame, picture, book: book.clone(), orders, world: setup.world.clone() };
+    let stage =
+        Stage { frame: frame(setup, &names), picture, book: book.clone(), orders, world: setup.world.clone() };
     let console = console(setup, out, stage).await?;
     book.record(EventKind::Started, None, format!("the local world {} is up", names.realm));
     let ready = Ready {
@@ -177,6 +171,17 @@ async fn run(
         .map_err(|error| Problem::new(Code::Internal, format!("the supervisor broke: {error}")))?;
     said?;
     finish(out, summary, length.is_some())
+}
+
+/// What the console shows that never changes.
+fn frame(setup: &Setup, names: &Names) -> Frame {
+    Frame {
+        realm: names.realm.clone(),
+        service: names.service.clone(),
+        started: setup.world.clock.unix(),
+        link: setup.settings.link.value.to_string(),
+        goal_ms: f64::from(limits::GOAL_MS),
+    }
 }
 
 fn node_line(local: &world::LocalWorld, seat: &seat::Seat) -> NodeLine {
