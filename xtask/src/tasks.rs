@@ -88,6 +88,10 @@ impl Totals {
     /// `# pass 4`.
     fn add(&mut self, line: &str) {
         let line = without_colours(line);
+        // What nextest shows again of a test that failed is indented: it has been counted.
+        if line.starts_with("    ") && line.trim_start().starts_with("test result:") {
+            return;
+        }
         let line = line.trim();
         if let Some(count) = line.strip_prefix("# ").or_else(|| line.strip_prefix("ℹ ")) {
             self.add_of_node(count);
@@ -145,6 +149,7 @@ mod tests {
             "     Summary [   0.519s] 20 tests run: 17 passed (2 slow, 1 leaky), 2 failed, 1 timed out, 4 skipped",
             "\u{1b}[32;1m     Summary\u{1b}[0m [   1.001s] \u{1b}[1m5\u{1b}[0m tests run: \u{1b}[1m5\u{1b}[0m passed",
             "100 passed and other words of a program",
+            "    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.25s",
             "# tests 9",
             "# pass 6",
             "ℹ fail 1",
