@@ -272,8 +272,8 @@ async fn the_permit_is_told_how_the_change_ended_even_if_nobody_waits() {
         let change = put_change("f", prepare(&store, b"x").await, false);
         let conditions = Conditions::none().when(precondition);
         let mut asked = Box::pin(store.change_with(change, conditions, Box::new(Told(sender))));
-        // One poll sends it; then the caller goes away.
-        assert!(futures_util::poll!(asked.as_mut()).is_pending());
+        // One poll sends it; then the caller goes away, whether or not the writer was faster.
+        let _ = futures_util::poll!(asked.as_mut());
         drop(asked);
         let end = told.await.expect("told");
         let expected = if committed { ChangeEnd::Committed(store.change()) } else { ChangeEnd::NotCommitted };
