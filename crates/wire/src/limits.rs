@@ -34,8 +34,11 @@ pub const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
 pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(5);
 /// HTTP/2 window of one stream: bytes. 4 MiB fill 800 Mbit/s at 40 ms.
 pub const STREAM_WINDOW_BYTES: u32 = 4 << 20;
-/// HTTP/2 window of one connection: bytes.
+/// HTTP/2 window of one connection at a listener: bytes.
 pub const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// HTTP/2 window of one connection of a cache: bytes. As much as all its streams, so that answers that nobody reads
+/// yet cannot keep others on the same connection waiting; what is kept is bounded by the streams in use.
+pub const POOLED_WINDOW_BYTES: u32 = MAX_STREAMS_PER_CONNECTION * STREAM_WINDOW_BYTES;
 /// Largest HTTP/2 frame: bytes. Larger frames cost fewer copies of headers; small enough to interleave.
 pub const FRAME_BYTES: u32 = 256 * 1024;
 /// Bytes that wait to be sent on one stream before its producer has to wait.

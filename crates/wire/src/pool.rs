@@ -5,8 +5,8 @@
 
 use crate::body::Body;
 use crate::limits::{
-    ANSWER_DEADLINE, CONNECT_DEADLINE, CONNECTION_WINDOW_BYTES, FRAME_BYTES, HANDSHAKE_DEADLINE, MAX_HEADER_BYTES,
-    MAX_POOLED, PING_DEADLINE, PING_INTERVAL, SEND_BUFFER_BYTES, STREAM_WINDOW_BYTES,
+    ANSWER_DEADLINE, CONNECT_DEADLINE, FRAME_BYTES, HANDSHAKE_DEADLINE, MAX_HEADER_BYTES, MAX_POOLED,
+    PING_DEADLINE, PING_INTERVAL, POOLED_WINDOW_BYTES, SEND_BUFFER_BYTES, STREAM_WINDOW_BYTES,
 };
 use crate::peer::{Credentials, Expect, PeerCheck};
 use crate::tls;
@@ -301,7 +301,7 @@ fn builder() -> http2::Builder<TokioExecutor> {
     builder
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .initial_connection_window_size(POOLED_WINDOW_BYTES)
         .max_frame_size(FRAME_BYTES)
         .max_send_buf_size(SEND_BUFFER_BYTES)
         .max_header_list_size(u32::try_from(MAX_HEADER_BYTES).unwrap_or(u32::MAX))

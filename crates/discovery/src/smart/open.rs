@@ -3,13 +3,15 @@
 use super::stream::{ServerCount, Source, count_of};
 use super::{Answer, SmartClient};
 use crate::director::{Failure, Outcome};
+use crate::eligible::Usable;
 use crate::headers::{self, field};
-use crate::limits::MAX_DOCUMENT_BYTES;
+use crate::limits::{BODY_DEADLINE, MAX_DOCUMENT_BYTES};
 use crate::manifest::Manifest;
 use crate::model::MANIFEST_TYPE;
 use http::header::{ACCEPT, ETAG, RANGE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use terms::{Code, Problem, Thumbprint, VolumePath};
+use tokio::time::timeout;
 
 /// What is wanted of a file at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +121,13 @@ pub(super) async fn manifest_of(
     if !beside.status().is_success() {
         return Err((Failure::Wrong, wire::problem_from(beside).await));
     }
-    let bytes = wire::read_body(beside.into_body(), MAX_DOCUMENT_BYTES).await;
-    let bytes = bytes.map_err(|problem| (Failure::Reset, problem))?;
+    let bytes = timeout(BODY_DEADLINE, wire::read_body(beside.into_body(), MAX_DOCUMENT_BYTES)).await;
+    let bytes = bytes.map_err(|_| silent(&answer.server))?.map_err(|problem| (Failure::Reset, problem))?;
     certificate.open_manifest(&bytes, path).map_err(|error| lied(error.to_string()))
+}
+
+fn silent(server: &Usable) -> (Failure, Problem) {
+    let text =
+        format!("{} was silent for {} s in the middle of a manifest", server.principal(), BODY_DEADLINE.as_secs());
+    (Failure::Stall, Problem::new(Code::Timeout, text))
 }

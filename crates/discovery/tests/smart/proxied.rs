@@ -82,3 +82,24 @@ async fn ranges_and_conditions_hold_and_bodies_are_whole() {
     assert!(check(&proxy, get(&[]), StatusCode::OK).await == file, "a lie is not passed on");
     realm.shutdown().await;
 }
+
+#[tokio::test]
+async fn readers_that_pause_do_not_keep_the_next_one_from_opening() {
+    let file = content(12, 1);
+    let realm = Realm::new(0, file.clone()).await;
+    let proxy = proxy(&realm);
+    let parts = request("GET", "/file.bin", &[("host", HOST)]);
+    let mut paused = Vec::new();
+    // Each leaves more than a block lying; together more than the window of one connection.
+    for reader in 0..8 {
+        let opened = tokio::time::timeout(std::time::Duration::from_secs(20), proxy.answer(&parts)).await;
+        let opened = opened.unwrap_or_else(|_| panic!("reader {reader} waits for the others"));
+        assert_eq!(opened.status(), StatusCode::OK, "reader {reader}");
+        paused.push(opened);
+    }
+    for opened in paused {
+        let bytes = wire::read_body(opened.into_body(), 64 << 20).await.expect("a whole body");
+        assert!(bytes == file, "the file differs");
+    }
+    realm.shutdown().await;
+}
