@@ -123,7 +123,7 @@ fn each_doubt_refuses_the_surrogate() {
     let cases: [(Alter, Refusal, bool); 15] = [
         (|c| c.now = None, Refusal::NoTime, true),
         (|c| c.table.as_mut().unwrap().signed_at = UnixMs(NOW - 4991), Refusal::TableOld(5001), true),
-        (|c| c.table.as_mut().unwrap().signed_at = UnixMs(NOW + 2011), Refusal::TableAhead(2001), false),
+        (|c| c.table.as_mut().unwrap().signed_at = UnixMs(NOW + 2011), Refusal::TableAhead(2001), true),
         (|c| c.table.as_mut().unwrap().epoch = Epoch(2), Refusal::TableEpoch(Epoch(2), Epoch(3)), false),
         (|c| c.epoch = Epoch(4), Refusal::TableEpoch(Epoch(3), Epoch(4)), false),
         (|c| c.table.as_mut().unwrap().entries[1].active_for_ms = 0, Refusal::NotActive, false),
