@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod browser;
+mod clock;
 mod command_line;
 mod crash;
 mod curl;
