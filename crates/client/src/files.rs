@@ -3,7 +3,7 @@
 //! Answers carry what the home signed; [`Download::statement`] checks it. Never retries a mutation without its
 //! operation id.
 
-use crate::limits::{MAX_ANSWER_BYTES, MAX_LISTING_BYTES};
+use crate::limits::{MAX_ANSWER_BYTES, MAX_LISTED, MAX_LISTING_BYTES};
 use crate::remote::Node;
 use crate::session::request;
 use bytes::Bytes;
@@ -117,6 +117,14 @@ impl Volume {
             let answer = self.ask(Method::GET, &url, headers, wire::body::empty()).await?;
             let bytes = wire::read_body(answer.into_body(), MAX_LISTING_BYTES).await?;
             let page: Listing = wire::cbor::from_slice(&bytes)?;
+            if !goes_on(&entries, &page.entries) {
+                let what = format!("{} lists {}/{path} in no order", self.node.principal(), self.name);
+                return Err(Problem::new(Code::Invalid, what).next("ask who keeps the volume's home"));
+            }
+            if entries.len() + page.entries.len() > MAX_LISTED {
+                let what = format!("{}/{path} has more than {MAX_LISTED} entries", self.name);
+                return Err(Problem::new(Code::TooLarge, what).next("read its folders one by one"));
+            }
             let progress = !page.entries.is_empty();
             entries.extend(page.entries);
             if !(page.more && progress) {
@@ -252,4 +260,38 @@ fn entry_of(headers: &HeaderMap) -> Result<Entry, Problem> {
         version,
         modified: UnixMs::from_secs(modified.map_or(0, |span| span.as_secs())),
     })
+}
+
+/// Whether a page goes on where the list stopped, its names rising: else a hostile home could make it endless.
+fn goes_on(list: &[DirEntry], page: &[DirEntry]) -> bool {
+    list.last().into_iter().chain(page).is_sorted_by(|one, next| one.name < next.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_only_goes_forward() {
+        let entries = |names: &[&str]| -> Vec<DirEntry> {
+            let entry = |name: &&str| DirEntry {
+                name: name.to_string(),
+                kind: FileKind::File,
+                size: 0,
+                etag: None,
+                modified: UnixMs(0),
+            };
+            names.iter().map(entry).collect()
+        };
+        for (list, page, fine) in [
+            (&[][..], &["a", "b"][..], true),
+            (&["a"], &["b"], true),
+            (&["a"], &[], true),
+            (&["a"], &["a"], false),
+            (&["b"], &["a"], false),
+            (&[], &["b", "a"], false),
+        ] {
+            assert_eq!(goes_on(&entries(list), &entries(page)), fine, "{list:?} {page:?}");
+        }
+    }
 }

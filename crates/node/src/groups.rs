@@ -63,7 +63,7 @@ impl Groups {
             let damaged =
                 |why: String| Problem::new(Code::Internal, format!("{} is damaged: {why}", path.display()));
             let bytes = fs::read(&path).map_err(|error| damaged(error.to_string()))?;
-            let stored: Stored = wire::cbor::from_slice(&bytes)?;
+            let stored: Stored = wire::cbor::from_slice(&bytes).map_err(|problem| damaged(problem.detail))?;
             let list = GroupList::from_parts(stored.name.clone(), stored.version, stored.members)
                 .map_err(|error| damaged(error.to_string()))?;
             state.own.insert(stored.name, OwnGroup { list, bucket: stored.bucket });

@@ -115,9 +115,9 @@ pub async fn publish(
 ) -> Result<PublishReply, Problem> {
     let publisher = caller.for_itself()?.principal.clone();
     let volume = published_from(state, &request)?;
-    if let Some(front) = state.published.front(&request.service) {
+    if let Some(list) = present_list(state, &request.service)? {
         let object = Object::Service(request.service.clone());
-        state.gate.allow_object(caller, &object, Right::Administer, &front.certificate().value().readers).await?;
+        state.gate.allow_object(caller, &object, Right::Administer, &list).await?;
     }
     let group = serving_group(&request.service)?;
     let grant = AclChange {
@@ -141,7 +141,7 @@ pub async fn publish(
     state.gate.groups().create(&group, Bucket::new(holders)?)?;
     state.gate.groups().add_for_good(&group, Who::Principal(own), state.world.clock.unix())?;
     let path = state.settings.folder.service(&request.service).join("published");
-    let serial = read_stored(&path).map_or(Serial(0), |stored| stored.serial);
+    let serial = read_stored(&path).ok().flatten().map_or(Serial(0), |stored| stored.serial);
     let publication = install(state, Stored { request, publisher, serial })?;
     Ok(PublishReply { certificate: publication.certificate })
 }
@@ -159,14 +159,34 @@ fn published_from<'a>(state: &'a State, request: &PublishRequest) -> Result<&'a 
     })
 }
 
-fn read_stored(path: &std::path::Path) -> Option<Stored> {
-    wire::cbor::from_slice(&std::fs::read(path).ok()?).ok()
+/// The access list of a service that exists, also of one that could not be published again since the start.
+fn present_list(state: &State, service: &ServiceName) -> Result<Option<Bucket>, Problem> {
+    if let Some(front) = state.published.front(service) {
+        return Ok(Some(front.certificate().value().readers.clone()));
+    }
+    let stored = read_stored(&state.settings.folder.service(service).join("published"));
+    match (stored, state.names.certificate(&service.name)) {
+        (Ok(Some(stored)), _) => readers(&stored.request, &stored.publisher).map(Some),
+        (_, Ok(certificate)) => Ok(Some(certificate.value().readers.clone())),
+        (Ok(None), Err(_)) => Ok(None),
+        (Err(damaged), Err(_)) => Err(damaged),
+    }
+}
+
+fn read_stored(path: &std::path::Path) -> Result<Option<Stored>, Problem> {
+    let Ok(bytes) = std::fs::read(path) else { return Ok(None) };
+    wire::cbor::from_slice(&bytes).map(Some).map_err(|problem| {
+        Problem::new(Code::Internal, format!("{} is damaged: {}", path.display(), problem.detail))
+            .next("remove it and publish the service again")
+    })
 }
 
 /// Signs a certificate with the next serial, hands it to the name server, and opens the front.
 fn install(state: &Arc<State>, stored: Stored) -> Result<Publication, Problem> {
     let Stored { request, publisher, serial } = stored;
-    let serial = serial.next();
+    // The record may be older than what was handed out, when it was damaged or put back.
+    let known = state.names.certificate(&request.service.name).map(|known| known.value().serial);
+    let serial = known.map_or(serial, |known| known.max(serial)).next();
     let folder = state.settings.folder.service(&request.service);
     let identity = service_identity(state, &request.service)?;
     let readers = readers(&request, &publisher)?;
@@ -277,7 +297,14 @@ impl FrontFiles for HomeFiles {
 pub async fn resume(state: &Arc<State>) -> Result<(), Problem> {
     let folder = state.settings.folder.path().join("services");
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let Some(stored) = read_stored(&entry.path().join("published")) else { continue };
+        let stored = match read_stored(&entry.path().join("published")) {
+            Ok(Some(stored)) => stored,
+            Ok(None) => continue,
+            Err(problem) => {
+                tracing::error!(%problem, "a service could not be published again");
+                continue;
+            }
+        };
         let service = stored.request.service.clone();
         if let Err(problem) = install(state, stored) {
             tracing::error!(%service, %problem, "a service could not be published again");
@@ -295,8 +322,8 @@ pub fn refresh(state: &Arc<State>) {
             continue;
         }
         let path = state.settings.folder.service(&certificate.value().service).join("published");
-        let renewed = read_stored(&path).map(|stored| install(state, stored));
-        if let Some(Err(problem)) = renewed {
+        let renewed = read_stored(&path).and_then(|stored| stored.map(|stored| install(state, stored)).transpose());
+        if let Err(problem) = renewed {
             tracing::error!(service = %certificate.value().service, %problem, "a certificate could not be renewed");
         }
     }

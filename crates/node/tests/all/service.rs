@@ -1,18 +1,18 @@
 //! A published service: its certificate, its front, and a surrogate that is started, renewed and drained.
 
-use crate::realm::{Realm, path, seen, volume};
+use crate::realm::{Realm, path, principal, seen, volume};
 use client::models::{
     BeatAnswer, BeatRequest, DrainRequest, LendRequest, Offer, Phase, RightToServe, StartAnswer, StartRequest,
     Table,
 };
-use client::protocol::{MemberChange, PublishRequest};
+use client::protocol::{AclChange, MemberChange, PublishRequest};
 use client::{Condition, PutOptions};
 use discovery::verified::Certificate;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use std::sync::Arc;
 use std::time::Duration;
-use terms::{ByteCount, Code, Epoch, Generation, Location, ServiceName, Who};
+use terms::{ByteCount, Code, Epoch, Generation, Location, PrincipalKind, Right, Rights, ServiceName, Who};
 use webos_node::{Node, serving_group};
 use wire::{Expect, Pool, Purpose, Target};
 
@@ -74,6 +74,59 @@ async fn a_stranger_reads_the_service_and_nothing_else() {
     let request = Request::get("https://home.server.lab.example/data.lab.example/www/index.html");
     let answer = nobody.request(&target, request.body(wire::body::empty()).expect("a request")).await;
     assert_eq!(answer.expect("an answer").status(), StatusCode::FORBIDDEN, "the volume's own list decides there");
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    let mode = std::fs::metadata(from).expect("there").permissions();
+    if from.is_dir() {
+        std::fs::create_dir(to).expect("made");
+        for entry in std::fs::read_dir(from).expect("readable") {
+            let entry = entry.expect("readable");
+            copy(&entry.path(), &to.join(entry.file_name()));
+        }
+    } else {
+        std::fs::copy(from, to).expect("copied");
+    }
+    std::fs::set_permissions(to, mode).expect("set");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_whose_record_is_damaged_is_still_its_publishers() {
+    let mut realm = Realm::start().await;
+    let before = published(&realm).await.value().serial;
+    realm.issue("bob", PrincipalKind::User);
+    let bob = principal(PrincipalKind::User, "bob");
+    let grant = AclChange {
+        who: Who::Principal(bob),
+        rights: Rights::of(&[Right::Read, Right::Write, Right::Administer]),
+        grant: true,
+        recursive: true,
+    };
+    realm.files("alice").await.change_acl(&path(""), &grant).await.expect("granted");
+    let listen = realm.home().address().to_string();
+    realm.home.take().expect("runs").stop().await;
+    // What is left of the node in this process keeps the volume's lock: it starts anew in a copy.
+    let (home, old) = (realm.folder("home"), realm.folder("old"));
+    std::fs::rename(home.path(), old.path()).expect("moved");
+    copy(old.path(), home.path());
+    let record = realm.folder("home").service(&service()).join("published");
+    std::fs::write(&record, b"damaged").expect("written");
+    realm.start_home(&listen).await;
+    let request = PublishRequest {
+        service: service(),
+        files: Location { volume: volume(), path: path("www") },
+        goal_ms: 200,
+        max_servers: 3,
+        readers: vec![Who::Anyone],
+        link_bps: None,
+        stabilization_ms: None,
+    };
+    let taken = seen(&realm.client("bob"), realm.home()).publish(&request).await;
+    assert_eq!(taken.expect_err("not bob's").code, Code::Denied);
+    let renewed = seen(&realm.client("alice"), realm.home()).publish(&request).await.expect("published again");
+    let now = realm.world.clock.unix();
+    let renewed = Certificate::open(&renewed.certificate, &service(), realm.client("alice").trust(), now);
+    assert!(renewed.expect("valid").value().serial > before);
 }
 
 /// The daemon's part by hand, as the home itself.
