@@ -120,7 +120,6 @@ async fn to_node(
     if access == Access::Authenticated && peer.is_none() {
         let problem = Problem::new(Code::Denied, "this address is answered only to peers with a certificate")
             .next("`webos whoami --curl` prints how curl shows one");
-        wire::body::read_off(request.into_body()).await;
         return Err(state.gate.refuse(from, &resource, problem));
     }
     let (parts, body) = request.into_parts();
@@ -132,10 +131,7 @@ async fn to_node(
     match route {
         Route::File(volume, path) => match state.volumes.get(&volume) {
             Some(here) => files::answer(&here.home, &state.gate, &caller, &path, &parts, body).await,
-            None => {
-                wire::body::read_off(body).await;
-                state.relays.answer(state, &caller, &volume, &path, &parts).await
-            }
+            None => state.relays.answer(state, &caller, &volume, &path, &parts).await,
         },
         Route::Session(volume) => control::session(state, &caller, &volume, body).await,
         route => within_deadline(control::answer(state, route, &caller, &parts, body)).await,
