@@ -72,14 +72,28 @@ async fn put(
     parts: &Parts,
     body: Incoming,
 ) -> Result<Response<Body>, Problem> {
+    match put_rights(home, gate, caller, path).await {
+        Ok(rights) => Ok(home.put(&rights, path, parts, wire::body::paced(body, UPLOAD_PAUSE)).await),
+        Err(problem) => {
+            wire::body::read_off(body).await;
+            Err(problem)
+        }
+    }
+}
+
+async fn put_rights(
+    home: &Home,
+    gate: &Gatekeeper,
+    caller: &Caller,
+    path: &VolumePath,
+) -> Result<WriteRights, Problem> {
     let found = find(home.store(), path).await?;
     let exists = matches!(found.lookup, Lookup::Found(_));
     let (needed, other) = if exists { (Right::Modify, Right::Write) } else { (Right::Write, Right::Modify) };
     let needed = gate.allow(caller, &found.location, needed, &found.bucket).await?;
     let other = gate.would_allow(caller, &found.location, other, &found.bucket).await;
     let (create, replace) = if exists { (other, Some(needed)) } else { (Some(needed), other) };
-    let rights = WriteRights { decided_on: found.lookup.bucket(), create, replace };
-    Ok(home.put(&rights, path, parts, wire::body::paced(body, UPLOAD_PAUSE)).await)
+    Ok(WriteRights { decided_on: found.lookup.bucket(), create, replace })
 }
 
 async fn delete(

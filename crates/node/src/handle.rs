@@ -87,7 +87,7 @@ async fn to_service(
     peer: Option<Arc<Peer>>,
     from: SocketAddr,
 ) -> Response<Body> {
-    let (parts, _) = request.into_parts();
+    let (parts, body) = request.into_parts();
     let front = state.published.front(&service).or_else(|| state.serving.front(&service));
     let Some(front) = front else {
         let problem = Problem::new(Code::Unavailable, format!("{service} is not served here"))
@@ -97,6 +97,7 @@ async fn to_service(
         return response;
     };
     if !SERVICE_METHODS.contains(&parts.method) {
+        wire::body::read_off(body).await;
         return problem_response(&Problem::new(
             Code::Unsupported,
             format!("{} is not answered by {service}, only GET and HEAD", parts.method),
@@ -120,6 +121,7 @@ async fn to_node(
     if access == Access::Authenticated && peer.is_none() {
         let problem = Problem::new(Code::Denied, "this address is answered only to peers with a certificate")
             .next("`webos whoami --curl` prints how curl shows one");
+        wire::body::read_off(request.into_body()).await;
         return Err(state.gate.refuse(from, &resource, problem));
     }
     let (parts, body) = request.into_parts();
@@ -131,7 +133,10 @@ async fn to_node(
     match route {
         Route::File(volume, path) => match state.volumes.get(&volume) {
             Some(here) => files::answer(&here.home, &state.gate, &caller, &path, &parts, body).await,
-            None => state.relays.answer(state, &caller, &volume, &path, &parts).await,
+            None => {
+                wire::body::read_off(body).await;
+                state.relays.answer(state, &caller, &volume, &path, &parts).await
+            }
         },
         Route::Session(volume) => control::session(state, &caller, &volume, body).await,
         route => within_deadline(control::answer(state, route, &caller, &parts, body)).await,

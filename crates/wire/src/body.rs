@@ -1,5 +1,6 @@
 //! Bodies of requests and responses: one boxed type, and bounded reading.
 
+use crate::limits::{READ_OFF_BYTES, READ_OFF_WITHIN};
 use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::TryStreamExt;
@@ -93,6 +94,25 @@ where
     }
 }
 
+/// Reads what is left of a refused request's body and drops it, within [`READ_OFF_BYTES`] and [`READ_OFF_WITHIN`]:
+/// whoever still sends when its stream ends may never look at the answer.
+pub async fn read_off<B>(body: B)
+where
+    B: HttpBody<Data = Bytes>,
+{
+    let mut body = std::pin::pin!(body);
+    let reading = async {
+        let mut left = READ_OFF_BYTES;
+        while !body.is_end_stream() {
+            let Some(Ok(frame)) = body.frame().await else { return };
+            let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else { return };
+            left = rest;
+        }
+    };
+    // Whoever is slower than that is answered all the same.
+    let _ = tokio::time::timeout(READ_OFF_WITHIN, reading).await;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,5 +124,19 @@ mod tests {
         assert!(read.expect_err("stalled").detail.contains("30 s"));
         let whole = read_body(paced(full("all"), Duration::from_secs(30)), 10).await;
         assert_eq!(whole.as_deref(), Ok(&b"all"[..]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_body_is_read_off_within_bounds() {
+        read_off(full("short")).await;
+        let (mut polled, piece) = (0, Bytes::from(vec![0; 1 << 16]));
+        let chunks = futures_util::stream::repeat_with(|| {
+            polled += 1;
+            Ok::<_, BodyError>(piece.clone())
+        });
+        read_off(StreamBody::new(chunks.map_ok(Frame::data))).await;
+        assert_eq!(polled, (READ_OFF_BYTES >> 16) + 1);
+        let silent = stream(futures_util::stream::pending::<Result<Bytes, BodyError>>());
+        tokio::time::timeout(READ_OFF_WITHIN * 2, read_off(silent)).await.expect("not waited for any longer");
     }
 }

@@ -51,6 +51,11 @@ pub const MAX_CBOR_DEPTH: usize = 32;
 pub const MAX_CONTROL_BYTES: usize = 1 << 20;
 /// A problem document: bytes. What is longer is cut.
 pub const MAX_PROBLEM_BYTES: usize = 16 * 1024;
+/// What is read and dropped of a refused request's body before the answer: bytes. Some clients, curl among them, do
+/// not look at an answer that ends the stream on which they still send.
+pub const READ_OFF_BYTES: usize = 1 << 20;
+/// How long that may take.
+pub const READ_OFF_WITHIN: Duration = Duration::from_secs(2);
 
 const _: () = assert!(STREAM_WINDOW_BYTES <= CONNECTION_WINDOW_BYTES);
 const _: () = assert!(MAX_PROBLEM_BYTES <= MAX_CONTROL_BYTES);

@@ -94,7 +94,10 @@ fn reads_and_writes(realm: &Realm, bob: &Home, version: &str, line: &str) {
     let first = hers.ask(alice, "a%20b.txt", &put);
     assert!((200..300).contains(&first.status), "{}", first.head);
     assert_ne!(first.header("etag"), etag);
-    assert_eq!(hers.ask(alice, "a%20b.txt", &put).status, 412, "that version is gone");
+    // Refused before the body is looked at, and yet curl hears why, every time.
+    for _ in 0..20 {
+        assert_eq!(hers.ask(alice, "a%20b.txt", &put).status, 412, "that version is gone");
+    }
     assert_eq!(alice.ok(["cat", &realm.path("a b.txt")]), "changed");
     assert_eq!(hers.ask(alice, "none", &[]).status, 404);
     assert!((400..500).contains(&hers.ask(alice, "%2e%2e/x", &["--path-as-is"]).status));
@@ -104,9 +107,13 @@ fn reads_and_writes(realm: &Realm, bob: &Home, version: &str, line: &str) {
     assert_eq!(his.ask(bob, "a%20b.txt", &[]).status, 403);
     assert_eq!(his.ask(bob, "none", &[]).status, 403, "the same whether it exists or not");
     assert_eq!(his.ask(bob, "a%20b.txt", &["--request", "DELETE"]).status, 403);
+    for _ in 0..20 {
+        assert_eq!(his.ask(bob, "a%20b.txt", &put).status, 403);
+    }
     let nobody = Known { options: hers.options[2..].to_vec(), base: hers.base.clone() };
     assert!(!nobody.options.iter().any(|option| option == "--cert"));
     assert_eq!(nobody.ask(alice, "a%20b.txt", &[]).status, 403);
+    assert_eq!(nobody.ask(alice, "a%20b.txt", &put).status, 403);
 
     assert!((200..300).contains(&hers.ask(alice, "a%20b.txt", &["--request", "DELETE"]).status));
     assert_eq!(hers.ask(alice, "a%20b.txt", &[]).status, 404);

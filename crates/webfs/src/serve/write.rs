@@ -45,9 +45,13 @@ impl Home {
         B: http_body::Body<Data = Bytes>,
         B::Error: Into<BodyError>,
     {
-        match self.take_file(rights, path, request, body).await {
+        let mut body = pin!(body);
+        match self.take_file(rights, path, request, body.as_mut()).await {
             Ok(outcome) => changed(&outcome),
-            Err(problem) => wire::problem_response(&problem),
+            Err(problem) => {
+                wire::body::read_off(body).await;
+                wire::problem_response(&problem)
+            }
         }
     }
 
