@@ -247,7 +247,7 @@ pub fn summary(out: &mut Out, summary: Summary) -> Outcome {
     let Summary { requests, bytes, recruits, errors, broken } = summary;
     let broken = if broken == 0 { String::new() } else { format!(", {} ended unasked", plural(broken, "node")) };
     out.line(&format!(
-        "{} answered, {} sent, {recruits} recruited, {} failed{broken}",
+        "summary: {} answered, {} sent, {recruits} recruited, {} failed{broken}",
         plural(requests, "request"),
         ByteCount(bytes),
         plural(errors, "request")
