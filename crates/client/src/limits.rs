@@ -7,7 +7,7 @@ pub const MAX_ANSWER_BYTES: usize = 1 << 20;
 /// A listing: bytes. Above it the directory has to be read in pages, which comes later.
 pub const MAX_LISTING_BYTES: usize = 64 << 20;
 /// Entries of one directory that are listed: count. About 300 MiB.
-pub const MAX_LISTED: usize = 1 << 20;
+pub const MAX_LISTED: usize = 1_000_000;
 /// How long a learned volume record is used before the name server is asked again.
 pub const RECORD_LIFE: Duration = Duration::from_secs(30);
 /// Volume records kept: count.
