@@ -136,21 +136,25 @@ pub async fn change_acl(
     let found = find(home.store(), path).await?;
     let administer = gate.allow(caller, &found.location, Right::Administer, &found.bucket).await?;
     must_exist(&found)?;
-    let bucket = if change.grant {
-        found.bucket.grant(change.who.clone(), change.rights)?
-    } else {
-        found.bucket.revoke(&change.who, change.rights)
+    let amended = |list: &Bucket| match change.grant {
+        true => list.grant(change.who.clone(), change.rights),
+        false => Ok(list.revoke(&change.who, change.rights)),
     };
+    let bucket = amended(&found.bucket)?;
     let mut decided_on = vec![found.lookup.bucket()];
-    if change.recursive {
-        for hash in home.store().buckets_below(path).await? {
-            let below = home.store().bucket(hash).await?;
-            gate.allow(caller, &found.location, Right::Administer, &below).await?;
-            decided_on.push(hash);
-        }
+    if !change.recursive {
+        home.set_bucket(&ListRights { decided_on, administer }, path, bucket.clone(), false, operation).await?;
+        return Ok(view(&bucket, bucket.hash()));
     }
-    let rights = ListRights { decided_on, administer };
-    home.set_bucket(&rights, path, bucket.clone(), change.recursive, operation).await?;
+    // Each list below gets or loses the same entry; what else stands in it is not this change's to touch.
+    let mut lists = vec![(found.lookup.bucket(), bucket.clone())];
+    for hash in home.store().buckets_below(path).await?.into_iter().filter(|hash| *hash != found.lookup.bucket()) {
+        let below = home.store().bucket(hash).await?;
+        gate.allow(caller, &found.location, Right::Administer, &below).await?;
+        decided_on.push(hash);
+        lists.push((hash, amended(&below)?));
+    }
+    home.amend_lists(&ListRights { decided_on, administer }, path, lists, operation).await?;
     let hash = bucket.hash();
     Ok(view(&bucket, hash))
 }

@@ -117,3 +117,33 @@ async fn a_node_reads_for_somebody_only_under_a_certificate() {
     assert_eq!(denied.code, Code::Denied);
     realm.home.take().expect("runs").stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recursive_grant_leaves_narrower_lists_below_as_narrow_as_they_were() {
+    let realm = Realm::start().await;
+    for name in ["bob", "carol"] {
+        realm.issue(name, PrincipalKind::User);
+    }
+    let alice = realm.files("alice").await;
+    let put = PutOptions { parents: true, ..PutOptions::default() };
+    for name in ["p/open", "p/private/s"] {
+        alice.put_bytes(&path(name), put, b"x".to_vec()).await.expect("put");
+    }
+    let change = |name: &str, grant| AclChange {
+        who: Who::Principal(principal(PrincipalKind::User, name)),
+        rights: read(),
+        grant,
+        recursive: true,
+    };
+    alice.change_acl(&path("p"), &change("bob", true)).await.expect("granted");
+    alice.change_acl(&path("p/private"), &change("bob", false)).await.expect("taken below");
+    alice.change_acl(&path("p"), &change("carol", true)).await.expect("granted");
+    let (bob, carol) = (realm.files("bob").await, realm.files("carol").await);
+    bob.read(&path("p/open"), 10).await.expect("bob keeps what he has");
+    let private = bob.read(&path("p/private/s"), 10).await.expect_err("what is carol's brings bob nothing");
+    assert_eq!(private.code, Code::Denied);
+    carol.read(&path("p/private/s"), 10).await.expect("carol has it everywhere below");
+    alice.change_acl(&path("p"), &change("carol", false)).await.expect("revoked");
+    assert_eq!(carol.read(&path("p/private/s"), 10).await.expect_err("revoked").code, Code::Denied);
+    bob.read(&path("p/open"), 10).await.expect("bob still keeps what he has");
+}

@@ -220,6 +220,20 @@ impl Home {
         let change = Change::SetBucket { path: path.clone(), bucket, recursive };
         self.commit(change, Precondition::None, rights.decided_on.clone(), operation).await
     }
+
+    /// Gives each access control list of an object and all below it its successor, as one operation.
+    pub async fn amend_lists(
+        &self,
+        rights: &ListRights,
+        path: &VolumePath,
+        lists: Vec<(Digest, Bucket)>,
+        operation: Option<OperationId>,
+    ) -> Result<Outcome, Problem> {
+        let now = self.world.clock.unix();
+        check_right(&rights.administer, self.store.name(), path, Right::Administer, now)?;
+        let change = Change::AmendLists { path: path.clone(), lists };
+        self.commit(change, Precondition::None, rights.decided_on.clone(), operation).await
+    }
 }
 
 /// Refuses what is too long by its own word, and parts of files.

@@ -74,7 +74,7 @@ fn check(database: &Connection, change: &Change, conditions: &Conditions, walk: 
     }
     let Some(decided_on) = &conditions.decided_on else { return Ok(()) };
     let governing = match change {
-        Change::SetBucket { recursive: true, .. } if walk.complete => {
+        Change::SetBucket { recursive: true, .. } | Change::AmendLists { .. } if walk.complete => {
             read::buckets_below(database, walk.node.id).map_err(failed)?
         }
         _ => vec![walk.node.bucket],
@@ -99,6 +99,9 @@ impl Applying<'_> {
             Change::Remove { path } => self.remove(path, walk).map(|()| (None, false)),
             Change::SetBucket { path, bucket, recursive } => {
                 self.set_bucket(path, bucket, *recursive, walk).map(|entry| (Some(entry), false))
+            }
+            Change::AmendLists { path, lists } => {
+                self.amend_lists(path, lists, walk).map(|entry| (Some(entry), false))
             }
         }
     }
@@ -187,6 +190,29 @@ impl Applying<'_> {
             "UPDATE node SET bucket = ?2, epoch = ?3, version = ?4 WHERE id = ?1"
         };
         self.execute(which, params![walk.node.id, hash.0, self.epoch(), self.number()])?;
+        self.relisted(walk)
+    }
+
+    /// Gives each list of the tree its successor. An object that has its new list already is told by its version,
+    /// so that one whose new list is another one's old list is not taken twice.
+    fn amend_lists(&self, path: &VolumePath, lists: &[(Digest, Bucket)], walk: &Walk) -> Result<Entry, StoreError> {
+        if !walk.complete {
+            return Err(StoreError::NotFound { path: path.clone() });
+        }
+        for (old, new) in lists {
+            let (hash, body) = (new.hash(), schema::encode_bucket(new)?);
+            self.execute("INSERT INTO bucket VALUES (?1, ?2) ON CONFLICT DO NOTHING", params![hash.0, body])?;
+            let amend =
+                "WITH RECURSIVE below (id) AS (SELECT ?1 UNION ALL SELECT node.id FROM node JOIN below ON node.parent = below.id)
+                 UPDATE node SET bucket = ?2, epoch = ?3, version = ?4
+                 WHERE id IN below AND bucket = ?5 AND NOT (epoch = ?3 AND version = ?4)";
+            self.execute(amend, params![walk.node.id, hash.0, self.epoch(), self.number(), old.0])?;
+        }
+        self.relisted(walk)
+    }
+
+    /// The entry of an object whose list was changed: its content is as it was.
+    fn relisted(&self, walk: &Walk) -> Result<Entry, StoreError> {
         let Some(content) = walk.node.content else { return Ok(directory_entry(self.version, walk.node.modified)) };
         let size = self
             .database

@@ -4,6 +4,7 @@ use super::blocks::{BlockName, UploadFiles};
 use crate::gate::Touched;
 use crate::model::{Entry, Manifest};
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use terms::{ChangeNumber, Digest, OperationId, VolumePath};
 use trust::Bucket;
@@ -136,6 +137,14 @@ pub enum Change {
         /// Whether that of everything below is replaced as well.
         recursive: bool,
     },
+    /// Replace each access control list of an object and all below it by one of its own: a list that is narrower
+    /// than that of the object stays so.
+    AmendLists {
+        /// The top of the tree.
+        path: VolumePath,
+        /// The hash of each present list, and what takes its place.
+        lists: Vec<(Digest, Bucket)>,
+    },
 }
 
 impl Change {
@@ -145,7 +154,8 @@ impl Change {
             Self::Put(Put { path, .. })
             | Self::MakeDirectory { path, .. }
             | Self::Remove { path }
-            | Self::SetBucket { path, .. } => path,
+            | Self::SetBucket { path, .. }
+            | Self::AmendLists { path, .. } => path,
         }
     }
 
@@ -153,7 +163,9 @@ impl Change {
     /// path: the object, the directory that lists it, and directories made on the way.
     pub fn touches(&self, nearest: &VolumePath) -> Touched {
         match self {
-            Self::SetBucket { path, recursive: true, .. } => Touched::subtree(path.clone()),
+            Self::SetBucket { path, recursive: true, .. } | Self::AmendLists { path, .. } => {
+                Touched::subtree(path.clone())
+            }
             Self::SetBucket { path, .. } => Touched::objects([path.clone()]),
             Self::Put(Put { path, .. }) | Self::MakeDirectory { path, .. } | Self::Remove { path } => {
                 let up = std::iter::successors(path.parent(), VolumePath::parent);
@@ -171,12 +183,19 @@ impl Change {
             Self::MakeDirectory { parents, .. } => (1, *parents, Digest::of(b"")),
             Self::Remove { .. } => (2, false, Digest::of(b"")),
             Self::SetBucket { bucket, recursive, .. } => (3, *recursive, bucket.hash()),
+            Self::AmendLists { lists, .. } => (4, true, hash_of_all(lists)),
         };
         hasher.update(&[tag, u8::from(flag)]);
         hasher.update(&content.0);
         hasher.update(self.path().as_str().as_bytes());
         Digest(*hasher.finalize().as_bytes())
     }
+}
+
+/// The new lists, whatever they replace: a retry finds them in place already and asks for the same ones.
+fn hash_of_all(lists: &[(Digest, Bucket)]) -> Digest {
+    let new: BTreeSet<Digest> = lists.iter().map(|(_, bucket)| bucket.hash()).collect();
+    Digest::of(&new.iter().flat_map(|hash| hash.0).collect::<Vec<u8>>())
 }
 
 /// How a change ended, durably.

@@ -394,3 +394,26 @@ async fn many_puts_at_once_share_commits() {
     assert!(one.is_some() && one == two);
     assert_eq!(Arc::strong_count(&signed), 2, "it stays in memory");
 }
+
+#[tokio::test]
+async fn amended_lists_do_not_run_into_each_other() {
+    let (_dir, store) = volume(&World::real());
+    for at in ["d/one", "d/two", "other"] {
+        put(&store, at, b"x").await.expect("stored");
+    }
+    let (one, two) = (list("one"), list("two"));
+    for (at, bucket) in [("d/one", &one), ("d/two", &two)] {
+        let set = Change::SetBucket { path: path(at), bucket: bucket.clone(), recursive: false };
+        store.apply(set, Conditions::none()).await.expect("set");
+    }
+    // What takes the place of `one` is `two`, and what takes the place of `two` is `one`.
+    let lists = vec![(one.hash(), two.clone()), (two.hash(), one.clone())];
+    let amend = |lists| Change::AmendLists { path: path("d"), lists };
+    store.apply(amend(lists), Conditions::none()).await.expect("amended");
+    for (at, bucket) in [("d", &owner()), ("d/one", &two), ("d/two", &one), ("other", &owner())] {
+        assert_eq!(found(&store, at).await.expect("there").bucket, bucket.hash(), "{at}");
+    }
+    let undecided = Conditions { decided_on: Some(vec![one.hash()]), ..Conditions::none() };
+    let said = store.apply(amend(vec![(one.hash(), owner())]), undecided).await;
+    assert_eq!(code(said), Some(Code::Unavailable), "a list below that nobody decided on");
+}
