@@ -2,13 +2,14 @@
 
 mod cases;
 mod damage;
+mod lists;
 mod random;
 
 use super::{Change, Conditions, Lookup, Object, Outcome, Prepared, Put, Store, StoreError};
 use bytes::Bytes;
 use std::sync::Arc;
 use tempfile::TempDir;
-use terms::VolumePath;
+use terms::{Code, VolumePath};
 use trust::Bucket;
 use world::World;
 
@@ -16,6 +17,10 @@ use world::World;
 pub(super) fn list(user: &str) -> Bucket {
     let user = format!("spiffe://lab.example/user/{user}").parse().expect("valid");
     Bucket::new([(user, terms::Rights::OWNER)]).expect("a small list")
+}
+
+pub(super) fn code<T: std::fmt::Debug>(result: Result<T, StoreError>) -> Option<Code> {
+    result.err().map(|error| error.code())
 }
 
 pub(super) fn owner() -> Bucket {
