@@ -14,8 +14,13 @@ pub const OPERATION_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Sessions with one volume: count. Further ones are sent away as `Full`.
 pub const MAX_SESSIONS: usize = 12_000;
+/// Sessions of one principal with one volume: count. Each process of a user has one, so this is a user's processes
+/// at a time, or the restarts of a relay within a lease. Further ones are sent away as `FullForYou`.
+pub const MAX_SESSIONS_PER_HOLDER: usize = 64;
 /// Callbacks of one session: count. Beyond, answers carry no callback and are used once.
 pub const MAX_CALLBACKS_PER_SESSION: usize = 1 << 16;
+/// Callbacks of one principal's sessions with one volume: count. Nobody takes all from the others.
+pub const MAX_CALLBACKS_PER_HOLDER: usize = 1 << 18;
 /// Callbacks of all sessions with one volume: count. About 200 MiB. Beyond, answers carry no callback.
 pub const MAX_CALLBACKS: usize = 1 << 20;
 /// Changes that wait for recalls or are being committed: count. Further ones are refused as busy.
@@ -42,4 +47,6 @@ const _: () = assert!(
     "two renewals fit into the time that a holder trusts its cache"
 );
 const _: () = assert!(MAX_FRAME_OBJECTS * (MAX_PATH_BYTES + FRAME_BYTES_AROUND_PATH) < MAX_FRAME_BYTES);
-const _: () = assert!(MAX_CALLBACKS_PER_SESSION <= MAX_CALLBACKS);
+const _: () =
+    assert!(MAX_CALLBACKS_PER_SESSION <= MAX_CALLBACKS_PER_HOLDER && MAX_CALLBACKS_PER_HOLDER < MAX_CALLBACKS);
+const _: () = assert!(MAX_SESSIONS_PER_HOLDER < MAX_SESSIONS);

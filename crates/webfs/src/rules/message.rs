@@ -103,6 +103,8 @@ pub enum ByeReason {
     RightsChanged,
     /// The home has as many sessions as it can hold.
     Full,
+    /// The holder has as many sessions as one principal may have.
+    FullForYou,
     /// A frame broke a limit or an order of the protocol.
     Malformed,
 }
@@ -116,6 +118,7 @@ impl fmt::Display for ByeReason {
             Self::Foreign => "the session belongs to another principal",
             Self::RightsChanged => "the holder's rights have changed",
             Self::Full => "the home has as many sessions as it can hold",
+            Self::FullForYou => "this principal has as many sessions with the volume as one may have",
             Self::Malformed => "a frame was not understood",
         })
     }

@@ -7,7 +7,8 @@ mod table;
 
 use super::LeaseRules;
 use super::limits::{
-    MAX_CALLBACKS, MAX_CALLBACKS_PER_SESSION, MAX_FRAME_OBJECTS, MAX_PENDING_CHANGES, MAX_SESSIONS, MAX_SHOWN_WAITS,
+    MAX_CALLBACKS, MAX_CALLBACKS_PER_HOLDER, MAX_CALLBACKS_PER_SESSION, MAX_FRAME_OBJECTS, MAX_PENDING_CHANGES,
+    MAX_SESSIONS, MAX_SESSIONS_PER_HOLDER, MAX_SHOWN_WAITS,
 };
 use super::message::{ByeReason, Down, Hello, Up};
 use crate::gate::Touched;
@@ -125,6 +126,7 @@ impl HomeLeases {
             Some(owner) if *owner != holder => Some(ByeReason::Foreign),
             Some(_) if late => Some(ByeReason::Superseded),
             None if self.table.len() >= MAX_SESSIONS => Some(ByeReason::Full),
+            None if self.table.share(&holder).sessions >= MAX_SESSIONS_PER_HOLDER => Some(ByeReason::FullForYou),
             _ => None,
         };
         if let Some(reason) = refusal {
@@ -190,9 +192,12 @@ impl HomeLeases {
 
     fn give_callback(&mut self, stream: Hello, object: &VolumePath) -> bool {
         let changing = self.pending.values().any(|pending| pending.touched.covers(object));
-        let silent = self.table.get(&stream.session).is_none_or(|session| session.silent);
+        let session = self.table.get(&stream.session);
+        let silent = session.is_none_or(|session| session.silent);
+        let held_by = |session: &table::Session| self.table.share(&session.holder).holds;
         let full = self.table.holds() >= MAX_CALLBACKS
-            || self.table.holds_of(&stream.session) >= MAX_CALLBACKS_PER_SESSION;
+            || self.table.holds_of(&stream.session) >= MAX_CALLBACKS_PER_SESSION
+            || session.is_some_and(|session| held_by(session) >= MAX_CALLBACKS_PER_HOLDER);
         let refused = changing || silent || full || self.stopping || !self.is_current(stream);
         !refused && self.table.hold(stream.session, object)
     }

@@ -26,9 +26,17 @@ pub(super) enum Hold {
     Recalled { change: ChangeNumber, until: BootMs, awaited_by: BTreeSet<ChangeNumber> },
 }
 
+/// What one principal has of this table: counts.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Share {
+    pub(super) sessions: usize,
+    pub(super) holds: usize,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Table {
     sessions: BTreeMap<SessionId, Session>,
+    shares: BTreeMap<Principal, Share>,
     objects: BTreeMap<VolumePath, BTreeMap<SessionId, Hold>>,
     lease_ends: BTreeSet<(BootMs, SessionId)>,
     recall_ends: BTreeSet<(BootMs, SessionId, VolumePath)>,
@@ -56,10 +64,18 @@ impl Table {
         self.sessions.get(session).map_or(0, |session| session.objects.len())
     }
 
+    /// What this principal has in all its sessions.
+    pub(super) fn share(&self, holder: &Principal) -> Share {
+        self.shares.get(holder).copied().unwrap_or_default()
+    }
+
     /// Begins a session, or a new stream of one, with a lease until then and without holds.
     pub(super) fn begin(&mut self, id: SessionId, holder: Principal, connection: u64, lease_end: BootMs) {
         debug_assert_eq!(self.holds_of(&id), 0, "a new stream begins without holds");
         let (objects, recalled) = Default::default();
+        if !self.sessions.contains_key(&id) {
+            self.shares.entry(holder.clone()).or_default().sessions += 1;
+        }
         let session = Session { holder, connection, lease_end, silent: false, objects, recalled };
         if let Some(old) = self.sessions.insert(id, session) {
             self.lease_ends.remove(&(old.lease_end, id));
@@ -92,6 +108,7 @@ impl Table {
         holders.insert(id, Hold::Callback);
         session.objects.insert(object.clone());
         self.holds += 1;
+        self.shares.entry(session.holder.clone()).or_default().holds += 1;
         true
     }
 
@@ -154,6 +171,9 @@ impl Table {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.objects.remove(object);
             session.recalled.remove(object);
+            if let Some(share) = self.shares.get_mut(&session.holder) {
+                share.holds -= 1;
+            }
         }
         match hold {
             Hold::Callback => BTreeSet::new(),
@@ -173,8 +193,12 @@ impl Table {
     /// Removes a session without holds.
     pub(super) fn remove(&mut self, id: SessionId) {
         debug_assert_eq!(self.holds_of(&id), 0, "holds are released first");
-        if let Some(session) = self.sessions.remove(&id) {
-            self.lease_ends.remove(&(session.lease_end, id));
+        let Some(session) = self.sessions.remove(&id) else { return };
+        self.lease_ends.remove(&(session.lease_end, id));
+        let Some(share) = self.shares.get_mut(&session.holder) else { return };
+        share.sessions -= 1;
+        if share.sessions == 0 {
+            self.shares.remove(&session.holder);
         }
     }
 

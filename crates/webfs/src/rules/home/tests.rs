@@ -2,7 +2,7 @@
 
 use super::{ChangeRef, HomeAction, HomeEvent, HomeLeases, HomeStart, Refusal};
 use crate::gate::Touched;
-use crate::rules::limits::{MAX_FRAME_OBJECTS, MAX_PENDING_CHANGES};
+use crate::rules::limits::{LEASE, MAX_FRAME_OBJECTS, MAX_PENDING_CHANGES, MAX_SESSIONS_PER_HOLDER};
 use crate::rules::message::{ByeReason, Down, Hello, Up};
 use crate::rules::{Checks, LeaseRules};
 use terms::{BootMs, ChangeNumber, Epoch, Principal, SessionId, VolumePath};
@@ -249,4 +249,23 @@ fn whose_rights_have_changed_must_come_again_and_is_waited_for_until_it_leaves()
     assert_eq!(goodbye(&home.told(2, stream(1, 1), Up::Renew { id: 1 })), Some(ByeReason::StruckOff));
     assert_eq!(admitted(&home.hello(3, 1, 2)), [7]);
     assert!(home.open(3, stream(1, 2), "b").1, "a new stream is as any other");
+}
+
+#[test]
+fn one_principal_does_not_take_the_sessions_of_all() {
+    let mut home = Home::new(&[]);
+    let greet = |home: &mut Home, secs, name: &str, session: u8, connection| {
+        home.at(secs, HomeEvent::Hello { hello: stream(session, connection), holder: holder(name) })
+    };
+    for session in 0..u8::try_from(MAX_SESSIONS_PER_HOLDER).expect("small") {
+        assert_eq!(goodbye(&greet(&mut home, 1, "greedy", session, 1)), None, "session {session}");
+    }
+    assert_eq!(goodbye(&greet(&mut home, 1, "greedy", 200, 1)), Some(ByeReason::FullForYou));
+    assert_eq!(goodbye(&greet(&mut home, 1, "greedy", 0, 2)), None, "a new stream of a session is no new session");
+    assert_eq!(goodbye(&greet(&mut home, 1, "modest", 201, 1)), None, "another one has its own");
+    home.told(1, stream(1, 1), Up::Leave);
+    assert_eq!(goodbye(&greet(&mut home, 1, "greedy", 200, 1)), None, "one has left");
+    assert_eq!(goodbye(&greet(&mut home, 1, "greedy", 202, 1)), Some(ByeReason::FullForYou));
+    let later = 2 + LEASE.as_secs();
+    assert_eq!(goodbye(&greet(&mut home, later, "greedy", 202, 1)), None, "those of before have ended");
 }
