@@ -10,6 +10,7 @@ mod files;
 mod ports_and_clocks;
 mod relay;
 mod via;
+mod watch;
 mod world_fetch;
 mod world_leases;
 mod world_surge;

@@ -1,7 +1,9 @@
 //! Downloads from a local world while servers are killed: whole, spliced, nothing fetched twice beyond a block.
 
+use crate::watch::Watch;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -32,16 +34,17 @@ fn fetch(world: &LocalWorld, to: &Path) -> Talking {
     Talking::start(world.home.call(words).into_command(), false)
 }
 
-/// The surrogate that is sending a body at this moment, if one is, and its process; the home does not count.
-fn sender(world: &LocalWorld) -> Option<(String, u32)> {
-    let status = world.home.call(["status", "--json"]).run().json();
-    let more = |front: &Value, what: &str| front[what].as_u64() > Some(0);
-    let sends = |node: &&Value| {
-        let fronts = node["status"]["fronts"].as_array();
-        fronts.is_some_and(|f| f.iter().any(|f| f["primary"] == false && more(f, "sending") && more(f, "bytes")))
-    };
-    let node = status["nodes"].as_array()?.iter().find(sends)?;
-    Some((node["name"].as_str()?.to_string(), u32::try_from(node["pid"].as_u64()?).ok()?))
+/// Waits until a front has sent so many bytes of the body that it is sending; its node, if that is a surrogate.
+fn sender(watch: &Watch<'_>, world: &LocalWorld, after: u64, to: &Path) -> Option<String> {
+    eventually("a front sends", || {
+        // Who has sent the whole file already was missed.
+        let missed = to.exists();
+        let sends = |name: &&str| watch.front(name).is_some_and(|front| front.sending >= after && front.bytes > 0);
+        let found = world.nodes.iter().map(|node| node.name.as_str()).find(sends);
+        (missed || found.is_some()).then_some(found)
+    })
+    .filter(|name| *name != "home")
+    .map(String::from)
 }
 
 fn kill(pid: u32) {
@@ -54,13 +57,14 @@ fn sum(done: &Value, field: &str) -> u64 {
 }
 
 /// One download with a kill after so many bytes; false if no surrogate was sending in the middle of the file then.
-fn round(world: &LocalWorld, content: &[u8], after: u64) -> bool {
+fn round(watch: &Watch<'_>, world: &LocalWorld, content: &[u8], after: u64) -> bool {
+    let pids: BTreeMap<String, u32> =
+        world.nodes.iter().filter_map(|node| Some((node.name.clone(), world.pid(&node.name)?))).collect();
     let to = world.home.beside().join("got.bin");
     let _ = fs::remove_file(&to);
     let mut fetching = fetch(world, &to);
-    fetching.wait_for("some progress", |event| event["have"].as_u64() >= Some(after));
-    let killed = sender(world).map(|(name, pid)| {
-        kill(pid);
+    let killed = sender(watch, world, after, &to).map(|name| {
+        kill(pids[&name]);
         // What is here when the process is gone: with more than a block missing it was the middle.
         let here = fs::metadata(to.with_extension("bin.part")).map_or(u64::MAX, |part| part.len());
         (name, here.saturating_add(2 * BLOCK) < SIZE as u64)
@@ -98,14 +102,16 @@ fn a_surrogate_killed_in_the_middle_of_its_body_is_spliced_over() {
     let seed = given.unwrap_or_else(|| World::real().entropy.number());
     say(&format!("offsets of the kills by WEBOS_SEED={seed}"));
     let offsets = SimulatedEntropy::new(seed);
+    let watch = Watch::new(&world);
     let (mut done, mut rounds) = (0, 0);
     while done < kills {
         world.surge_until(2);
         world.act("calm", None);
         // Servers are returned only after a while of calm: until then the same world is good for several rounds.
         while done < kills && world.in_phase("serving").len() >= 2 {
-            let after = BLOCK / 2 + offsets.number() % (SIZE as u64 * 2 / 3);
-            done += usize::from(round(&world, &content, after));
+            // Behind the first block: what is not a whole block is thrown away, and shows nothing.
+            let after = 3 * BLOCK / 2 + offsets.number() % (SIZE as u64 * 2 / 3);
+            done += usize::from(round(&watch, &world, &content, after));
             rounds += 1;
             assert!(rounds < 10 * kills, "{done} kills in {rounds} rounds: surrogates hardly ever send");
         }

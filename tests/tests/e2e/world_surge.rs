@@ -1,19 +1,14 @@
 //! Surge: a surrogate is recruited, takes traffic, and more is served than one server can; calm: it is drained and
 //! has no rights left.
 
+use crate::watch::Watch;
 use client::models::Phase;
-use client::protocol::FrontStatus;
-use client::{Client, Folder};
 use serde_json::json;
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::process::Command;
-use terms::{GroupName, Principal, Who};
-use tokio::runtime::Runtime;
-use trust::GroupList;
+use terms::Who;
 use webos_tests::{Home, LocalWorld, eventually};
-use world::World;
 
 const PAGE: &str = "page0.html";
 /// Each front's stated link: what this machine can do must not decide what the test sees.
@@ -27,59 +22,6 @@ fn site(home: &Home) {
     fs::create_dir(&site).expect("made");
     for index in 0..20 {
         fs::write(site.join(format!("page{index}.html")), "x".repeat(100 << 10)).expect("written");
-    }
-}
-
-/// Asks the nodes of a world how they stand, as its person.
-struct Watch<'a> {
-    world: &'a LocalWorld,
-    runtime: Runtime,
-    client: Client,
-}
-
-impl<'a> Watch<'a> {
-    fn new(world: &'a LocalWorld) -> Self {
-        let client = Client::open(Folder::new(world.home.path()), World::real()).expect("an identity");
-        Self { world, runtime: Runtime::new().expect("threads"), client }
-    }
-
-    fn principal(&self, name: &str) -> Principal {
-        format!("spiffe://{}/server/{name}", self.world.realm).parse().expect("valid")
-    }
-
-    fn node(&self, name: &str) -> client::Node {
-        let address = self.world.node(name).url.trim_start_matches("https://");
-        self.client.node(&self.principal(name), address)
-    }
-
-    fn front(&self, name: &str) -> Option<FrontStatus> {
-        self.runtime.block_on(self.node(name).status()).expect("it answers").fronts.pop()
-    }
-
-    /// Body bytes that all fronts have sent since their start.
-    fn sent(&self) -> u64 {
-        self.world.nodes.iter().filter_map(|node| self.front(&node.name)).map(|front| front.bytes).sum()
-    }
-
-    /// Body bytes a second that are served in all, over the next [`SPAN_BYTES`].
-    fn rate(&self) -> f64 {
-        let clock = World::real().clock;
-        let (before, began) = (self.sent(), clock.boot());
-        let sent = eventually("bytes are sent", || Some(self.sent() - before).filter(|sent| *sent >= SPAN_BYTES));
-        #[allow(clippy::cast_precision_loss)] // some megabytes
-        let sent = sent as f64;
-        sent / clock.boot().since(began).as_secs_f64()
-    }
-
-    /// The present members of the group that reads the service's files.
-    fn members(&self) -> Vec<Who> {
-        let realm = self.world.realm.parse().expect("valid");
-        let group = GroupName { realm, name: "site-serving".parse().expect("valid") };
-        let now = World::real().clock.unix();
-        let signed = self.runtime.block_on(self.node("home").group(&group)).expect("the home has it");
-        let list = GroupList::open(&signed, &self.principal("home"), self.client.trust(), now);
-        let members: BTreeMap<_, _> = list.expect("signed by the home").0.members().clone();
-        members.into_iter().filter(|(_, until)| until.is_none_or(|until| until > now)).map(|(who, _)| who).collect()
     }
 }
 
@@ -106,7 +48,7 @@ fn asked(world: &LocalWorld, name: &str) -> (String, String) {
 fn alone(home: Home) -> (f64, LocalWorld) {
     let mut world = LocalWorld::start(home, &["site", "--link", LINK, "--surrogates", "0"]);
     surge(&world);
-    let rate = Watch::new(&world).rate();
+    let rate = Watch::new(&world).rate(SPAN_BYTES);
     world.act("calm", None);
     world.restart(&["site", "--link", LINK, "--stabilization", "5s"]);
     (rate, world)
@@ -138,7 +80,7 @@ fn load_brings_surrogates_and_calm_sends_them_away() {
         read(&world).code_is(0);
         let mut rates = Vec::new();
         while rates.last().is_none_or(|rate| *rate < 1.5 * alone) {
-            rates.push(watch.rate());
+            rates.push(watch.rate(SPAN_BYTES));
             assert!(rates.len() <= MEASUREMENTS as usize, "{alone} bytes/s alone, then {rates:?}");
         }
         let last = rates.last().copied().unwrap_or_default();
