@@ -10,6 +10,10 @@ pub const TICK_EVERY: Duration = Duration::from_millis(100);
 pub const OFFERS_EVERY: Duration = Duration::from_secs(2);
 /// How often a surrogate that is getting ready, or drains, is asked.
 pub const POLL_EVERY: Duration = Duration::from_millis(100);
+/// How soon they are read again when they do not suffice.
+pub const OFFERS_AGAIN: Duration = Duration::from_millis(500);
+/// How long before a sample the servers are asked for their load: what is decided on is as old as this.
+pub const BEAT_LEAD: Duration = Duration::from_millis(200);
 /// How soon a failed call is repeated.
 pub const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// The deadline of a beat or a drain. Above it the surrogate counts as silent for this beat.
@@ -64,6 +68,8 @@ const _: () = assert!(BEAT_WITHIN.as_millis() * 3 < LEASE.as_millis(), "a lease 
 const _: () = assert!(REPORT_LIFE.as_millis() >= 2 * TABLE_EVERY.as_millis());
 const _: () = assert!(STABILIZATION.as_millis() > 2 * LEASE.as_millis());
 const _: () = assert!(REMOVE_WITHIN.as_millis() > 3 * LEASE.as_millis());
+const _: () =
+    assert!(BEAT_LEAD.as_millis() > TICK_EVERY.as_millis() && BEAT_LEAD.as_millis() < TABLE_EVERY.as_millis());
 const _: () = assert!(TICK_EVERY.as_millis() <= POLL_EVERY.as_millis());
 
 /// The daemon's saved state: bytes.

@@ -6,7 +6,7 @@ mod publish;
 
 use crate::limits::{HOME_WITHIN, MAX_EPOCH_JUMP, MAX_OFFERS, MAX_PROBATION, OFFERS_EVERY, PROBATION, RETRY_AFTER};
 use crate::model::{Now, SavedState, Server, Settings, SettingsError};
-use crate::notice::{Notice, Reason};
+use crate::notice::{Figures, Notice, Reason};
 use crate::rules::calls::{Action, Call, Event};
 use crate::rules::member::{Change, Due, End, Member, Stage};
 use crate::rules::sizing::{Goal, Sizer};
@@ -34,6 +34,17 @@ impl Errand {
     }
 }
 
+/// Servers that are missing.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    /// The power of all servers then; those on their way count.
+    power: f64,
+    /// How many servers there should be at the least: count.
+    servers: usize,
+    reason: Reason,
+    figures: Figures,
+}
+
 /// The load daemon of one service.
 #[derive(Debug, Clone)]
 pub struct Daemon {
@@ -51,6 +62,8 @@ pub struct Daemon {
     settled_at: BootMs,
     sizer: Sizer,
     next_sample: BootMs,
+    /// What the samples ask for beyond what was offered.
+    unmet: Option<Wanted>,
     last_held: Option<Reason>,
     service_time: ServiceTime,
     /// The membership that this generation stands for.
@@ -96,6 +109,7 @@ impl Daemon {
             settled_at: now.boot.plus(LEASE).plus(DRIFT_ALLOWANCE),
             sizer: Sizer::new(Goal::from(&settings)),
             next_sample: now.boot,
+            unmet: None,
             last_held: None,
             service_time: ServiceTime::new(now),
             membership: Vec::new(),
@@ -167,13 +181,18 @@ impl Daemon {
         match event {
             Event::Tick => {}
             Event::Answered { server, sent, answer } => {
-                let change = self.members.get_mut(&server).map(|member| member.answered(now, sent, answer));
-                self.apply(now, date, &server, change.unwrap_or(Change::None), out);
+                let Some(member) = self.members.get_mut(&server) else { return };
+                let change = member.answered(now, sent, answer);
+                member.meet(sent, self.next_sample);
+                self.apply(now, date, &server, change, out);
             }
             Event::Offers(result) => {
                 self.offers = Errand { calling: false, next_at: now.plus(OFFERS_EVERY) };
                 match result {
-                    Ok(offered) => self.heard_offers(now, offered),
+                    Ok(offered) => {
+                        self.heard_offers(now, offered);
+                        self.meet_unmet(now, out);
+                    }
                     Err(failure) => out.push(trouble("the offers cannot be read", &failure)),
                 }
             }

@@ -2,7 +2,7 @@
 //! each server; none waits for another.
 
 use crate::limits::{
-    POLL_EVERY, READY_WITHIN, REMOVE_WITHIN, RETRY_AFTER, SILENT_BEATS, START_WITHIN, TELL_FIRST_WITHIN,
+    BEAT_LEAD, POLL_EVERY, READY_WITHIN, REMOVE_WITHIN, RETRY_AFTER, SILENT_BEATS, START_WITHIN, TELL_FIRST_WITHIN,
 };
 use crate::model::{Failure, Server};
 use crate::rules::calls::Answer;
@@ -234,6 +234,15 @@ impl Member {
             }
         }
         Change::None
+    }
+
+    /// Has the next report of a server in steady use arrive just before the sample that needs it.
+    pub(crate) fn meet(&mut self, sent: BootMs, sample: BootMs) {
+        let steady = matches!(self.stage, Stage::Primary | Stage::Serving) && self.failures == 0;
+        let before = BootMs(sample.0.saturating_sub(BEAT_LEAD.as_millis() as u64));
+        if steady && before > sent {
+            self.next_at = self.next_at.min(before);
+        }
     }
 
     fn started(&mut self, now: BootMs, sent: BootMs, result: Result<StartAnswer, Failure>) {

@@ -1,7 +1,7 @@
 //! Once a second: the sample, the decision, and whom it concerns.
 
-use super::Daemon;
-use crate::limits::REPORT_LIFE;
+use super::{Daemon, Wanted};
+use crate::limits::{OFFERS_AGAIN, REPORT_LIFE};
 use crate::model::Server;
 use crate::notice::{Figures, Notice, Reason};
 use crate::rules::calls::Action;
@@ -27,13 +27,24 @@ impl Daemon {
         let load = Load::gather(reports);
         let power = self.power();
         let (verdict, figures) = self.sizer.sample(now, &load, power);
-        let missing = self.settings.min_servers.saturating_sub(self.servers());
+        let servers = self.settings.min_servers;
+        let wanted = |power, reason| Wanted { power, servers, reason, figures };
+        if verdict != Verdict::Hold(Reason::FirstSampleOver) {
+            self.unmet = None;
+        }
         match verdict {
-            Verdict::Grow { to, reason } => self.grow(now, to - power, missing, (reason, figures), out),
-            _ if missing > 0 => self.grow(now, 0.0, missing, (Reason::BelowMinimum, figures), out),
+            Verdict::Grow { to, reason } => self.grow(now, wanted(to, reason), out),
+            _ if self.servers() < servers => self.grow(now, wanted(0.0, Reason::BelowMinimum), out),
             Verdict::Shrink { to } => self.shrink(now, power - to, figures, out),
             Verdict::Hold(Reason::FirstSampleOver) => {}
             Verdict::Hold(_) => self.last_held = None,
+        }
+    }
+
+    /// Takes those who were missing, if they are among the offers now.
+    pub(super) fn meet_unmet(&mut self, now: BootMs, out: &mut Vec<Action>) {
+        if let Some(wanted) = self.unmet.take().filter(|_| !self.stopping) {
+            self.grow(now, wanted, out);
         }
     }
 
@@ -62,20 +73,22 @@ impl Daemon {
         self.members.values().filter(|member| member.helps()).map(|member| member.server.power).sum()
     }
 
-    fn grow(
-        &mut self,
-        now: BootMs,
-        power: f64,
-        missing: usize,
-        (reason, figures): (Reason, Figures),
-        out: &mut Vec<Action>,
-    ) {
+    fn grow(&mut self, now: BootMs, wanted: Wanted, out: &mut Vec<Action>) {
+        let Wanted { reason, figures, .. } = wanted;
         let servers = self.servers();
         let at_most = self.settings.max_servers.saturating_sub(servers);
+        let power = wanted.power - self.power();
+        let missing = wanted.servers.saturating_sub(servers).min(at_most);
         let free = self.free(now);
         let mut chosen = to_borrow(free.clone(), power, at_most);
-        if chosen.len() < missing.min(at_most) {
-            chosen = to_borrow(free, f64::INFINITY, missing.min(at_most));
+        if chosen.len() < missing {
+            chosen = to_borrow(free, f64::INFINITY, missing);
+        }
+        let found: f64 = chosen.iter().map(|server| server.power).sum();
+        if chosen.len() < at_most && (found < power || chosen.len() < missing) {
+            // The offers may be older than what is asked for: by those that come next it is looked at again.
+            self.offers.next_at = self.offers.next_at.min(now.plus(OFFERS_AGAIN));
+            self.unmet = Some(wanted);
         }
         // A decision that nobody can carry out is told once.
         if chosen.is_empty() && self.last_held == Some(reason) {

@@ -9,6 +9,9 @@ use client::models::{BeatAnswer, BeatReply, Phase, Report, StartAnswer, StartRef
 use std::time::Duration;
 use terms::{ServiceName, Thumbprint};
 
+#[path = "surge_tests.rs"]
+mod surge;
+
 fn service() -> ServiceName {
     "service://site.lab.example".parse().expect("valid")
 }
@@ -44,6 +47,7 @@ struct World {
     tables: Vec<crate::model::Publication>,
     notices: Vec<Notice>,
     home_works: bool,
+    nodes_offer: bool,
 }
 
 impl World {
@@ -61,6 +65,7 @@ impl World {
             tables: Vec::new(),
             notices: Vec::new(),
             home_works: true,
+            nodes_offer: true,
         }
     }
 
@@ -85,7 +90,8 @@ impl World {
                     continue;
                 }
                 Action::AskOffers => {
-                    Event::Offers(Ok(self.nodes.keys().map(|name| server(name.name.as_str())).collect()))
+                    let offering = self.nodes.keys().filter(|_| self.nodes_offer);
+                    Event::Offers(Ok(offering.map(|name| server(name.name.as_str())).collect()))
                 }
                 Action::Publish(publication) => {
                     let generation = publication.table.generation;
@@ -163,7 +169,12 @@ impl World {
     }
 
     fn run(&mut self, seconds: u64) {
-        for _ in 0..seconds * 10 {
+        self.tick(seconds * 10);
+    }
+
+    /// Tenths of a second.
+    fn tick(&mut self, ticks: u64) {
+        for _ in 0..ticks {
             self.now = Now {
                 boot: self.now.boot.plus(Duration::from_millis(100)),
                 unix: self.now.unix.plus(Duration::from_millis(100)),
@@ -195,34 +206,6 @@ impl World {
     fn told(&self, what: impl Fn(&Notice) -> bool) -> usize {
         self.notices.iter().filter(|notice| what(notice)).count()
     }
-}
-
-#[test]
-fn a_surge_recruits_and_calm_drains() {
-    let mut world = World::new(|_| {});
-    world.run(3);
-    assert_eq!(world.serving(), ["home"]);
-    let before = world.daemon.generation();
-    world.surge();
-    world.run(4);
-    assert_eq!(world.serving(), ["home", "n1"], "{:?}", world.notices);
-    assert!(world.node("n1").member && world.daemon.generation() > before);
-    let table = world.tables.last().expect("published");
-    let entry = table.table.entries.iter().find(|entry| entry.server == server("n1").principal).expect("named");
-    assert!(entry.active_for_ms > 0 && entry.active_for_ms < 10_000 && !entry.primary);
-    assert_eq!((table.rights.len(), &table.rights[0].server), (1, &entry.server));
-
-    world.load.latency_ms = 120.0;
-    world.run(30);
-    assert!((8..=14).contains(&world.node("n1").renewals), "about each third of a lease");
-    world.calm();
-    world.run(58);
-    assert_eq!(world.serving(), ["home", "n1"], "the load has not been gone for long enough");
-    world.run(8);
-    assert_eq!(world.serving(), ["home"]);
-    assert!(!world.node("n1").member && world.node("n1").phase.is_none());
-    assert_eq!(world.told(|notice| matches!(notice, Notice::Drained { .. })), 1);
-    assert_eq!(world.saved.as_ref().map(|state| state.borrowed.len()), Some(0));
 }
 
 #[test]
