@@ -77,6 +77,8 @@ pub struct Daemon {
     saved: Option<SavedState>,
     in_save: Option<SavedState>,
     offers: Errand,
+    /// When offers were heard last.
+    offers_at: BootMs,
     stopping: bool,
 }
 
@@ -121,6 +123,7 @@ impl Daemon {
             saved: None,
             in_save: None,
             offers: Errand::default(),
+            offers_at: now.boot,
             stopping: false,
             settings,
         })
@@ -139,6 +142,7 @@ impl Daemon {
         }
         self.bound(now.boot, &mut out);
         self.plan(now.boot, &mut out);
+        self.meet_unmet(now.boot, &mut out);
         self.keep(now.boot, &mut out);
         if self.in_charge() {
             self.tell_clients(now.boot, date, &mut out);
@@ -188,11 +192,9 @@ impl Daemon {
             }
             Event::Offers(result) => {
                 self.offers = Errand { calling: false, next_at: now.plus(OFFERS_EVERY) };
+                self.offers_at = now;
                 match result {
-                    Ok(offered) => {
-                        self.heard_offers(now, offered);
-                        self.meet_unmet(now, out);
-                    }
+                    Ok(offered) => self.heard_offers(now, offered),
                     Err(failure) => out.push(trouble("the offers cannot be read", &failure)),
                 }
             }

@@ -41,9 +41,12 @@ impl Daemon {
         }
     }
 
-    /// Takes those who were missing, if they are among the offers now.
+    /// Takes those who were missing, as soon as there is somebody to take.
     pub(super) fn meet_unmet(&mut self, now: BootMs, out: &mut Vec<Action>) {
-        if let Some(wanted) = self.unmet.take().filter(|_| !self.stopping) {
+        if self.stopping || self.unmet.is_none() || self.free(now).is_empty() {
+            return;
+        }
+        if let Some(wanted) = self.unmet.take() {
             self.grow(now, wanted, out);
         }
     }
@@ -87,7 +90,7 @@ impl Daemon {
         let found: f64 = chosen.iter().map(|server| server.power).sum();
         if chosen.len() < at_most && (found < power || chosen.len() < missing) {
             // The offers may be older than what is asked for: by those that come next it is looked at again.
-            self.offers.next_at = self.offers.next_at.min(now.plus(OFFERS_AGAIN));
+            self.offers.next_at = self.offers.next_at.min(self.offers_at.plus(OFFERS_AGAIN));
             self.unmet = Some(wanted);
         }
         // A decision that nobody can carry out is told once.

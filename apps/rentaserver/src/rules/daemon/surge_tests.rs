@@ -54,6 +54,7 @@ fn who_offers_while_somebody_is_missing_is_taken_at_once() {
     assert_eq!(world.serving(), ["home"]);
     assert_eq!(world.told(|notice| matches!(notice, Notice::Sized { .. })), 1, "told once: {:?}", world.notices);
     world.nodes_offer = true;
+    // The offers are read again, those who offer are asked whether they still serve, and then are taken.
     world.tick(5 + 3);
     assert_eq!(world.serving(), ["home", "n1"], "{:?}", world.notices);
 }
