@@ -9,6 +9,7 @@ mod curl;
 mod files;
 mod ports_and_clocks;
 mod relay;
+mod sockets;
 mod via;
 mod watch;
 mod world_fetch;
