@@ -221,7 +221,7 @@ async fn open_volumes(
         let store = tokio::task::spawn_blocking(move || Store::open(&path, opening))
             .await
             .map_err(|error| Problem::new(Code::Internal, format!("{}: {error}", dir.display())))?
-            .map_err(|error| unusable(&dir, error))?;
+            .map_err(|error| error.for_owner())?;
         if *store.name() != name {
             return Err(Problem::new(
                 Code::Internal,
@@ -233,13 +233,6 @@ async fn open_volumes(
         volumes.insert(name, HomeVolume { home, coherence });
     }
     Ok(volumes)
-}
-
-/// Why a volume does not open, for the owner of this machine: with the names of files.
-fn unusable(dir: &std::path::Path, error: webfs::store::StoreError) -> Problem {
-    let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-    let detail = format!("{} cannot be opened: {error}{cause}", dir.display());
-    Problem::new(Problem::from(error).code, detail).next("put back a copy of that folder, or move it away")
 }
 
 fn owners(folder: &Folder) -> Result<Vec<Principal>, Problem> {
