@@ -4,7 +4,7 @@
 //! Relies on [`Groups`] for memberships. Decides nothing itself.
 
 use crate::groups::Groups;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use terms::{Code, Location, Principal, Problem, Right, UnixMs};
@@ -103,18 +103,38 @@ impl Gatekeeper {
         let Some(server) = peer.as_deref() else {
             return Err(Problem::new(Code::Denied, "a transfer certificate needs a connection with a certificate"));
         };
+        let chain = self.verify(value, server, (server, from.ip()), resource)?;
+        Ok(Caller { peer, chain: Some(chain), from })
+    }
+
+    /// Verifies the certificate by which `caller` lends this node its rights.
+    pub fn lent_to(&self, own: &Peer, caller: &Caller, resource: &str, value: &HeaderValue) -> Result<(), Problem> {
+        let peer = caller.require_peer()?;
+        let chain = self.verify(value, own, (peer, caller.from.ip()), resource)?;
+        if *chain.subject() == peer.principal {
+            return Ok(());
+        }
+        let why = format!("the transfer certificate is from {}, not from {}", chain.subject(), peer.principal);
+        Err(self.refuse(caller.from, resource, Problem::new(Code::Denied, why)))
+    }
+
+    /// Verifies a transfer certificate that `server` is to use; a refusal is recorded, with who showed it.
+    fn verify(
+        &self,
+        value: &HeaderValue,
+        server: &Peer,
+        (shown_by, from): (&Peer, IpAddr),
+        resource: &str,
+    ) -> Result<VerifiedChain, Problem> {
         let now = self.world.clock.unix();
         let text =
             value.to_str().map_err(|_| Problem::new(Code::Invalid, format!("the header {HEADER} is not text")))?;
         let verified =
             Chain::from_header(text).and_then(|chain| trust::transfer::verify(&chain, server, &self.trust, now));
-        match verified {
-            Ok(chain) => Ok(Caller { peer, chain: Some(chain), from }),
-            Err(refusal) => {
-                self.note(&AuditRecord::of_chain(now, Some(from.ip()), server, resource, &refusal))?;
-                Err(refusal.into())
-            }
-        }
+        verified.or_else(|refusal| {
+            self.note(&AuditRecord::of_chain(now, Some(from), shown_by, resource, &refusal))?;
+            Err(refusal.into())
+        })
     }
 
     fn decide(&self, now: UnixMs, caller: &Caller, location: &Location, right: Right, bucket: &Bucket) -> Decision {

@@ -53,7 +53,7 @@ impl Realm {
         Folder::new(self.dir.path().join(name))
     }
 
-    fn settings(&self, name: &str, listen: &str) -> Settings {
+    pub fn settings(&self, name: &str, listen: &str) -> Settings {
         let folder = self.folder(name);
         Settings { folder, listen: listen.into(), address: None, link_bps: None, place: None }
     }
