@@ -44,11 +44,15 @@ pub async fn published(realm: &Realm) -> Certificate {
 
 /// A stranger's request to one server of the service.
 async fn ask(realm: &Realm, node: &Node, what: &str) -> Response<Incoming> {
+    ask_at(realm, node, &service().authority(), what).await
+}
+
+async fn ask_at(realm: &Realm, node: &Node, host: &str, what: &str) -> Response<Incoming> {
     let pool = Pool::new(&realm.world, None, Arc::new(realm.client("alice").trust().clone()));
     let key = node.client().identity().expect("a node").key().thumbprint();
     let target =
         Target { address: node.address().to_string(), expect: Expect::Key(key), purpose: Purpose::Service };
-    let request = Request::get(format!("https://{}{what}", service().authority())).body(wire::body::empty());
+    let request = Request::get(format!("https://{host}{what}")).body(wire::body::empty());
     pool.request(&target, request.expect("a request")).await.expect("an answer")
 }
 
@@ -63,6 +67,8 @@ async fn a_stranger_reads_the_service_and_nothing_else() {
     assert_eq!(page.headers()["webos-server"], "home");
     assert!(!page.headers().contains_key("content-security-policy"), "a service has its own host name");
     assert_eq!(wire::read_body(page.into_body(), 1000).await.expect("a page").len(), 100);
+    let shouted = ask_at(&realm, realm.home(), "SITE.Service.lab.example.:443", "/").await;
+    assert_eq!(shouted.status(), StatusCode::OK, "the case of a host name and the dot at its end mean nothing");
     assert_eq!(ask(&realm, realm.home(), "/none").await.status(), StatusCode::NOT_FOUND);
     assert_eq!(ask(&realm, realm.home(), "/../data").await.status(), StatusCode::BAD_REQUEST);
     let nobody = Pool::new(&realm.world, None, Arc::new(realm.client("alice").trust().clone()));
