@@ -169,7 +169,11 @@ fn present_list(state: &State, service: &ServiceName) -> Result<Option<Bucket>, 
         (Ok(Some(stored)), _) => readers(&stored.request, &stored.publisher).map(Some),
         (_, Ok(certificate)) => Ok(Some(certificate.value().readers.clone())),
         (Ok(None), Err(_)) => Ok(None),
-        (Err(damaged), Err(_)) => Err(damaged),
+        (Err(damaged), Err(_)) => {
+            tracing::error!(%service, problem = %damaged, "what is published cannot be told");
+            Err(Problem::new(Code::Internal, format!("the record of {service} is damaged at its home"))
+                .next("the log of the home names the file"))
+        }
     }
 }
 

@@ -240,6 +240,8 @@ async fn a_surrogate_serves_for_its_lease_and_loses_everything_with_it() {
     let alice = realm.client("alice");
     let not_owner = seen(realm.home().client(), &n1).lend(&offer()).await.expect_err("the home does not own it");
     assert_eq!(not_owner.code, Code::Denied);
+    let place = realm.folder("n1").path().display().to_string();
+    assert!(!not_owner.to_string().contains(&place), "strangers learn no path of the machine: {not_owner}");
     seen(&alice, &n1).lend(&offer()).await.expect("lent");
     assert_eq!(ask(&realm, &n1, "/").await.status(), StatusCode::SERVICE_UNAVAILABLE, "not started");
     hand.member(Some(Duration::from_secs(30))).await;
