@@ -220,16 +220,22 @@ impl Front {
         if self.pipe.report().inflight > MAX_FRONT_REQUESTS as f64 {
             return self.elsewhere("too many requests are in flight here");
         }
+        // Rights come first: who may not read is no load, and never makes the service grow.
+        if let Err(problem) = self.may_read(gate, caller).await {
+            if self.lost(&problem) {
+                return self.elsewhere(&problem.detail);
+            }
+            let mut response = wire::problem_response(&problem);
+            self.add_state(parts, &mut response);
+            return response;
+        }
         let passage = match self.enter() {
             Ok(passage) => passage,
             Err(refusal) => return self.elsewhere(&self.why_not(&refusal)),
         };
-        let mut response = match self.serve(gate, caller, parts).await {
+        let mut response = match self.serve(gate, parts).await {
             Ok(response) => response,
-            // A surrogate that lost its home, or its right to read, is none any more: others can answer.
-            Err(problem) if self.run.is_some() && matches!(problem.code, Code::Unavailable | Code::Timeout) => {
-                return self.elsewhere(&problem.detail);
-            }
+            Err(problem) if self.lost(&problem) => return self.elsewhere(&problem.detail),
             Err(problem) => wire::problem_response(&problem),
         };
         self.add_state(parts, &mut response);
@@ -237,11 +243,22 @@ impl Front {
         response.map(|body| passage.send(body, length))
     }
 
-    async fn serve(&self, gate: &Gatekeeper, caller: &Caller, parts: &Parts) -> Result<Response<Body>, Problem> {
+    /// A surrogate that lost its home, or its right to read, is none any more: others can answer.
+    fn lost(&self, problem: &Problem) -> bool {
+        self.run.is_some() && matches!(problem.code, Code::Unavailable | Code::Timeout)
+    }
+
+    /// Whether the caller is among the service's readers.
+    async fn may_read(&self, gate: &Gatekeeper, caller: &Caller) -> Result<(), Problem> {
         let certificate = self.certificate();
         let about = certificate.value();
-        let service = Object::Service(about.service.clone());
-        gate.allow_object(caller, &service, Right::Read, &about.readers).await?;
+        gate.allow_object(caller, &Object::Service(about.service.clone()), Right::Read, &about.readers).await
+    }
+
+    /// Answers one that may read.
+    async fn serve(&self, gate: &Gatekeeper, parts: &Parts) -> Result<Response<Body>, Problem> {
+        let certificate = self.certificate();
+        let about = certificate.value();
         let asked = VolumePath::from_url(parts.uri.path())
             .map_err(|error| Problem::new(Code::Invalid, error.to_string()))?;
         let inside = |path: &VolumePath| {

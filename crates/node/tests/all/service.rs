@@ -23,6 +23,10 @@ pub fn service() -> ServiceName {
 }
 
 pub async fn published(realm: &Realm) -> Certificate {
+    published_for(realm, Who::Anyone).await
+}
+
+async fn published_for(realm: &Realm, reader: Who) -> Certificate {
     let files = realm.files("alice").await;
     for (name, content) in [("www/index.html", vec![b'i'; 100]), ("www/big", vec![b'b'; 3 << 20])] {
         files.put_bytes(&path(name), PARENTS, content).await.expect("put");
@@ -32,7 +36,7 @@ pub async fn published(realm: &Realm) -> Certificate {
         files: Location { volume: volume(), path: path("www") },
         goal_ms: 200,
         max_servers: 3,
-        readers: vec![Who::Anyone],
+        readers: vec![reader],
         link_bps: None,
         stabilization_ms: None,
     };
@@ -80,6 +84,20 @@ async fn a_stranger_reads_the_service_and_nothing_else() {
     let request = Request::get("https://home.server.lab.example/data.lab.example/www/index.html");
     let answer = nobody.request(&target, request.body(wire::body::empty()).expect("a request")).await;
     assert_eq!(answer.expect("an answer").status(), StatusCode::FORBIDDEN, "the volume's own list decides there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_read_is_no_load() {
+    let realm = Realm::start().await;
+    let alice = principal(PrincipalKind::User, "alice");
+    published_for(&realm, Who::Principal(alice)).await;
+    for _ in 0..20 {
+        assert_eq!(ask(&realm, realm.home(), "/big").await.status(), StatusCode::FORBIDDEN);
+    }
+    let status = seen(&realm.client("alice"), realm.home()).status().await.expect("a status");
+    let front = &status.fronts[0];
+    let load = (front.requests, front.bytes, front.load.inflight, front.load.rps);
+    assert_eq!(load, (0, 0, 0.0, 0.0), "a flood of refusals recruits nobody");
 }
 
 fn copy(from: &std::path::Path, to: &std::path::Path) {
