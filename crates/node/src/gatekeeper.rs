@@ -67,8 +67,9 @@ impl Caller {
         Asker { peer: self.peer(), chain: self.chain.as_ref() }
     }
 
-    fn source(&self) -> Option<IpAddr> {
-        Some(self.from.ip())
+    /// Where the connection comes from.
+    pub fn source(&self) -> IpAddr {
+        self.from.ip()
     }
 }
 
@@ -110,7 +111,7 @@ impl Gatekeeper {
     /// Verifies the certificate by which `caller` lends this node its rights.
     pub fn lent_to(&self, own: &Peer, caller: &Caller, resource: &str, value: &HeaderValue) -> Result<(), Problem> {
         let peer = caller.require_peer()?;
-        let chain = self.verify(value, own, (peer, caller.from.ip()), resource)?;
+        let chain = self.verify(value, own, (peer, caller.source()), resource)?;
         if *chain.subject() == peer.principal {
             return Ok(());
         }
@@ -164,7 +165,9 @@ impl Gatekeeper {
     ) -> Result<Authorised, Problem> {
         let now = self.world.clock.unix();
         let decision = self.decide(now, caller, location, right, bucket);
-        if let Some(record) = AuditRecord::of_decision(now, caller.source(), caller.asker(), decision.reason()) {
+        if let Some(record) =
+            AuditRecord::of_decision(now, Some(caller.source()), caller.asker(), decision.reason())
+        {
             self.note(&record)?;
         }
         Ok(decision.into_result()?)
@@ -205,7 +208,7 @@ impl Gatekeeper {
         let now = self.world.clock.unix();
         let asker = caller.asker();
         let decision = decide_object(&ObjectQuestion { now, asker, object, right, bucket, groups: &*self.groups });
-        if let Some(record) = AuditRecord::of_decision(now, caller.source(), asker, &decision.reason) {
+        if let Some(record) = AuditRecord::of_decision(now, Some(caller.source()), asker, &decision.reason) {
             self.note(&record)?;
         }
         if decision.reason.granted() { Ok(()) } else { Err(decision.reason.into()) }

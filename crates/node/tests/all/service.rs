@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use std::sync::Arc;
 use std::time::Duration;
 use terms::{ByteCount, Code, Epoch, Generation, Location, PrincipalKind, Right, Rights, ServiceName, Who};
+use webos_node::limits::MAX_SOURCE_REQUESTS;
 use webos_node::{Node, serving_group};
 use wire::{Expect, Pool, Purpose, Target};
 
@@ -46,13 +47,16 @@ async fn published_for(realm: &Realm, reader: Who) -> Certificate {
     Certificate::open(&bytes, &service(), alice.trust(), realm.world.clock.unix()).expect("valid")
 }
 
-/// A stranger's request to one server of the service.
-async fn ask(realm: &Realm, node: &Node, what: &str) -> Response<Incoming> {
-    ask_at(realm, node, &service().authority(), what).await
+fn stranger(realm: &Realm) -> Pool {
+    Pool::new(&realm.world, None, Arc::new(realm.client("alice").trust().clone()))
 }
 
-async fn ask_at(realm: &Realm, node: &Node, host: &str, what: &str) -> Response<Incoming> {
-    let pool = Pool::new(&realm.world, None, Arc::new(realm.client("alice").trust().clone()));
+/// A stranger's request to one server of the service.
+async fn ask(realm: &Realm, node: &Node, what: &str) -> Response<Incoming> {
+    ask_at(&stranger(realm), node, &service().authority(), what).await
+}
+
+async fn ask_at(pool: &Pool, node: &Node, host: &str, what: &str) -> Response<Incoming> {
     let key = node.client().identity().expect("a node").key().thumbprint();
     let target =
         Target { address: node.address().to_string(), expect: Expect::Key(key), purpose: Purpose::Service };
@@ -71,11 +75,11 @@ async fn a_stranger_reads_the_service_and_nothing_else() {
     assert_eq!(page.headers()["webos-server"], "home");
     assert!(!page.headers().contains_key("content-security-policy"), "a service has its own host name");
     assert_eq!(wire::read_body(page.into_body(), 1000).await.expect("a page").len(), 100);
-    let shouted = ask_at(&realm, realm.home(), "SITE.Service.lab.example.:443", "/").await;
+    let shouted = ask_at(&stranger(&realm), realm.home(), "SITE.Service.lab.example.:443", "/").await;
     assert_eq!(shouted.status(), StatusCode::OK, "the case of a host name and the dot at its end mean nothing");
     assert_eq!(ask(&realm, realm.home(), "/none").await.status(), StatusCode::NOT_FOUND);
     assert_eq!(ask(&realm, realm.home(), "/../data").await.status(), StatusCode::BAD_REQUEST);
-    let nobody = Pool::new(&realm.world, None, Arc::new(realm.client("alice").trust().clone()));
+    let nobody = stranger(&realm);
     let target = Target {
         address: realm.home().address().to_string(),
         expect: Expect::Principal(realm.home().principal().clone()),
@@ -98,6 +102,25 @@ async fn who_may_not_read_is_no_load() {
     let front = &status.fronts[0];
     let load = (front.requests, front.bytes, front.load.inflight, front.load.rps);
     assert_eq!(load, (0, 0, 0.0, 0.0), "a flood of refusals recruits nobody");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_front_says_that_a_source_has_its_share() {
+    // Over the slowest link no answer of 3 MiB ends while this test runs.
+    let realm = Realm::start_with_link(Some(client::models::lending::MIN_LINK_BITS_PER_S)).await;
+    published(&realm).await;
+    let (mut asked, host) = (Vec::new(), service().authority());
+    let pools: Vec<Pool> = (0..5).map(|_| stranger(&realm)).collect();
+    for pool in &pools {
+        let requests = (0..MAX_SOURCE_REQUESTS / 5 + 20).map(|_| ask_at(pool, realm.home(), &host, "/big"));
+        asked.extend(futures_util::future::join_all(requests).await);
+    }
+    let (full, served): (Vec<_>, Vec<_>) =
+        asked.iter().partition(|answer| answer.status() == StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!full.is_empty(), "its share is bounded");
+    assert_eq!(served.len(), MAX_SOURCE_REQUESTS, "and not smaller than stated");
+    let fields = full[0].headers();
+    assert!(fields["retry-after"] == "1" && fields["webos-elsewhere"] == "?1", "{fields:?}");
 }
 
 fn copy(from: &std::path::Path, to: &std::path::Path) {
