@@ -116,7 +116,11 @@ impl Gatekeeper {
             return Ok(());
         }
         let why = format!("the transfer certificate is from {}, not from {}", chain.subject(), peer.principal);
-        Err(self.refuse(caller.from, resource, Problem::new(Code::Denied, why)))
+        let now = self.world.clock.unix();
+        let mut record = AuditRecord::of_refusal(now, Some(caller.source()), resource, &why);
+        record.peer = Some(peer.principal.clone());
+        self.note(&record)?;
+        Err(Problem::new(Code::Denied, why))
     }
 
     /// Verifies a transfer certificate that `server` is to use; a refusal is recorded, with who showed it.
