@@ -218,6 +218,20 @@ impl Gatekeeper {
         if decision.reason.granted() { Ok(()) } else { Err(decision.reason.into()) }
     }
 
+    /// The same, where the answer no is nobody's affront: it is not recorded.
+    pub async fn would_allow_object(
+        &self,
+        caller: &Caller,
+        object: &Object,
+        right: Right,
+        bucket: &Bucket,
+    ) -> bool {
+        self.groups.prepare(bucket, caller.subject()).await;
+        let (now, asker) = (self.world.clock.unix(), caller.asker());
+        let question = ObjectQuestion { now, asker, object, right, bucket, groups: &*self.groups };
+        decide_object(&question).reason.granted()
+    }
+
     /// A refusal that no access list decided.
     pub fn refuse(&self, from: SocketAddr, resource: &str, problem: Problem) -> Problem {
         let record = AuditRecord::of_refusal(self.world.clock.unix(), Some(from.ip()), resource, &problem.detail);

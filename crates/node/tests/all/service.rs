@@ -5,14 +5,17 @@ use client::models::{
     BeatAnswer, BeatRequest, DrainRequest, LendRequest, Offer, Phase, RightToServe, StartAnswer, StartRequest,
     Table,
 };
-use client::protocol::{AclChange, MemberChange, PublishRequest};
-use client::{Condition, PutOptions};
+use client::protocol::{AclChange, Announcement, MemberChange, PublishRequest};
+use client::{Client, Condition, PutOptions};
 use discovery::verified::Certificate;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use std::sync::Arc;
 use std::time::Duration;
-use terms::{ByteCount, Code, Epoch, Generation, Location, PrincipalKind, Right, Rights, ServiceName, Who};
+use terms::{
+    ByteCount, Code, Epoch, Generation, Location, PrincipalKind, RealmName, Right, Rights, ServiceName, Who,
+};
+use trust::{Authority, Bundle};
 use webos_node::limits::MAX_SOURCE_REQUESTS;
 use webos_node::{Node, serving_group};
 use wire::{Expect, Pool, Purpose, Target};
@@ -21,6 +24,19 @@ const PARENTS: PutOptions = PutOptions { condition: Condition::None, parents: tr
 
 pub fn service() -> ServiceName {
     "service://site.lab.example".parse().expect("a service")
+}
+
+fn request(reader: Who) -> PublishRequest {
+    PublishRequest {
+        service: service(),
+        files: Location { volume: volume(), path: path("www") },
+        goal_ms: 200,
+        max_servers: 3,
+        readers: vec![reader],
+        link_bps: None,
+        stabilization_ms: None,
+        lenders: vec![],
+    }
 }
 
 pub async fn published(realm: &Realm) -> Certificate {
@@ -32,17 +48,8 @@ async fn published_for(realm: &Realm, reader: Who) -> Certificate {
     for (name, content) in [("www/index.html", vec![b'i'; 100]), ("www/big", vec![b'b'; 3 << 20])] {
         files.put_bytes(&path(name), PARENTS, content).await.expect("put");
     }
-    let request = PublishRequest {
-        service: service(),
-        files: Location { volume: volume(), path: path("www") },
-        goal_ms: 200,
-        max_servers: 3,
-        readers: vec![reader],
-        link_bps: None,
-        stabilization_ms: None,
-    };
     let alice = realm.client("alice");
-    seen(&alice, realm.home()).publish(&request).await.expect("published");
+    seen(&alice, realm.home()).publish(&request(reader)).await.expect("published");
     let bytes = alice.ask_names(&service().realm, "/.webos/name/site").await.expect("a certificate");
     Certificate::open(&bytes, &service(), alice.trust(), realm.world.clock.unix()).expect("valid")
 }
@@ -159,18 +166,10 @@ async fn a_service_whose_record_is_damaged_is_still_its_publishers() {
     let record = realm.folder("home").service(&service()).join("published");
     std::fs::write(&record, b"damaged").expect("written");
     realm.start_home(&listen).await;
-    let request = PublishRequest {
-        service: service(),
-        files: Location { volume: volume(), path: path("www") },
-        goal_ms: 200,
-        max_servers: 3,
-        readers: vec![Who::Anyone],
-        link_bps: None,
-        stabilization_ms: None,
-    };
-    let taken = seen(&realm.client("bob"), realm.home()).publish(&request).await;
+    let taken = seen(&realm.client("bob"), realm.home()).publish(&request(Who::Anyone)).await;
     assert_eq!(taken.expect_err("not bob's").code, Code::Denied);
-    let renewed = seen(&realm.client("alice"), realm.home()).publish(&request).await.expect("published again");
+    let renewed =
+        seen(&realm.client("alice"), realm.home()).publish(&request(Who::Anyone)).await.expect("published again");
     let now = realm.world.clock.unix();
     let renewed = Certificate::open(&renewed.certificate, &service(), realm.client("alice").trust(), now);
     assert!(renewed.expect("valid").value().serial > before);
@@ -326,4 +325,50 @@ async fn strangers_command_nothing() {
     let join = MemberChange { group, member: n1.principal().clone(), until };
     assert_eq!(home.change_member(&join).await.expect_err("no administrator").code, Code::Denied);
     assert!(matches!(seen(n1.client(), &n2).beat(&beat).await, Ok(BeatAnswer::NotRunning)));
+}
+
+/// A node of another realm, which trusts this one and is trusted.
+fn foreigner(realm: &Realm, name: &str) -> Client {
+    let now = realm.world.clock.unix();
+    let other = Authority::create(RealmName::new("other.example").expect("a realm"), &realm.world).expect("made");
+    let principal = format!("spiffe://other.example/server/{name}").parse().expect("a principal");
+    let identity = other.issue_identity(&principal, None, now).expect("a certificate");
+    identity.save(&realm.folder(name).identity()).expect("saved");
+    realm.pin(name);
+    let bundle = other.bundle(vec![], Epoch(1), now).expect("signed");
+    let bundle = Bundle::open(&bundle, &other.fingerprint(), now).expect("valid");
+    let client = realm.client(name);
+    for trust in [realm.home().client().trust(), client.trust()] {
+        assert!(trust.insert(bundle.clone()));
+    }
+    client
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_of_another_realm_lends_only_where_it_is_let_in() {
+    let realm = Realm::start().await;
+    published(&realm).await;
+    let n9 = foreigner(&realm, "n9");
+    let LendRequest::Lend(offer) = offer() else { unreachable!("an offer") };
+    let word = Announcement { address: "127.0.0.1:8443".into(), offer: Some(offer), relay: false };
+    let n9_at_home = seen(&n9, realm.home());
+    let refused = n9_at_home.announce(&service(), &word).await.expect_err("trusted, and not let in");
+    assert_eq!(refused.code, Code::Denied);
+    assert!(refused.to_string().contains("--lender spiffe://other.example/server/n9"), "{refused}");
+
+    let n9_itself = n9.identity().expect("a node").principal().clone();
+    let with = |lenders| PublishRequest { lenders, ..request(Who::Anyone) };
+    let alice = realm.client("alice");
+    let home = seen(&alice, realm.home());
+    let all = home.publish(&with(vec![Who::Authenticated])).await.expect_err("names nobody");
+    assert_eq!(all.code, Code::Invalid);
+    home.publish(&with(vec![Who::Principal(n9_itself.clone())])).await.expect("published");
+    n9_at_home.announce(&service(), &word).await.expect("let in");
+    let candidates = seen(realm.home().client(), realm.home()).candidates(&service()).await.expect("the list");
+    assert_eq!(candidates.iter().map(|candidate| &candidate.principal).collect::<Vec<_>>(), [&n9_itself]);
+
+    home.publish(&with(vec![])).await.expect("published");
+    assert_eq!(n9_at_home.announce(&service(), &word).await.expect_err("struck off").code, Code::Denied);
+    let n1 = realm.join("n1").await;
+    seen(n1.client(), realm.home()).announce(&service(), &word).await.expect("the service's own realm");
 }
