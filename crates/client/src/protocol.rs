@@ -118,6 +118,10 @@ pub struct PublishRequest {
     /// said. Much less than that gives servers back too early.
     #[serde(default)]
     pub stabilization_ms: Option<u32>,
+    /// Who besides the nodes of the service's own realm may lend to it: principals and groups, usually of other
+    /// realms.
+    #[serde(default)]
+    pub lenders: Vec<Who>,
 }
 
 /// A node says that it is lent to a service, and again every [`crate::limits::ANNOUNCE_INTERVAL`].

@@ -1,14 +1,17 @@
 //! Nodes that say they are lent to a service: soft state, said again every few seconds, forgotten in silence.
 //!
-//! Who is recruited gets into the service's group and into its table, so a word is looked at before it is kept.
+//! Who is recruited gets into the service's group and into its table, so a word is looked at before it is kept. Nodes of
+//! the service's own realm may lend, others only if the publisher let them in.
 
+use crate::gatekeeper::{Caller, Gatekeeper};
 use crate::limits::{MAX_ADDRESS_BYTES, MAX_CANDIDATES, MAX_SERVICES};
 use client::limits::CANDIDATE_LIFE;
 use client::models::Offer;
 use client::protocol::{Announcement, Candidate};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-use terms::{BootMs, Code, Principal, PrincipalKind, Problem, ServiceName, UnixMs};
+use terms::{BootMs, Code, Principal, PrincipalKind, Problem, Right, Rights, ServiceName, UnixMs, Who};
+use trust::{Bucket, Object};
 use wire::Peer;
 
 type ByNode = BTreeMap<Principal, (Candidate, BootMs)>;
@@ -40,6 +43,34 @@ fn check(service: &ServiceName, peer: &Peer, address: &str, offer: &Offer, wall:
         return invalid("the address of an offer is not HOST:PORT".into());
     }
     Ok(())
+}
+
+/// The list of those who may lend besides the service's own realm. Each is named: being trusted is not enough.
+pub fn lenders(lenders: &[Who]) -> Result<Bucket, Problem> {
+    if let Some(all) = lenders.iter().find(|who| matches!(who, Who::Anyone | Who::Authenticated)) {
+        return Err(Problem::new(Code::Invalid, format!("{all} names no lender"))
+            .next("name nodes or groups of the realm that is to be let in"));
+    }
+    Ok(Bucket::new(lenders.iter().map(|who| (who.clone(), Rights::of(&[Right::Read]))))?)
+}
+
+/// Refuses an offer by a node that the service does not borrow.
+pub async fn must_be_lender(
+    gate: &Gatekeeper,
+    caller: &Caller,
+    service: &ServiceName,
+    listed: &[Who],
+) -> Result<(), Problem> {
+    let principal = &caller.for_itself()?.principal;
+    let (list, object) = (lenders(listed)?, Object::Service(service.clone()));
+    if principal.realm == service.realm || gate.would_allow_object(caller, &object, Right::Read, &list).await {
+        return Ok(());
+    }
+    Err(Problem::new(
+        Code::Denied,
+        format!("{service} borrows no nodes of {}: {principal} is not a lender", principal.realm),
+    )
+    .next(format!("its publisher lets it in with `webos service publish … --lender {principal}`")))
 }
 
 impl Candidates {

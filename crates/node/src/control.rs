@@ -1,5 +1,6 @@
 //! Control messages: each route's message in, its answer out, both CBOR.
 
+use crate::candidates;
 use crate::files;
 use crate::gatekeeper::Caller;
 use crate::limits::{MAX_CONTROL_BYTES, MAX_OPEN_BYTES};
@@ -74,6 +75,10 @@ pub async fn answer(
             let published = state.names.certificate(&name).is_ok();
             let (service, clock) = (service_name(state, &name), &state.world.clock);
             let now = (clock.boot(), clock.unix());
+            let lenders = state.published.request(&service).map(|request| request.lenders).unwrap_or_default();
+            if word.offer.is_some() {
+                candidates::must_be_lender(&state.gate, caller, &service, &lenders).await?;
+            }
             state.candidates.heard((&service, published), caller.for_itself()?, word, now)?;
             Ok(cbor(&()))
         }

@@ -3,20 +3,21 @@
 //!
 //! The primary serves from its own store, a surrogate from its replica; everything else is the same.
 
+use crate::crowd::{Crowd, Full};
 use crate::gatekeeper::{Caller, Gatekeeper};
-use crate::limits::{MAX_FRONT_REQUESTS, TABLE_EVERY, TABLE_STALE};
+use crate::limits::{RETRY_AFTER_S, TABLE_EVERY, TABLE_STALE};
 use crate::pipe::{Passage, Pipe};
 use client::models::{BeatReply, Load, Phase, Ticket};
 use client::protocol::FrontStatus;
 use discovery::headers::{self, TableSeen};
 use discovery::verified::{Certificate, CheckedTable};
 use futures_util::future::BoxFuture;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderValue, Response};
 use process::model::Report;
 use process::rules::{Action, Event, NotServing, Step, Surrogate};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -67,6 +68,7 @@ pub struct Front {
     own_address: SocketAddr,
     name: HeaderValue,
     pipe: Arc<Pipe>,
+    crowd: Arc<Crowd>,
     heard: RwLock<Option<Heard>>,
     answers: AtomicU64,
     run: Option<Run>,
@@ -76,6 +78,12 @@ pub struct Front {
 struct Run {
     machine: Mutex<(Surrogate, Vec<Action>)>,
     wake: Notify,
+}
+
+/// Why a request is not let in.
+enum NoPlace {
+    Full(Full),
+    NotServing(NotServing),
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -105,6 +113,7 @@ impl Front {
         let name = HeaderValue::from_str(site.own.principal.name.as_str());
         Arc::new(Self {
             pipe: Pipe::new(&site.world, site.link_bps),
+            crowd: Arc::default(),
             world: site.world,
             certificate: RwLock::new(certificate),
             files,
@@ -206,30 +215,41 @@ impl Front {
     }
 
     /// Lets a request in, or says why not.
-    fn enter(self: &Arc<Self>) -> Result<Passage, NotServing> {
-        let Some(run) = &self.run else { return Ok(self.pipe.begin()) };
-        lock(&run.machine).0.begin(self.world.clock.boot())?;
+    fn enter(self: &Arc<Self>, from: IpAddr) -> Result<Passage, NoPlace> {
+        let seat = self.crowd.enter(from).map_err(NoPlace::Full)?;
+        let Some(run) = &self.run else {
+            let mut passage = self.pipe.begin();
+            passage.on_end(move || drop(seat));
+            return Ok(passage);
+        };
+        lock(&run.machine).0.begin(self.world.clock.boot()).map_err(NoPlace::NotServing)?;
         let mut passage = self.pipe.begin();
         let front = self.clone();
-        passage.on_end(move || drop(front.step(Event::Finished)));
+        passage.on_end(move || {
+            drop(seat);
+            front.step(Event::Finished);
+        });
         Ok(passage)
     }
 
     /// Answers a GET or HEAD.
     pub async fn answer(self: &Arc<Self>, gate: &Gatekeeper, caller: &Caller, parts: &Parts) -> Response<Body> {
-        if self.pipe.report().inflight > MAX_FRONT_REQUESTS as f64 {
-            return self.elsewhere("too many requests are in flight here");
-        }
-        let passage = match self.enter() {
-            Ok(passage) => passage,
-            Err(refusal) => return self.elsewhere(&self.why_not(&refusal)),
-        };
-        let mut response = match self.serve(gate, caller, parts).await {
-            Ok(response) => response,
-            // A surrogate that lost its home, or its right to read, is none any more: others can answer.
-            Err(problem) if self.run.is_some() && matches!(problem.code, Code::Unavailable | Code::Timeout) => {
+        // Rights come first: who may not read is no load, and never makes the service grow.
+        if let Err(problem) = self.may_read(gate, caller).await {
+            if self.lost(&problem) {
                 return self.elsewhere(&problem.detail);
             }
+            let mut response = wire::problem_response(&problem);
+            self.add_state(parts, &mut response);
+            return response;
+        }
+        let passage = match self.enter(caller.source()) {
+            Ok(passage) => passage,
+            Err(why) => return self.turn_away(&why),
+        };
+        let mut response = match self.serve(gate, parts).await {
+            Ok(response) => response,
+            Err(problem) if self.lost(&problem) => return self.elsewhere(&problem.detail),
             Err(problem) => wire::problem_response(&problem),
         };
         self.add_state(parts, &mut response);
@@ -237,11 +257,22 @@ impl Front {
         response.map(|body| passage.send(body, length))
     }
 
-    async fn serve(&self, gate: &Gatekeeper, caller: &Caller, parts: &Parts) -> Result<Response<Body>, Problem> {
+    /// A surrogate that lost its home, or its right to read, is none any more: others can answer.
+    fn lost(&self, problem: &Problem) -> bool {
+        self.run.is_some() && matches!(problem.code, Code::Unavailable | Code::Timeout)
+    }
+
+    /// Whether the caller is among the service's readers.
+    async fn may_read(&self, gate: &Gatekeeper, caller: &Caller) -> Result<(), Problem> {
         let certificate = self.certificate();
         let about = certificate.value();
-        let service = Object::Service(about.service.clone());
-        gate.allow_object(caller, &service, Right::Read, &about.readers).await?;
+        gate.allow_object(caller, &Object::Service(about.service.clone()), Right::Read, &about.readers).await
+    }
+
+    /// Answers one that may read.
+    async fn serve(&self, gate: &Gatekeeper, parts: &Parts) -> Result<Response<Body>, Problem> {
+        let certificate = self.certificate();
+        let about = certificate.value();
         let asked = VolumePath::from_url(parts.uri.path())
             .map_err(|error| Problem::new(Code::Invalid, error.to_string()))?;
         let inside = |path: &VolumePath| {
@@ -285,6 +316,17 @@ impl Front {
         response.headers_mut().insert(headers::ELSEWHERE, HeaderValue::from_static("?1"));
         response.headers_mut().insert(headers::SERVER, self.name.clone());
         response
+    }
+
+    fn turn_away(&self, why: &NoPlace) -> Response<Body> {
+        match why {
+            NoPlace::NotServing(refusal) => self.elsewhere(&self.why_not(refusal)),
+            NoPlace::Full(full) => {
+                let mut response = self.elsewhere(&full.to_string());
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+                response
+            }
+        }
     }
 
     fn add_state(&self, parts: &Parts, response: &mut Response<Body>) {

@@ -4,7 +4,7 @@
 //! Relies on [`Groups`] for memberships. Decides nothing itself.
 
 use crate::groups::Groups;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use terms::{Code, Location, Principal, Problem, Right, UnixMs};
@@ -67,8 +67,9 @@ impl Caller {
         Asker { peer: self.peer(), chain: self.chain.as_ref() }
     }
 
-    fn source(&self) -> Option<IpAddr> {
-        Some(self.from.ip())
+    /// Where the connection comes from.
+    pub fn source(&self) -> IpAddr {
+        self.from.ip()
     }
 }
 
@@ -103,18 +104,42 @@ impl Gatekeeper {
         let Some(server) = peer.as_deref() else {
             return Err(Problem::new(Code::Denied, "a transfer certificate needs a connection with a certificate"));
         };
+        let chain = self.verify(value, server, (server, from.ip()), resource)?;
+        Ok(Caller { peer, chain: Some(chain), from })
+    }
+
+    /// Verifies the certificate by which `caller` lends this node its rights.
+    pub fn lent_to(&self, own: &Peer, caller: &Caller, resource: &str, value: &HeaderValue) -> Result<(), Problem> {
+        let peer = caller.require_peer()?;
+        let chain = self.verify(value, own, (peer, caller.source()), resource)?;
+        if *chain.subject() == peer.principal {
+            return Ok(());
+        }
+        let why = format!("the transfer certificate is from {}, not from {}", chain.subject(), peer.principal);
+        let now = self.world.clock.unix();
+        let mut record = AuditRecord::of_refusal(now, Some(caller.source()), resource, &why);
+        record.peer = Some(peer.principal.clone());
+        self.note(&record)?;
+        Err(Problem::new(Code::Denied, why))
+    }
+
+    /// Verifies a transfer certificate that `server` is to use; a refusal is recorded, with who showed it.
+    fn verify(
+        &self,
+        value: &HeaderValue,
+        server: &Peer,
+        (shown_by, from): (&Peer, IpAddr),
+        resource: &str,
+    ) -> Result<VerifiedChain, Problem> {
         let now = self.world.clock.unix();
         let text =
             value.to_str().map_err(|_| Problem::new(Code::Invalid, format!("the header {HEADER} is not text")))?;
         let verified =
             Chain::from_header(text).and_then(|chain| trust::transfer::verify(&chain, server, &self.trust, now));
-        match verified {
-            Ok(chain) => Ok(Caller { peer, chain: Some(chain), from }),
-            Err(refusal) => {
-                self.note(&AuditRecord::of_chain(now, Some(from.ip()), server, resource, &refusal))?;
-                Err(refusal.into())
-            }
-        }
+        verified.or_else(|refusal| {
+            self.note(&AuditRecord::of_chain(now, Some(from), shown_by, resource, &refusal))?;
+            Err(refusal.into())
+        })
     }
 
     fn decide(&self, now: UnixMs, caller: &Caller, location: &Location, right: Right, bucket: &Bucket) -> Decision {
@@ -144,7 +169,9 @@ impl Gatekeeper {
     ) -> Result<Authorised, Problem> {
         let now = self.world.clock.unix();
         let decision = self.decide(now, caller, location, right, bucket);
-        if let Some(record) = AuditRecord::of_decision(now, caller.source(), caller.asker(), decision.reason()) {
+        if let Some(record) =
+            AuditRecord::of_decision(now, Some(caller.source()), caller.asker(), decision.reason())
+        {
             self.note(&record)?;
         }
         Ok(decision.into_result()?)
@@ -185,10 +212,24 @@ impl Gatekeeper {
         let now = self.world.clock.unix();
         let asker = caller.asker();
         let decision = decide_object(&ObjectQuestion { now, asker, object, right, bucket, groups: &*self.groups });
-        if let Some(record) = AuditRecord::of_decision(now, caller.source(), asker, &decision.reason) {
+        if let Some(record) = AuditRecord::of_decision(now, Some(caller.source()), asker, &decision.reason) {
             self.note(&record)?;
         }
         if decision.reason.granted() { Ok(()) } else { Err(decision.reason.into()) }
+    }
+
+    /// The same, where the answer no is nobody's affront: it is not recorded.
+    pub async fn would_allow_object(
+        &self,
+        caller: &Caller,
+        object: &Object,
+        right: Right,
+        bucket: &Bucket,
+    ) -> bool {
+        self.groups.prepare(bucket, caller.subject()).await;
+        let (now, asker) = (self.world.clock.unix(), caller.asker());
+        let question = ObjectQuestion { now, asker, object, right, bucket, groups: &*self.groups };
+        decide_object(&question).reason.granted()
     }
 
     /// A refusal that no access list decided.

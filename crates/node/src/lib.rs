@@ -6,6 +6,7 @@
 mod authority;
 mod candidates;
 mod control;
+mod crowd;
 mod files;
 pub mod front;
 pub mod gatekeeper;

@@ -28,6 +28,11 @@ pub const MAX_SERVICES: usize = 256;
 pub const SERVICE_CERTIFICATE_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// Requests a front serves at once; more are answered "elsewhere".
 pub const MAX_FRONT_REQUESTS: usize = 4096;
+/// Of them, requests from one source (an IPv4 address, or a /64 of IPv6): count. So that nobody takes all places; far
+/// above what the clients of a local world need, which all come from one address.
+pub const MAX_SOURCE_REQUESTS: usize = MAX_FRONT_REQUESTS / 4;
+/// When a client that got no place is told to try here again: seconds.
+pub const RETRY_AFTER_S: u16 = 1;
 /// One chunk that a front's link sends at a time: bytes. Small enough that streams share a slow link evenly.
 pub const LINK_CHUNK_BYTES: usize = 16 * 1024;
 /// After so many responses a front sends the table again.

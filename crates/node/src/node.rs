@@ -23,7 +23,7 @@ use terms::{Code, Principal, PrincipalKind, Problem, RealmName, UnixMs, VolumeNa
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use trust::{AuditLog, Identity};
+use trust::{AuditLog, AuditRecord, Identity};
 use webfs::coherence::Coherence;
 use webfs::rules::LeaseRules;
 use webfs::serve::Home;
@@ -174,7 +174,7 @@ async fn compose(
         registrar.sign_bundle(&folder, client.trust(), identity.principal(), &advertised)?;
     }
     let groups = Arc::new(Groups::load(client.clone(), &folder, realm.clone(), registrar.is_some())?);
-    let audit = AuditLog::open(&folder.audit())?;
+    let audit = open_audit(&folder, &world, identity.principal())?;
     let gate = Arc::new(Gatekeeper::new(world.clone(), client.trust().clone(), groups, audit));
     let own = Arc::new(Peer {
         principal: identity.principal().clone(),
@@ -207,6 +207,18 @@ async fn compose(
     })
 }
 
+/// Opens the audit log. What is wrong with it is said aloud, and is what it goes on with.
+fn open_audit(folder: &Folder, world: &World, own: &Principal) -> Result<AuditLog, Problem> {
+    let path = folder.audit();
+    let audit = AuditLog::open(&path)?;
+    if let Some(fault) = audit.damage() {
+        let found = format!("at a start, the audit log was not as it was left: {fault}");
+        tracing::error!("{found}; find out who was at {}, and compare it with a copy", path.display());
+        audit.record(&AuditRecord::of_change(world.clock.unix(), own, "audit log", &found))?;
+    }
+    Ok(audit)
+}
+
 async fn open_volumes(
     folder: &Folder,
     world: &World,
@@ -221,7 +233,7 @@ async fn open_volumes(
         let store = tokio::task::spawn_blocking(move || Store::open(&path, opening))
             .await
             .map_err(|error| Problem::new(Code::Internal, format!("{}: {error}", dir.display())))?
-            .map_err(|error| unusable(&dir, error))?;
+            .map_err(|error| error.for_owner())?;
         if *store.name() != name {
             return Err(Problem::new(
                 Code::Internal,
@@ -233,13 +245,6 @@ async fn open_volumes(
         volumes.insert(name, HomeVolume { home, coherence });
     }
     Ok(volumes)
-}
-
-/// Why a volume does not open, for the owner of this machine: with the names of files.
-fn unusable(dir: &std::path::Path, error: webfs::store::StoreError) -> Problem {
-    let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-    let detail = format!("{} cannot be opened: {error}{cause}", dir.display());
-    Problem::new(Problem::from(error).code, detail).next("put back a copy of that folder, or move it away")
 }
 
 fn owners(folder: &Folder) -> Result<Vec<Principal>, Problem> {

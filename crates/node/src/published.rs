@@ -3,6 +3,7 @@
 //! Publishing needs `a` on the files; it gives the group `NAME-serving` the right to read them, and puts this
 //! node into it for good.
 
+use crate::candidates;
 use crate::files;
 use crate::front::{Front, FrontFile, FrontFiles, FrontObject, FrontSite};
 use crate::gatekeeper::Caller;
@@ -74,6 +75,11 @@ impl Published {
         self.services().get(service).map(|service| service.front.clone())
     }
 
+    /// What was asked for when a service was published here.
+    pub fn request(&self, service: &ServiceName) -> Option<PublishRequest> {
+        self.services().get(service).map(|service| service.publication.request.clone())
+    }
+
     /// All fronts.
     pub fn fronts(&self) -> Vec<Arc<Front>> {
         self.services().values().map(|service| service.front.clone()).collect()
@@ -115,6 +121,7 @@ pub async fn publish(
 ) -> Result<PublishReply, Problem> {
     let publisher = caller.for_itself()?.principal.clone();
     let volume = published_from(state, &request)?;
+    candidates::lenders(&request.lenders)?;
     if let Some(list) = present_list(state, &request.service)? {
         let object = Object::Service(request.service.clone());
         state.gate.allow_object(caller, &object, Right::Administer, &list).await?;
@@ -169,7 +176,11 @@ fn present_list(state: &State, service: &ServiceName) -> Result<Option<Bucket>, 
         (Ok(Some(stored)), _) => readers(&stored.request, &stored.publisher).map(Some),
         (_, Ok(certificate)) => Ok(Some(certificate.value().readers.clone())),
         (Ok(None), Err(_)) => Ok(None),
-        (Err(damaged), Err(_)) => Err(damaged),
+        (Err(damaged), Err(_)) => {
+            tracing::error!(%service, problem = %damaged, "what is published cannot be told");
+            Err(Problem::new(Code::Internal, format!("the record of {service} is damaged at its home"))
+                .next("the log of the home names the file"))
+        }
     }
 }
 

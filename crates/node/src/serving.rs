@@ -62,11 +62,13 @@ impl Serving {
     pub async fn lend(&self, state: &State, caller: &Caller, change: LendRequest) -> Result<LendReply, Problem> {
         let peer = caller.for_itself()?;
         if !state.owners.contains(&peer.principal) {
+            let owners = state.settings.folder.owner();
+            tracing::info!(caller = %peer.principal, owners = %owners.display(), "somebody else would lend this node");
             return Err(Problem::new(
                 Code::Denied,
                 format!("{} is not the owner of {}", peer.principal, state.own.principal),
             )
-            .next(format!("its owners stand in {}", state.settings.folder.owner().display())));
+            .next("ask its owner; the node's log says where its owners are named"));
         }
         let failed = |error: process::offers::OffersError| Problem::new(Code::Invalid, error.to_string());
         let withdrawn = {

@@ -1,6 +1,7 @@
 //! Times and sizes of lending. The times are a contract between load daemon, surrogate and client: change them
 //! together, and only where the assertions below still hold.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// How long a surrogate may serve without a renewal. Long enough for two lost renewals, short enough that a
@@ -33,6 +34,13 @@ pub const DRIFT_ALLOWANCE: Duration = Duration::from_millis(100);
 /// How long a drained surrogate may take to finish what it has begun; then it is cut off, and clients resume
 /// elsewhere.
 pub const DRAIN_WITHIN: Duration = Duration::from_secs(20);
+
+/// The power of a lent node: work compared with a usual node's. What is outside cannot be true of one machine, and
+/// one such claim would make the load daemon believe that the group is large enough.
+pub const OFFER_POWER: RangeInclusive<f64> = 0.001..=1000.0;
+
+/// The price of a lent node per hour, in the realm's own unit. Prices are added up; the bound keeps sums finite.
+pub const OFFER_PRICE: RangeInclusive<f64> = 0.0..=1e9;
 
 /// Offers that one node keeps: count. More is refused by name.
 pub const MAX_OFFERS: usize = 64;

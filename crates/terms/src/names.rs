@@ -101,9 +101,11 @@ impl ServiceName {
         format!("{}.service.{}", self.name, self.realm)
     }
 
-    /// Parses what [`ServiceName::authority`] prints (a port, if any, is the caller's to remove).
+    /// Parses what [`ServiceName::authority`] prints, as any host name may be written: in capitals, and with a dot at
+    /// its end. A port, if any, is the caller's to remove.
     pub fn from_authority(text: &str) -> Result<Self, NameError> {
-        let parsed = text.split_once(".service.").and_then(|(name, realm)| {
+        let host = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+        let parsed = host.split_once(".service.").and_then(|(name, realm)| {
             Some(Self { name: Label::new(name).ok()?, realm: RealmName::new(realm).ok()? })
         });
         parsed.ok_or_else(|| NameError::Service(shown(text)))
@@ -224,7 +226,9 @@ mod tests {
         assert_eq!((volume.name.as_str(), volume.realm.as_str()), ("data", "lab.example"));
         let service: ServiceName = "service://site.lab.example".parse().expect("valid");
         assert_eq!(service.authority(), "site.service.lab.example");
-        assert_eq!(ServiceName::from_authority(&service.authority()), Ok(service));
+        assert_eq!(ServiceName::from_authority(&service.authority()), Ok(service.clone()));
+        assert_eq!(ServiceName::from_authority("Site.SERVICE.lab.Example."), Ok(service));
+        assert!(ServiceName::from_authority("site.service.lab.example..").is_err());
         assert!("site.lab.example".parse::<ServiceName>().is_err());
         assert!("nodots".parse::<VolumeName>().is_err());
     }

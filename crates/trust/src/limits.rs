@@ -70,6 +70,16 @@ pub const MAX_AUDIT_RECORD_BYTES: usize = 16 * 1024;
 pub const MAX_AUDIT_TEXT: usize = 2048;
 /// One file of the audit log: bytes. A full one is put aside under the number of its first record.
 pub const MAX_AUDIT_FILE_BYTES: u64 = 64 << 20;
+/// Full files of the audit log that are kept: count. The oldest goes when one more is put aside, so that the log takes
+/// 1 GiB at most; whoever wants to keep more copies them away.
+pub const MAX_AUDIT_OLD_FILES: usize = 15;
+/// The note of where the audit log ended: bytes.
+pub const MAX_AUDIT_NOTE_BYTES: usize = 1024;
+/// Refusals of one principal for one right that are recorded whole in one minute: count. Further ones are summed.
+pub const MAX_PEER_REFUSALS: u64 = 20;
+/// Principals, each with one right, whose refusals are counted in one minute: count. Those of others are summed to one
+/// record more.
+pub const MAX_PEER_SUMS: usize = 999;
 /// Records of anonymous refusals in one minute: count. What exceeds it is summed to one record more.
 pub const MAX_ANONYMOUS_SUMS: usize = 999;
 

@@ -2,6 +2,7 @@
 //! enters here, as another order.
 
 use crate::model::Server;
+use client::models::lending::{OFFER_POWER, OFFER_PRICE};
 use std::cmp::Ordering;
 use terms::Principal;
 
@@ -9,6 +10,11 @@ use terms::Principal;
 pub(crate) fn better_first(one: &Server, other: &Server) -> Ordering {
     let by_price = one.price.total_cmp(&other.price);
     by_price.then(other.power.total_cmp(&one.power)).then_with(|| one.principal.cmp(&other.principal))
+}
+
+/// Whether an offer's numbers can be true. The node that handed the offer on has looked; sizing relies on it.
+pub(crate) fn believable(server: &Server) -> bool {
+    OFFER_POWER.contains(&server.power) && OFFER_PRICE.contains(&server.price)
 }
 
 /// The servers to borrow for at least this much more power, at most so many.

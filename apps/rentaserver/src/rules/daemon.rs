@@ -8,6 +8,7 @@ use crate::limits::{HOME_WITHIN, MAX_EPOCH_JUMP, MAX_OFFERS, MAX_PROBATION, OFFE
 use crate::model::{Now, SavedState, Server, Settings, SettingsError};
 use crate::notice::{Figures, Notice, Reason};
 use crate::rules::calls::{Action, Call, Event};
+use crate::rules::choice::believable;
 use crate::rules::member::{Change, Due, End, Member, Stage};
 use crate::rules::sizing::{Goal, Sizer};
 use crate::rules::time::ServiceTime;
@@ -242,7 +243,7 @@ impl Daemon {
 
     /// Takes the offers; what is offered just after the start is asked first whether it still serves.
     fn heard_offers(&mut self, now: BootMs, mut offered: Vec<Server>) {
-        offered.retain(|server| server.power.is_finite() && server.power > 0.0 && server.price >= 0.0);
+        offered.retain(believable);
         offered.truncate(MAX_OFFERS);
         self.probation.retain(|name, probation| {
             now < probation.until.plus(MAX_PROBATION) || offered.iter().any(|server| server.principal == *name)

@@ -71,7 +71,8 @@ impl Proxy {
 
     /// The service that a host name stands for: `NAME.REALM`, or `NAME.REALM.localhost`, of a trusted realm.
     fn service(&self, host: &str) -> Result<ServiceName, Problem> {
-        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
+        let name = name.strip_suffix('.').unwrap_or(&name);
         let forms = [Some(name), name.strip_suffix(".localhost")];
         forms.into_iter().flatten().find_map(|form| self.known(form)).ok_or_else(|| {
             Problem::new(Code::Invalid, format!("'{}' is no service of a trusted realm", name.escape_default()))

@@ -39,6 +39,7 @@ async fn it_answers_readers_of_known_services_only() {
     for (method, path, fields, status) in [
         ("GET", "/file.bin", vec![here], 200),
         ("GET", "/file.bin", vec![("host", "site.lab.example:8481")], 200),
+        ("GET", "/file.bin", vec![("host", "Site.LAB.example.:8481")], 200),
         ("HEAD", "/file.bin", vec![here], 200),
         ("GET", "/file.bin", vec![here, ("origin", "http://site.lab.example.localhost:8481")], 200),
         ("GET", "/missing", vec![here], 404),

@@ -13,12 +13,12 @@ use webos_node::Node;
 use wire::{Expect, Purpose, Target};
 use world::{Clock, RealClock, World};
 
-/// A clock that is some minutes behind: signs what has expired by now.
-struct Behind(Duration);
+/// A clock that is so many seconds ahead, or behind.
+struct Off(i64);
 
-impl Clock for Behind {
+impl Clock for Off {
     fn unix(&self) -> UnixMs {
-        RealClock::default().unix().minus(self.0)
+        UnixMs(RealClock::default().unix().0.saturating_add_signed(self.0 * 1000))
     }
     fn boot(&self) -> terms::BootMs {
         RealClock::default().boot()
@@ -109,7 +109,7 @@ async fn what_alice_did_not_sign_for_n2_and_this_path_is_refused_by_name() {
     let mut altered = good.clone();
     let last = altered.len() - 1;
     altered[last] ^= 1;
-    let past = World { clock: Arc::new(Behind(Duration::from_secs(600))), ..bed.realm.world.clone() };
+    let past = World { clock: Arc::new(Off(-600)), ..bed.realm.world.clone() };
     let link = serde_bytes::ByteBuf::from(
         wire::cbor::from_slice::<Vec<serde_bytes::ByteBuf>>(&good).expect("a chain")[0].to_vec(),
     );
@@ -132,6 +132,26 @@ async fn what_alice_did_not_sign_for_n2_and_this_path_is_refused_by_name() {
         assert!(home_text.contains(word), "{name}: '{word}' is not in: {home_text}");
         println!("{name}: {home_text}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_uses_no_certificate_that_it_cannot_verify() {
+    let bed = bed().await;
+    // To a node whose clock is ahead it has ended. The home would take it: it is for that node, and its time is good.
+    let chain = bed.signed(bed.wanted());
+    let ahead = World { clock: Arc::new(Off(600)), ..bed.realm.world.clone() };
+    let (n2, location) = (bed.n2.principal().clone(), &bed.location);
+    bed.n2.stop().await;
+    let n2_anew = Node::start(bed.realm.settings("n2", "127.0.0.1:0"), ahead).await.expect("a node");
+    assert_eq!(*n2_anew.principal(), n2);
+    let bob = bed.realm.client("bob");
+    for (who, client) in [("bob, whose it is not", &bob), ("alice", &bed.alice)] {
+        let refused = client.read_under(&seen(client, &n2_anew), location, &chain).await.expect_err(who);
+        assert_eq!(refused.code, Code::Denied, "{who}");
+        assert!(refused.detail.contains("the transfer certificate ended"), "{who}: {refused}");
+    }
+    let audit = std::fs::read_to_string(bed.realm.folder("n2").audit()).expect("an audit log");
+    assert!(audit.contains("user/bob") && audit.contains("data.lab.example/in/a"), "{audit}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

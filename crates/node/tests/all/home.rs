@@ -4,6 +4,7 @@ use crate::realm::{Realm, path, principal, seen, volume};
 use client::protocol::AclChange;
 use client::{Condition, PutOptions, enrol};
 use terms::{Code, Location, PrincipalKind, Right, Rights, Who};
+use webos_node::Node;
 
 fn read() -> Rights {
     Rights::of(&[Right::Read])
@@ -106,6 +107,8 @@ async fn a_node_reads_for_somebody_only_under_a_certificate() {
     let bob = realm.client("bob");
     let stolen = bob.read_under(&seen(&bob, &n2), &location, &chain).await.expect_err("not bob's");
     assert_eq!(stolen.code, Code::Denied);
+    let audit = std::fs::read_to_string(realm.folder("n2").audit()).expect("an audit log");
+    assert!(audit.contains("\"peer\":\"spiffe://lab.example/user/bob\""), "{audit}");
     let other = Location { path: path("in/b"), ..location.clone() };
     let beside = alice.read_under(&node, &other, &chain).await.expect_err("another path");
     assert_eq!(beside.code, Code::Denied);
@@ -146,4 +149,22 @@ async fn a_recursive_grant_leaves_narrower_lists_below_as_narrow_as_they_were() 
     alice.change_acl(&path("p"), &change("carol", false)).await.expect("revoked");
     assert_eq!(carol.read(&path("p/private/s"), 10).await.expect_err("revoked").code, Code::Denied);
     bob.read(&path("p/open"), 10).await.expect("bob still keeps what he has");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_says_that_its_audit_log_is_gone() {
+    let realm = Realm::start().await;
+    let n2 = realm.join("n2").await;
+    let alice = realm.client("alice");
+    let location = Location { volume: volume(), path: path("a") };
+    let refused = alice.read_under(&seen(&alice, &n2), &location, b"garbage").await.expect_err("no certificate");
+    assert_eq!(refused.code, Code::Invalid);
+    n2.stop().await;
+    let log = realm.folder("n2").audit();
+    assert!(std::fs::read_to_string(&log).expect("a log").contains("user/alice"));
+    std::fs::remove_file(&log).expect("there");
+    let n2 = Node::start(realm.settings("n2", "127.0.0.1:0"), realm.world.clone()).await.expect("a node");
+    let begun = std::fs::read_to_string(&log).expect("a log");
+    assert!(begun.contains("was not as it was left: record 1 was there once"), "{begun}");
+    n2.stop().await;
 }

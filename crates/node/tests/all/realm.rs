@@ -16,6 +16,8 @@ pub struct Realm {
     pub world: World,
     pub authority: Authority,
     pub home: Option<Node>,
+    /// The stated link of the nodes that start.
+    pub link_bps: Option<u64>,
     dir: TempDir,
 }
 
@@ -34,10 +36,15 @@ pub fn volume() -> VolumeName {
 impl Realm {
     /// A realm with the user alice, who owns the volume `data`.
     pub async fn start() -> Self {
+        Self::start_with_link(None).await
+    }
+
+    /// The same, each node with a stated link.
+    pub async fn start_with_link(link_bps: Option<u64>) -> Self {
         let world = World::real();
         let dir = tempfile::tempdir().expect("a folder");
         let authority = Authority::create(RealmName::new(REALM).expect("a realm"), &world).expect("an authority");
-        let mut realm = Self { world, authority, home: None, dir };
+        let mut realm = Self { world, authority, home: None, link_bps, dir };
         let folder = realm.folder("home");
         realm.authority.save(&folder.authority()).expect("saved");
         realm.issue("home", PrincipalKind::Server);
@@ -53,9 +60,9 @@ impl Realm {
         Folder::new(self.dir.path().join(name))
     }
 
-    fn settings(&self, name: &str, listen: &str) -> Settings {
+    pub fn settings(&self, name: &str, listen: &str) -> Settings {
         let folder = self.folder(name);
-        Settings { folder, listen: listen.into(), address: None, link_bps: None, place: None }
+        Settings { folder, listen: listen.into(), address: None, link_bps: self.link_bps, place: None }
     }
 
     pub async fn start_home(&mut self, listen: &str) {

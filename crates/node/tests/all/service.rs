@@ -5,14 +5,18 @@ use client::models::{
     BeatAnswer, BeatRequest, DrainRequest, LendRequest, Offer, Phase, RightToServe, StartAnswer, StartRequest,
     Table,
 };
-use client::protocol::{AclChange, MemberChange, PublishRequest};
-use client::{Condition, PutOptions};
+use client::protocol::{AclChange, Announcement, MemberChange, PublishRequest};
+use client::{Client, Condition, PutOptions};
 use discovery::verified::Certificate;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use std::sync::Arc;
 use std::time::Duration;
-use terms::{ByteCount, Code, Epoch, Generation, Location, PrincipalKind, Right, Rights, ServiceName, Who};
+use terms::{
+    ByteCount, Code, Epoch, Generation, Location, PrincipalKind, RealmName, Right, Rights, ServiceName, Who,
+};
+use trust::{Authority, Bundle};
+use webos_node::limits::MAX_SOURCE_REQUESTS;
 use webos_node::{Node, serving_group};
 use wire::{Expect, Pool, Purpose, Target};
 
@@ -22,33 +26,48 @@ pub fn service() -> ServiceName {
     "service://site.lab.example".parse().expect("a service")
 }
 
-pub async fn published(realm: &Realm) -> Certificate {
-    let files = realm.files("alice").await;
-    for (name, content) in [("www/index.html", vec![b'i'; 100]), ("www/big", vec![b'b'; 3 << 20])] {
-        files.put_bytes(&path(name), PARENTS, content).await.expect("put");
-    }
-    let request = PublishRequest {
+fn request(reader: Who) -> PublishRequest {
+    PublishRequest {
         service: service(),
         files: Location { volume: volume(), path: path("www") },
         goal_ms: 200,
         max_servers: 3,
-        readers: vec![Who::Anyone],
+        readers: vec![reader],
         link_bps: None,
         stabilization_ms: None,
-    };
+        lenders: vec![],
+    }
+}
+
+pub async fn published(realm: &Realm) -> Certificate {
+    published_for(realm, Who::Anyone).await
+}
+
+async fn published_for(realm: &Realm, reader: Who) -> Certificate {
+    let files = realm.files("alice").await;
+    for (name, content) in [("www/index.html", vec![b'i'; 100]), ("www/big", vec![b'b'; 3 << 20])] {
+        files.put_bytes(&path(name), PARENTS, content).await.expect("put");
+    }
     let alice = realm.client("alice");
-    seen(&alice, realm.home()).publish(&request).await.expect("published");
+    seen(&alice, realm.home()).publish(&request(reader)).await.expect("published");
     let bytes = alice.ask_names(&service().realm, "/.webos/name/site").await.expect("a certificate");
     Certificate::open(&bytes, &service(), alice.trust(), realm.world.clock.unix()).expect("valid")
 }
 
+fn stranger(realm: &Realm) -> Pool {
+    Pool::new(&realm.world, None, Arc::new(realm.client("alice").trust().clone()))
+}
+
 /// A stranger's request to one server of the service.
 async fn ask(realm: &Realm, node: &Node, what: &str) -> Response<Incoming> {
-    let pool = Pool::new(&realm.world, None, Arc::new(realm.client("alice").trust().clone()));
+    ask_at(&stranger(realm), node, &service().authority(), what).await
+}
+
+async fn ask_at(pool: &Pool, node: &Node, host: &str, what: &str) -> Response<Incoming> {
     let key = node.client().identity().expect("a node").key().thumbprint();
     let target =
         Target { address: node.address().to_string(), expect: Expect::Key(key), purpose: Purpose::Service };
-    let request = Request::get(format!("https://{}{what}", service().authority())).body(wire::body::empty());
+    let request = Request::get(format!("https://{host}{what}")).body(wire::body::empty());
     pool.request(&target, request.expect("a request")).await.expect("an answer")
 }
 
@@ -63,9 +82,11 @@ async fn a_stranger_reads_the_service_and_nothing_else() {
     assert_eq!(page.headers()["webos-server"], "home");
     assert!(!page.headers().contains_key("content-security-policy"), "a service has its own host name");
     assert_eq!(wire::read_body(page.into_body(), 1000).await.expect("a page").len(), 100);
+    let shouted = ask_at(&stranger(&realm), realm.home(), "SITE.Service.lab.example.:443", "/").await;
+    assert_eq!(shouted.status(), StatusCode::OK, "the case of a host name and the dot at its end mean nothing");
     assert_eq!(ask(&realm, realm.home(), "/none").await.status(), StatusCode::NOT_FOUND);
     assert_eq!(ask(&realm, realm.home(), "/../data").await.status(), StatusCode::BAD_REQUEST);
-    let nobody = Pool::new(&realm.world, None, Arc::new(realm.client("alice").trust().clone()));
+    let nobody = stranger(&realm);
     let target = Target {
         address: realm.home().address().to_string(),
         expect: Expect::Principal(realm.home().principal().clone()),
@@ -74,6 +95,39 @@ async fn a_stranger_reads_the_service_and_nothing_else() {
     let request = Request::get("https://home.server.lab.example/data.lab.example/www/index.html");
     let answer = nobody.request(&target, request.body(wire::body::empty()).expect("a request")).await;
     assert_eq!(answer.expect("an answer").status(), StatusCode::FORBIDDEN, "the volume's own list decides there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_read_is_no_load() {
+    let realm = Realm::start().await;
+    let alice = principal(PrincipalKind::User, "alice");
+    published_for(&realm, Who::Principal(alice)).await;
+    for _ in 0..20 {
+        assert_eq!(ask(&realm, realm.home(), "/big").await.status(), StatusCode::FORBIDDEN);
+    }
+    let status = seen(&realm.client("alice"), realm.home()).status().await.expect("a status");
+    let front = &status.fronts[0];
+    let load = (front.requests, front.bytes, front.load.inflight, front.load.rps);
+    assert_eq!(load, (0, 0, 0.0, 0.0), "a flood of refusals recruits nobody");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_front_says_that_a_source_has_its_share() {
+    // Over the slowest link no answer of 3 MiB ends while this test runs.
+    let realm = Realm::start_with_link(Some(client::models::lending::MIN_LINK_BITS_PER_S)).await;
+    published(&realm).await;
+    let (mut asked, host) = (Vec::new(), service().authority());
+    let pools: Vec<Pool> = (0..5).map(|_| stranger(&realm)).collect();
+    for pool in &pools {
+        let requests = (0..MAX_SOURCE_REQUESTS / 5 + 20).map(|_| ask_at(pool, realm.home(), &host, "/big"));
+        asked.extend(futures_util::future::join_all(requests).await);
+    }
+    let (full, served): (Vec<_>, Vec<_>) =
+        asked.iter().partition(|answer| answer.status() == StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!full.is_empty(), "its share is bounded");
+    assert_eq!(served.len(), MAX_SOURCE_REQUESTS, "and not smaller than stated");
+    let fields = full[0].headers();
+    assert!(fields["retry-after"] == "1" && fields["webos-elsewhere"] == "?1", "{fields:?}");
 }
 
 fn copy(from: &std::path::Path, to: &std::path::Path) {
@@ -112,18 +166,10 @@ async fn a_service_whose_record_is_damaged_is_still_its_publishers() {
     let record = realm.folder("home").service(&service()).join("published");
     std::fs::write(&record, b"damaged").expect("written");
     realm.start_home(&listen).await;
-    let request = PublishRequest {
-        service: service(),
-        files: Location { volume: volume(), path: path("www") },
-        goal_ms: 200,
-        max_servers: 3,
-        readers: vec![Who::Anyone],
-        link_bps: None,
-        stabilization_ms: None,
-    };
-    let taken = seen(&realm.client("bob"), realm.home()).publish(&request).await;
+    let taken = seen(&realm.client("bob"), realm.home()).publish(&request(Who::Anyone)).await;
     assert_eq!(taken.expect_err("not bob's").code, Code::Denied);
-    let renewed = seen(&realm.client("alice"), realm.home()).publish(&request).await.expect("published again");
+    let renewed =
+        seen(&realm.client("alice"), realm.home()).publish(&request(Who::Anyone)).await.expect("published again");
     let now = realm.world.clock.unix();
     let renewed = Certificate::open(&renewed.certificate, &service(), realm.client("alice").trust(), now);
     assert!(renewed.expect("valid").value().serial > before);
@@ -234,6 +280,8 @@ async fn a_surrogate_serves_for_its_lease_and_loses_everything_with_it() {
     let alice = realm.client("alice");
     let not_owner = seen(realm.home().client(), &n1).lend(&offer()).await.expect_err("the home does not own it");
     assert_eq!(not_owner.code, Code::Denied);
+    let place = realm.folder("n1").path().display().to_string();
+    assert!(!not_owner.to_string().contains(&place), "strangers learn no path of the machine: {not_owner}");
     seen(&alice, &n1).lend(&offer()).await.expect("lent");
     assert_eq!(ask(&realm, &n1, "/").await.status(), StatusCode::SERVICE_UNAVAILABLE, "not started");
     hand.member(Some(Duration::from_secs(30))).await;
@@ -277,4 +325,50 @@ async fn strangers_command_nothing() {
     let join = MemberChange { group, member: n1.principal().clone(), until };
     assert_eq!(home.change_member(&join).await.expect_err("no administrator").code, Code::Denied);
     assert!(matches!(seen(n1.client(), &n2).beat(&beat).await, Ok(BeatAnswer::NotRunning)));
+}
+
+/// A node of another realm, which trusts this one and is trusted.
+fn foreigner(realm: &Realm, name: &str) -> Client {
+    let now = realm.world.clock.unix();
+    let other = Authority::create(RealmName::new("other.example").expect("a realm"), &realm.world).expect("made");
+    let principal = format!("spiffe://other.example/server/{name}").parse().expect("a principal");
+    let identity = other.issue_identity(&principal, None, now).expect("a certificate");
+    identity.save(&realm.folder(name).identity()).expect("saved");
+    realm.pin(name);
+    let bundle = other.bundle(vec![], Epoch(1), now).expect("signed");
+    let bundle = Bundle::open(&bundle, &other.fingerprint(), now).expect("valid");
+    let client = realm.client(name);
+    for trust in [realm.home().client().trust(), client.trust()] {
+        assert!(trust.insert(bundle.clone()));
+    }
+    client
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_of_another_realm_lends_only_where_it_is_let_in() {
+    let realm = Realm::start().await;
+    published(&realm).await;
+    let n9 = foreigner(&realm, "n9");
+    let LendRequest::Lend(offer) = offer() else { unreachable!("an offer") };
+    let word = Announcement { address: "127.0.0.1:8443".into(), offer: Some(offer), relay: false };
+    let n9_at_home = seen(&n9, realm.home());
+    let refused = n9_at_home.announce(&service(), &word).await.expect_err("trusted, and not let in");
+    assert_eq!(refused.code, Code::Denied);
+    assert!(refused.to_string().contains("--lender spiffe://other.example/server/n9"), "{refused}");
+
+    let n9_itself = n9.identity().expect("a node").principal().clone();
+    let with = |lenders| PublishRequest { lenders, ..request(Who::Anyone) };
+    let alice = realm.client("alice");
+    let home = seen(&alice, realm.home());
+    let all = home.publish(&with(vec![Who::Authenticated])).await.expect_err("names nobody");
+    assert_eq!(all.code, Code::Invalid);
+    home.publish(&with(vec![Who::Principal(n9_itself.clone())])).await.expect("published");
+    n9_at_home.announce(&service(), &word).await.expect("let in");
+    let candidates = seen(realm.home().client(), realm.home()).candidates(&service()).await.expect("the list");
+    assert_eq!(candidates.iter().map(|candidate| &candidate.principal).collect::<Vec<_>>(), [&n9_itself]);
+
+    home.publish(&with(vec![])).await.expect("published");
+    assert_eq!(n9_at_home.announce(&service(), &word).await.expect_err("struck off").code, Code::Denied);
+    let n1 = realm.join("n1").await;
+    seen(n1.client(), realm.home()).announce(&service(), &word).await.expect("the service's own realm");
 }

@@ -1,5 +1,6 @@
 //! An offer: what a node's owner lends to one service, and why a start under it may be refused.
 
+use crate::limits::{OFFER_POWER, OFFER_PRICE};
 use serde::{Deserialize, Serialize};
 use terms::{ByteCount, Epoch, Principal, ServiceName, UnixMs};
 
@@ -12,9 +13,9 @@ pub struct Offer {
     pub cpu_milli: u32,
     /// Memory.
     pub memory_bytes: ByteCount,
-    /// Price in the realm's own unit per hour; finite, not negative; 0 is free.
+    /// Price in the realm's own unit per hour, within [`OFFER_PRICE`]; 0 is free.
     pub price: f64,
-    /// How much work the node does compared with a usual one (1.0); finite, above 0.
+    /// How much work the node does compared with a usual one (1.0), within [`OFFER_POWER`].
     #[serde(default = "usual_power")]
     pub power: f64,
     /// When the loan ends by itself; without it, when it is withdrawn.
@@ -32,11 +33,19 @@ fn usual_power() -> f64 {
 /// Why an offer was refused.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum OfferError {
-    /// Not a finite number of at least zero.
-    #[error("the price {0} of an offer is not a number of at least 0")]
+    /// Outside of what a price can be.
+    #[error(
+        "the price {0:?} of an offer is not a number from {least} to {most}; 0 is free",
+        least = OFFER_PRICE.start(),
+        most = OFFER_PRICE.end()
+    )]
     Price(f64),
-    /// Not a finite number above zero.
-    #[error("the power {0} of an offer is not a number above 0; 1 is a usual node")]
+    /// Outside of what one machine can be.
+    #[error(
+        "the power {0:?} of an offer is not a number from {least} to {most}; 1 is a usual node",
+        least = OFFER_POWER.start(),
+        most = OFFER_POWER.end()
+    )]
     Power(f64),
     /// Nothing to run on.
     #[error("an offer needs some processor time; write --cpu 1 for one core")]
@@ -52,10 +61,10 @@ impl Offer {
     /// # Errors
     /// The first number that is not as its field demands.
     pub fn validate(&self, now: UnixMs) -> Result<(), OfferError> {
-        if !self.price.is_finite() || self.price < 0.0 {
+        if !OFFER_PRICE.contains(&self.price) {
             return Err(OfferError::Price(self.price));
         }
-        if !self.power.is_finite() || self.power <= 0.0 {
+        if !OFFER_POWER.contains(&self.power) {
             return Err(OfferError::Power(self.power));
         }
         if self.cpu_milli == 0 {
@@ -154,12 +163,18 @@ mod tests {
             (-1.0, 1.0, 1),
             (f64::NAN, 1.0, 1),
             (f64::INFINITY, 1.0, 1),
+            (1e300, 1.0, 1),
             (0.0, 0.0, 1),
+            (0.0, 1e300, 1),
+            (0.0, 1e-300, 1),
+            (0.0, f64::INFINITY, 1),
             (0.0, f64::NAN, 1),
             (0.0, 1.0, 0),
         ] {
             let offer = Offer { price, power, cpu_milli, ..good.clone() };
             assert!(offer.validate(UnixMs(0)).is_err(), "{offer:?}");
         }
+        let strong = Offer { power: 1e300, ..good }.validate(UnixMs(0)).expect_err("no machine is that strong");
+        assert!(strong.to_string().ends_with("is not a number from 0.001 to 1000; 1 is a usual node"), "{strong}");
     }
 }

@@ -75,6 +75,12 @@ pub enum AuditFault {
         /// The record known from elsewhere.
         expected: u64,
     },
+    /// What would show a cut is missing.
+    #[error("the note of where the log ended cannot be read, so a cut would not show ({})", path.display())]
+    NoNote {
+        /// The note.
+        path: PathBuf,
+    },
     /// The log cannot be read.
     #[error("cannot read {}", path.display())]
     Io {
@@ -154,8 +160,15 @@ pub(super) fn aside(path: &Path, first: u64) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// The name of the note of where the log ended.
+pub(super) fn note(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".head");
+    PathBuf::from(name)
+}
+
 /// The files of a log, oldest first.
-fn files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+pub(super) fn files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut older = Vec::new();
@@ -183,24 +196,38 @@ fn next_line(reader: &mut BufReader<File>) -> std::io::Result<Vec<u8>> {
 /// # Errors
 /// The first [`AuditFault`].
 pub fn verify_audit(path: &Path, known: Option<&AuditHead>) -> Result<AuditSummary, AuditFault> {
-    let io = |path: &Path| {
-        let path = path.to_path_buf();
-        move |source| AuditFault::Io { path, source }
-    };
+    let all = files(path).map_err(io(path))?;
+    check(&all, known)
+}
+
+/// The same for the two newest files of a log: what can be damaged since it was last looked at, in a bounded time.
+pub(super) fn verify_newest(path: &Path, known: Option<&AuditHead>) -> Result<AuditSummary, AuditFault> {
+    let all = files(path).map_err(io(path))?;
+    check(&all[all.len().saturating_sub(2)..], known)
+}
+
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> AuditFault {
+    let path = path.to_path_buf();
+    move |source| AuditFault::Io { path, source }
+}
+
+fn check(files: &[PathBuf], known: Option<&AuditHead>) -> Result<AuditSummary, AuditFault> {
     let mut walk = Walk { head: AuditHead::START, first: None, known_found: known.is_none_or(|k| k.records == 0) };
-    for file in files(path).map_err(io(path))? {
-        let mut reader = BufReader::new(File::open(&file).map_err(io(&file))?);
+    for file in files {
+        let mut reader = BufReader::new(File::open(file).map_err(io(file))?);
         loop {
-            let line = next_line(&mut reader).map_err(io(&file))?;
+            let line = next_line(&mut reader).map_err(io(file))?;
             if line.is_empty() {
                 break;
             }
-            walk.step(&file, &line, known)?;
+            walk.step(file, &line, known)?;
         }
     }
-    match known {
-        Some(known) if !walk.known_found => Err(AuditFault::Cut { expected: known.records }),
-        _ => Ok(AuditSummary { first: walk.first.unwrap_or(1), head: walk.head }),
+    // What stood in files that were taken away is not missed.
+    let missed = |known: &&AuditHead| !walk.known_found && walk.first.is_none_or(|first| known.records >= first);
+    match known.filter(missed) {
+        Some(known) => Err(AuditFault::Cut { expected: known.records }),
+        None => Ok(AuditSummary { first: walk.first.unwrap_or(1), head: walk.head }),
     }
 }
 

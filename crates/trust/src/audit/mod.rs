@@ -1,5 +1,6 @@
 //! The audit log: append-only JSON lines, each with the hash of the one before. It records every refusal and
-//! every grant of `m`, `x` and `a`; it never decides anything.
+//! every grant of `m`, `x` and `a`; it never decides anything. Beside it lies a note of where it ended, so that a start
+//! finds out whether it was cut or taken away meanwhile; whoever can change both can hide that.
 
 mod chain;
 mod record;
@@ -9,8 +10,9 @@ pub use chain::{AuditFault, AuditHead, AuditSummary, verify_audit};
 pub use record::{AuditLink, AuditOutcome, AuditRecord};
 
 use crate::error::TrustError;
-use crate::limits::{MAX_AUDIT_FILE_BYTES, MAX_AUDIT_RECORD_BYTES};
-use chain::{Torn, aside, read_head, seal};
+use crate::files::{read_private, write_private};
+use crate::limits::{MAX_AUDIT_FILE_BYTES, MAX_AUDIT_NOTE_BYTES, MAX_AUDIT_OLD_FILES, MAX_AUDIT_RECORD_BYTES};
+use chain::{Torn, aside, files, note, read_head, seal, verify_newest};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -23,6 +25,7 @@ use terms::UnixMs;
 #[derive(Debug)]
 pub struct AuditLog {
     path: PathBuf,
+    damage: Option<AuditFault>,
     inner: Mutex<Inner>,
 }
 
@@ -32,6 +35,8 @@ struct Inner {
     bytes: u64,
     first: u64,
     head: AuditHead,
+    /// Where the note says that the log ends.
+    noted: Option<AuditHead>,
     sums: Sums,
 }
 
@@ -42,7 +47,8 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> T
 
 impl AuditLog {
     /// Opens the log, or begins one (mode 0600). A last line that a crash cut short was never acknowledged: it
-    /// is taken away.
+    /// is taken away. What else is wrong with it is found and does not keep it from being opened: see
+    /// [`AuditLog::damage`].
     ///
     /// # Errors
     /// [`TrustError::Io`]; [`TrustError::Malformed`] if the last whole record is damaged: `verify` says more.
@@ -59,8 +65,20 @@ impl AuditLog {
         if whole < length {
             file.set_len(whole).map_err(failed("write", path))?;
         }
-        let inner = Inner { file, bytes: whole, first, head, sums: Sums::default() };
-        Ok(Self { path: path.to_path_buf(), inner: Mutex::new(inner) })
+        let (noted, damage) = look_over(path, head);
+        let inner = Inner { file, bytes: whole, first, head, noted, sums: Sums::default() };
+        let log = Self { path: path.to_path_buf(), damage, inner: Mutex::new(inner) };
+        if log.damage.is_none() {
+            // A full disk keeps nobody from reading. The next flush says that the note cannot be written.
+            let _ = log.note_end();
+        }
+        Ok(log)
+    }
+
+    /// What was wrong with the log when it was opened: changed, cut or gone since its end was noted. Whoever opens it
+    /// tells people, and records it; that is what the log goes on with.
+    pub fn damage(&self) -> Option<&AuditFault> {
+        self.damage.as_ref()
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -78,12 +96,13 @@ impl AuditLog {
         if inner.sums.take(record) { Ok(()) } else { self.append(&mut inner, record) }
     }
 
-    /// Writes the sums of minutes that are over.
+    /// Writes the sums of minutes that are over, and notes where the log ends.
     ///
     /// # Errors
     /// [`TrustError::Io`].
     pub fn flush(&self, now: UnixMs) -> Result<(), TrustError> {
-        self.write_sums(&mut self.inner(), now)
+        self.write_sums(&mut self.inner(), now)?;
+        self.note_end()
     }
 
     /// Writes the sums of the minute that runs too: for a clean stop.
@@ -92,7 +111,24 @@ impl AuditLog {
     /// [`TrustError::Io`].
     pub fn finish(&self) -> Result<(), TrustError> {
         self.write_sums(&mut self.inner(), UnixMs(u64::MAX))?;
-        self.sync()
+        self.note_end()
+    }
+
+    /// Notes where the log ends, once all up to there is on disk: a loss of power does not look like a cut.
+    fn note_end(&self) -> Result<(), TrustError> {
+        let (head, file) = {
+            let inner = self.inner();
+            if inner.noted == Some(inner.head) {
+                return Ok(());
+            }
+            (inner.head, inner.file.try_clone().map_err(failed("write", &self.path))?)
+        };
+        file.sync_data().map_err(failed("write", &self.path))?;
+        let text =
+            serde_json::to_vec(&head).map_err(|error| TrustError::malformed("the audit log's end", error))?;
+        write_private(&note(&self.path), &text)?;
+        self.inner().noted = Some(head);
+        Ok(())
     }
 
     /// The last record's number and hash: kept elsewhere, it shows later whether the tail was cut.
@@ -142,6 +178,26 @@ impl AuditLog {
         options.append(true).create_new(true).mode(0o600);
         inner.file = options.open(&self.path).map_err(failed("open", &self.path))?;
         (inner.bytes, inner.first) = (0, inner.head.records + 1);
+        let older = files(&self.path).map_err(failed("read", &self.path))?;
+        for oldest in older.iter().rev().skip(1 + MAX_AUDIT_OLD_FILES) {
+            // One that stays is tried again when the next file is full.
+            let _ = fs::remove_file(oldest);
+        }
         Ok(())
     }
+}
+
+/// What the note says, and what is wrong with a log that ends there.
+fn look_over(path: &Path, head: AuditHead) -> (Option<AuditHead>, Option<AuditFault>) {
+    let noted = match read_private(&note(path), MAX_AUDIT_NOTE_BYTES) {
+        Ok(text) => serde_json::from_slice(&text).ok(),
+        Err(_) => None,
+    };
+    let new = head == AuditHead::START && !note(path).exists();
+    let damage = match verify_newest(path, noted.as_ref()) {
+        Ok(_) if noted.is_none() && !new => Some(AuditFault::NoNote { path: note(path) }),
+        Ok(_) => None,
+        Err(fault) => Some(fault),
+    };
+    (noted, damage)
 }

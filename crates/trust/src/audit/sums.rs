@@ -1,11 +1,11 @@
-//! Refusals of callers without a certificate, summed per source prefix and minute: whoever knocks a million
-//! times fills a line, not the disk.
+//! Refusals that are summed per minute: of callers without a certificate by source prefix, of others by principal
+//! and right, after the first few. Whoever knocks a million times fills some lines, not the disk.
 
 use super::record::{AuditOutcome, AuditRecord};
-use crate::limits::MAX_ANONYMOUS_SUMS;
+use crate::limits::{MAX_ANONYMOUS_SUMS, MAX_PEER_REFUSALS, MAX_PEER_SUMS};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use terms::UnixMs;
+use terms::{Principal, UnixMs};
 
 const MINUTE_MS: u64 = 60_000;
 
@@ -15,12 +15,31 @@ pub(super) struct Sums {
     minute: u64,
     by_source: BTreeMap<String, Sum>,
     rest: Option<Sum>,
+    by_peer: BTreeMap<(Principal, Option<String>), OfPeer>,
+    rest_of_peers: Option<Sum>,
+}
+
+/// The refusals of one principal for one right.
+#[derive(Debug, Default)]
+struct OfPeer {
+    recorded: u64,
+    summed: Option<Sum>,
 }
 
 #[derive(Debug, Clone)]
 struct Sum {
     count: u64,
     example: AuditRecord,
+}
+
+/// One more, alike the one that stands for all.
+fn add(sum: &mut Option<Sum>, record: &AuditRecord) {
+    sum.get_or_insert_with(|| Sum { count: 0, example: record.clone() }).count += 1;
+}
+
+/// The record that stands for all of a sum: the first one, and how many.
+fn alike(sum: Sum) -> AuditRecord {
+    AuditRecord { count: sum.count, ..sum.example }
 }
 
 /// The network of an address: /24 or /48, what one party usually holds.
@@ -39,22 +58,44 @@ fn prefix(address: Option<IpAddr>) -> String {
 }
 
 impl Sums {
-    /// Takes a refusal without a peer; answers whether it did. Sums of earlier minutes were written before.
+    /// Takes a refusal that is not recorded by itself; answers whether it did. Sums of earlier minutes were written
+    /// before.
     pub fn take(&mut self, record: &AuditRecord) -> bool {
-        if record.outcome != AuditOutcome::Refused || record.peer.is_some() {
+        if record.outcome != AuditOutcome::Refused {
             return false;
         }
         // A wall clock that went back does not open a minute anew.
         self.minute = self.minute.max(record.at.0 / MINUTE_MS);
-        let source = prefix(record.address);
+        match &record.peer {
+            Some(peer) => self.take_of_peer((peer.clone(), record.right.clone()), record),
+            None => {
+                self.take_of_source(prefix(record.address), record);
+                true
+            }
+        }
+    }
+
+    fn take_of_source(&mut self, source: String, record: &AuditRecord) {
         if let Some(sum) = self.by_source.get_mut(&source) {
             sum.count += 1;
         } else if self.by_source.len() < MAX_ANONYMOUS_SUMS {
             self.by_source.insert(source, Sum { count: 1, example: record.clone() });
         } else {
-            let rest = self.rest.get_or_insert_with(|| Sum { count: 0, example: record.clone() });
-            rest.count += 1;
+            add(&mut self.rest, record);
         }
+    }
+
+    fn take_of_peer(&mut self, key: (Principal, Option<String>), record: &AuditRecord) -> bool {
+        if !self.by_peer.contains_key(&key) && self.by_peer.len() >= MAX_PEER_SUMS {
+            add(&mut self.rest_of_peers, record);
+            return true;
+        }
+        let of_peer = self.by_peer.entry(key).or_default();
+        if of_peer.recorded < MAX_PEER_REFUSALS {
+            of_peer.recorded += 1;
+            return false;
+        }
+        add(&mut of_peer.summed, record);
         true
     }
 
@@ -65,8 +106,15 @@ impl Sums {
         }
         let sums = std::mem::take(&mut self.by_source);
         let rest = self.rest.take().map(|sum| ("further sources".to_string(), sum));
-        let record =
-            |(source, sum): (String, Sum)| AuditRecord { source: Some(source), count: sum.count, ..sum.example };
-        sums.into_iter().chain(rest).map(record).collect()
+        let record = |(source, sum): (String, Sum)| AuditRecord { source: Some(source), ..alike(sum) };
+        let peers = std::mem::take(&mut self.by_peer).into_values().filter_map(|of_peer| of_peer.summed);
+        let peers = peers.map(alike);
+        let further = self.rest_of_peers.take().map(|sum| AuditRecord {
+            source: Some("further principals".into()),
+            peer: None,
+            subject: None,
+            ..alike(sum)
+        });
+        sums.into_iter().chain(rest).map(record).chain(peers).chain(further).collect()
     }
 }

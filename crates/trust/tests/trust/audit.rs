@@ -6,6 +6,7 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use terms::{Right, UnixMs};
+use webos_trust::limits::{MAX_AUDIT_OLD_FILES, MAX_PEER_REFUSALS};
 use webos_trust::transfer::verify;
 use webos_trust::{
     Asker, AuditFault, AuditHead, AuditLog, AuditRecord, Bucket, NoGroups, Question, decide, verify_audit,
@@ -232,7 +233,8 @@ fn a_full_file_is_put_aside_and_the_chain_goes_on() {
     let alice = "spiffe://lab.example/user/alice".parse().expect("a principal");
     let record = AuditRecord::of_change(UnixMs(1), &alice, &long, &long);
     let mut written = 0u64;
-    while desk.path.parent().expect("a folder").read_dir().expect("read").count() < 2 {
+    let old = desk.path.with_file_name("audit.jsonl.000000000001");
+    while !old.exists() {
         (0..1000).for_each(|_| log.record(&record).expect("recorded"));
         written += 1000;
     }
@@ -242,9 +244,101 @@ fn a_full_file_is_put_aside_and_the_chain_goes_on() {
     drop(log);
     assert_eq!(desk.log().head(), head);
     // Old files may be taken away; the summary says where the log begins now.
-    let old = desk.path.with_file_name("audit.jsonl.000000000001");
     fs::remove_file(&old).expect("there");
     assert!(verify_audit(&desk.path, Some(&head)).expect("the rest is whole").first > 1);
     desk.log().record(&note(1)).expect("recorded");
     assert_eq!(desk.log().head().records, written + 1);
+}
+
+#[test]
+fn the_oldest_files_go() {
+    let desk = desk();
+    let log = desk.log();
+    let numbered = |number: usize| desk.path.with_file_name(format!("audit.jsonl.{number:012}"));
+    (1..=MAX_AUDIT_OLD_FILES + 3).for_each(|number| fs::write(numbered(number), "full").expect("written"));
+    let long = "x".repeat(2000);
+    let alice = "spiffe://lab.example/user/alice".parse().expect("a principal");
+    let record = AuditRecord::of_change(UnixMs(1), &alice, &long, &long);
+    let mut bytes = 0;
+    while bytes <= fs::metadata(&desk.path).expect("there").len() {
+        bytes = fs::metadata(&desk.path).expect("there").len();
+        (0..1000).for_each(|_| log.record(&record).expect("recorded"));
+    }
+    assert!((1..=3).all(|number| !numbered(number).exists()), "the oldest are gone");
+    assert!((4..=MAX_AUDIT_OLD_FILES + 3).all(|number| numbered(number).exists()), "the others stay");
+}
+
+#[test]
+fn refusals_of_one_principal_are_summed_after_the_first_few() {
+    let desk = desk();
+    let log = desk.log();
+    let peer = desk.lab.peer(&desk.lab.identity("user/mallory"));
+    let other = desk.lab.peer(&desk.lab.identity("user/bob"));
+    let asker = |peer| Asker { peer: Some(peer), chain: None };
+    let refused = |peer, index: u64, right| {
+        let (at, bucket) = (place(&format!("data.lab.example/in/{index}")), Bucket::empty());
+        let now = UnixMs(60_000 + index);
+        let question =
+            Question { now, asker: asker(peer), location: &at, right, bucket: &bucket, groups: &NoGroups };
+        AuditRecord::of_decision(now, None, asker(peer), decide(&question).reason()).expect("a refusal")
+    };
+    for index in 0..1000 {
+        log.record(&refused(&peer, index, Right::Read)).expect("recorded");
+    }
+    log.record(&refused(&peer, 0, Right::Modify)).expect("recorded");
+    log.record(&refused(&other, 0, Right::Read)).expect("recorded");
+    let lines = desk.lines();
+    let first = usize::try_from(MAX_PEER_REFUSALS).expect("small");
+    assert_eq!(lines.len(), first + 2, "the first few, another right, another principal");
+    log.flush(UnixMs(120_000)).expect("flushed");
+    let lines = desk.lines();
+    let sum = lines.last().expect("a sum");
+    assert_eq!(lines.len(), first + 3, "{sum}");
+    assert!(
+        sum.contains("user/mallory") && sum.contains(&format!("\"count\":{}", 1000 - MAX_PEER_REFUSALS)),
+        "{sum}"
+    );
+    log.record(&refused(&peer, 60_000, Right::Read)).expect("recorded");
+    assert_eq!(desk.lines().len(), first + 4, "the next minute begins anew");
+    assert!(verify_audit(&desk.path, None).is_ok());
+}
+
+#[test]
+fn a_log_that_was_cut_changed_or_taken_away_is_found_out_at_a_start() {
+    let begun = || {
+        let desk = desk();
+        let log = desk.log();
+        (1..=5).for_each(|number| log.record(&note(number)).expect("recorded"));
+        log.finish().expect("noted");
+        desk
+    };
+    let noted = |desk: &Desk| desk.path.with_file_name("audit.jsonl.head");
+    let found = |desk: &Desk| desk.log().damage().map(ToString::to_string).unwrap_or_default();
+    assert_eq!(found(&desk()), "", "a new one");
+    assert_eq!(found(&begun()), "", "as it was left");
+    let longer = begun();
+    longer.log().record(&note(6)).expect("recorded");
+    assert_eq!(found(&longer), "", "ended by a crash, before its end was noted");
+
+    let cut = begun();
+    cut.put(&cut.lines()[..4]);
+    assert!(found(&cut).starts_with("record 5 was there once"), "{}", found(&cut));
+    let gone = begun();
+    fs::remove_file(&gone.path).expect("there");
+    assert!(found(&gone).starts_with("record 5 was there once"), "{}", found(&gone));
+    let changed = begun();
+    let mut lines = changed.lines();
+    lines[1] = lines[1].replace("change 2", "change 9");
+    changed.put(&lines);
+    assert!(found(&changed).starts_with("record 2 was changed"), "{}", found(&changed));
+    let alone = begun();
+    fs::remove_file(noted(&alone)).expect("there");
+    assert!(found(&alone).starts_with("the note of where the log ended"), "{}", found(&alone));
+
+    // It stays found until the log goes on.
+    assert_ne!(found(&gone), "");
+    let log = gone.log();
+    log.record(&note(1)).expect("recorded");
+    log.flush(UnixMs(1)).expect("noted");
+    assert_eq!(found(&gone), "");
 }

@@ -1,5 +1,6 @@
 //! What can go wrong in a store, and the one mapping of it to what the other side sees.
 
+use super::DATABASE;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -132,6 +133,12 @@ pub enum StoreError {
         /// The folder.
         dir: PathBuf,
     },
+    /// The folder holds the blocks of a volume, and not its database.
+    #[error("{} holds blocks of a volume, but {} is missing", dir.display(), dir.join(DATABASE).display())]
+    NoDatabase {
+        /// The folder.
+        dir: PathBuf,
+    },
     /// A system call on a file failed.
     #[error("{doing} failed on {}", path.display())]
     Io {
@@ -175,6 +182,21 @@ impl StoreError {
         }
     }
 
+    /// What the owner of this machine is told: with the names of files and the cause.
+    pub fn for_owner(&self) -> Problem {
+        let cause = std::error::Error::source(self).map(|cause| format!(": {cause}")).unwrap_or_default();
+        let next = match self {
+            Self::NoDatabase { .. } => {
+                "put that file back from a copy, or move the folder away to begin with an empty volume"
+            }
+            Self::VolumeExists { .. } => "give the new volume another name",
+            Self::Locked { .. } => "end the program that has it open",
+            Self::NewerFormat { .. } => "use the newer build, or move the folder away",
+            _ => "put back a copy of that folder, or move it away",
+        };
+        Problem::new(self.code(), format!("{self}{cause}")).next(next)
+    }
+
     /// The code that this error has on the wire.
     pub fn code(&self) -> Code {
         match self {
@@ -192,6 +214,7 @@ impl StoreError {
             Self::Damaged { .. }
             | Self::NoVolume { .. }
             | Self::VolumeExists { .. }
+            | Self::NoDatabase { .. }
             | Self::Io { .. }
             | Self::Database { .. } => Code::Internal,
         }
@@ -212,9 +235,10 @@ impl From<StoreError> for Problem {
         };
         let detail = match &error {
             StoreError::Io { doing, .. } => format!("the volume's storage failed while {doing}"),
-            StoreError::Locked { .. } | StoreError::NoVolume { .. } | StoreError::VolumeExists { .. } => {
-                "the volume cannot be opened".into()
-            }
+            StoreError::Locked { .. }
+            | StoreError::NoVolume { .. }
+            | StoreError::NoDatabase { .. }
+            | StoreError::VolumeExists { .. } => "the volume cannot be opened".into(),
             other => other.to_string(),
         };
         Problem::new(error.code(), detail).next(next)

@@ -92,25 +92,30 @@ impl Drop for Inner {
 }
 
 impl Store {
-    /// Makes an empty volume in `dir` and opens it. The root's access control list is `owner_bucket`.
+    /// Makes an empty volume in `dir` and opens it. The root's access control list is `owner_bucket`. A folder
+    /// that has lost the database of its volume is refused: a new one would have all blocks collected.
     ///
     /// Blocks the thread.
     pub fn create(dir: &Path, name: &VolumeName, owner_bucket: &Bucket, world: World) -> Result<Self, StoreError> {
         let failed = |error| StoreError::io("making the volume's folder", dir, error);
         DirBuilder::new().mode(0o700).recursive(true).create(dir).map_err(failed)?;
         let lock = lock(dir)?;
-        let database = dir.join(DATABASE);
+        let (database, draft, blocks) = (dir.join(DATABASE), dir.join("volume.db.new"), dir.join(BLOCKS));
         if database.exists() {
             return Err(StoreError::VolumeExists { dir: dir.into() });
         }
-        BlockFolder::create(&dir.join(BLOCKS))?;
-        // The database comes into being under its name whole: a crash leaves a folder without a volume.
-        let draft = dir.join("volume.db.new");
-        for leftover in ["volume.db.new", "volume.db.new-wal", "volume.db.new-shm", "volume.db.new-journal"] {
+        // The draft is there before the block folders, and until it becomes the database in one step: a crash on the
+        // way can be told from a database that is lost.
+        if blocks.exists() && !draft.exists() {
+            return Err(StoreError::NoDatabase { dir: dir.into() });
+        }
+        for leftover in ["volume.db.new-wal", "volume.db.new-shm", "volume.db.new-journal"] {
             let _ = std::fs::remove_file(dir.join(leftover));
         }
         // SQLite gives its log the mode of its file.
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).map_err(failed)?;
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft).map_err(failed)?;
+        RealDisk.sync_folder(dir).map_err(failed)?;
+        BlockFolder::create(&blocks)?;
         schema::create(&draft, name, owner_bucket, world.clock.unix())?;
         std::fs::rename(&draft, &database).map_err(failed)?;
         RealDisk.sync_folder(dir).map_err(failed)?;
@@ -127,7 +132,8 @@ impl Store {
 
     fn open_on(dir: &Path, world: World, disk: Box<dyn Disk>) -> Result<Self, StoreError> {
         if !dir.join(DATABASE).exists() {
-            return Err(StoreError::NoVolume { dir: dir.into() });
+            let (lost, dir) = (dir.join(BLOCKS).exists(), dir.into());
+            return Err(if lost { StoreError::NoDatabase { dir } } else { StoreError::NoVolume { dir } });
         }
         Self::open_locked(dir, lock(dir)?, world, disk)
     }

@@ -10,7 +10,7 @@ use terms::ServiceName;
 /// Services.
 #[derive(Debug, Subcommand)]
 pub enum ServiceCommand {
-    Publish(Publish),
+    Publish(Box<Publish>),
     /// Show a service's servers, their load and how long they are there
     #[command(after_help = "Example:\n  webos service status service://site.demo.localhost")]
     Status {
@@ -30,7 +30,8 @@ pub enum ServiceCommand {
 #[command(after_help = "\
 Examples:
   webos service publish service://site.lab.example data.lab.example/public
-  webos service publish service://site.lab.example data.lab.example/public --readers group/staff")]
+  webos service publish service://site.lab.example data.lab.example/public --readers group/staff
+  webos service publish service://site.lab.example data.lab.example/public --lender spiffe://other.example/server/n9")]
 pub struct Publish {
     /// service://NAME.REALM
     pub service: ServiceName,
@@ -46,6 +47,9 @@ pub struct Publish {
     /// Who may use the service; may be repeated
     #[arg(long, value_name = "WHO", default_value = "anyone")]
     pub readers: Vec<WhoName>,
+    /// Who may lend nodes to the service besides its own realm: a node or a group of another one; may be repeated
+    #[arg(long = "lender", value_name = "PRINCIPAL")]
+    pub lenders: Vec<WhoName>,
     /// What one server can send, if that is stated: 100mbit, 1gbit, none
     #[arg(long, value_name = "RATE", default_value = "none")]
     pub link: LinkRate,

@@ -26,6 +26,8 @@ async fn publish(setup: &Setup, out: &mut Out, arguments: &Publish) -> Outcome {
     let (service, files) = (&arguments.service, &arguments.files.location);
     let readers = arguments.readers.iter().map(|who| who.within(&service.realm)).collect::<Result<Vec<_>, _>>();
     let readers = readers.map_err(|error| Problem::new(Code::Invalid, error.to_string()))?;
+    let lenders = arguments.lenders.iter().map(|who| who.within(&service.realm)).collect::<Result<Vec<_>, _>>();
+    let lenders = lenders.map_err(|error| Problem::new(Code::Invalid, error.to_string()))?;
     consent(out, arguments, &readers)?;
     let goal_ms = u32::try_from(arguments.goal.as_millis()).ok().filter(|ms| *ms > 0);
     let goal_ms = goal_ms.ok_or_else(|| Problem::new(Code::Invalid, "the goal has to be 1 ms to 49 days"))?;
@@ -39,6 +41,7 @@ async fn publish(setup: &Setup, out: &mut Out, arguments: &Publish) -> Outcome {
         readers,
         link_bps: arguments.link.0,
         stabilization_ms: None,
+        lenders,
     };
     let reply = home.publish(&request).await?;
     show(setup, out, &client, service, &reply.certificate)

@@ -43,7 +43,7 @@ fn create(setup: &Setup, out: &mut Out, volume: &VolumeName, owner: Option<&WhoN
     };
     let bucket = Bucket::new([(owner.clone(), Rights::OWNER)]).map_err(Problem::from)?;
     let store = Store::create(&setup.folder.volume(volume), volume, &bucket, setup.world.clone());
-    drop(store.map_err(Problem::from)?);
+    drop(store.map_err(|error| error.for_owner())?);
     if running::look(&setup.folder).is_some() {
         out.note("the node that runs here serves it from its next start on");
     }

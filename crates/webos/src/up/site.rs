@@ -121,6 +121,7 @@ pub async fn publish(
         readers: vec![Who::Anyone],
         link_bps,
         stabilization_ms: stabilization.map(|span| u32::try_from(span.as_millis()).unwrap_or(u32::MAX)),
+        lenders: Vec::new(),
     };
     home.publish(&request).await.map(drop)
 }

@@ -186,7 +186,8 @@ impl LocalWorld {
         }
         let all = Rights::of(&[Right::Read, Right::Write, Right::Modify, Right::Execute, Right::Administer]);
         let bucket = Bucket::new([(Who::Principal(self.caller.clone()), all)])?;
-        drop(Store::create(&folder, &self.names.volume, &bucket, self.world.clone())?);
+        let made = Store::create(&folder, &self.names.volume, &bucket, self.world.clone());
+        drop(made.map_err(|error| error.for_owner())?);
         remarks.push(format!("made the volume {} for {}", self.names.volume, self.caller));
         Ok(())
     }

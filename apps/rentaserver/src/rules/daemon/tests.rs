@@ -315,6 +315,15 @@ fn a_liar_does_not_dethrone_the_daemon() {
 }
 
 #[test]
+fn an_offer_that_cannot_be_true_does_not_count() {
+    let mut world = World::new(|_| {});
+    for (power, price, counts) in [(1e300, 0.0, 0), (1e-300, 0.0, 0), (1.0, 1e300, 0), (1000.0, 1.0, 1)] {
+        world.event(Event::Offers(Ok(vec![Server { power, price, ..server("n1") }])));
+        assert_eq!(world.daemon.offered.len(), counts, "power {power}, price {price}");
+    }
+}
+
+#[test]
 fn the_owner_takes_a_node_back() {
     let mut world = World::new(|settings| settings.min_servers = 2);
     world.run(3);

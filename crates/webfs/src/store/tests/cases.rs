@@ -314,6 +314,31 @@ async fn a_volume_is_opened_once_and_newer_formats_are_refused() {
     assert!(refused.to_string().contains("data format 99"), "{refused}");
 }
 
+#[tokio::test]
+async fn a_volume_without_its_database_is_not_taken_for_a_new_one() {
+    let (dir, store) = volume(&World::real());
+    let folder = dir.path().join("v");
+    put(&store, "a", &filled(1, 1000)).await.expect("stored");
+    drop(store);
+    std::fs::rename(folder.join("volume.db"), dir.path().join("aside")).expect("moved");
+    let name = "data.lab.example".parse().expect("valid");
+    let refused = Store::create(&folder, &name, &owner(), World::real()).expect_err("its blocks are there");
+    let told = refused.for_owner();
+    assert!(told.detail.contains("v/volume.db is missing"), "{told}");
+    assert!(told.to_string().contains("put that file back"), "{told}");
+    assert!(!folder.join("volume.db").exists(), "nothing was made");
+    assert!(matches!(Store::open(&folder, World::real()), Err(StoreError::NoDatabase { .. })));
+    std::fs::rename(dir.path().join("aside"), folder.join("volume.db")).expect("moved");
+    let store = Store::open(&folder, World::real()).expect("opens");
+    assert!(found(&store, "a").await.is_some());
+    // A volume whose making was broken off is made at the next attempt.
+    drop(store);
+    let begun = dir.path().join("begun");
+    std::fs::create_dir_all(begun.join("blocks/00")).expect("made");
+    std::fs::write(begun.join("volume.db.new"), "half a database").expect("written");
+    Store::create(&begun, &name, &owner(), World::real()).expect("a new volume");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn many_puts_at_once_share_commits() {
     let (_dir, store) = volume(&World::real());
