@@ -57,6 +57,9 @@ fn damaged_settings_name_file_line_and_what_to_do() {
     home.call(["settings"]).run().fails(2, &["settings.toml", "no UTF-8"]);
     std::fs::write(&file, "").expect("written");
     home.ok(["settings"]);
+    let shifted = |offset: &str| home.call(["settings"]).env("WEBOS_CLOCK_OFFSET_S", offset).run();
+    shifted("abc").fails(2, &["WEBOS_CLOCK_OFFSET_S", "'abc'", "whole seconds"]);
+    shifted("-60").succeeds();
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Limits of the command line's own work.
 
+use crate::console::{DEFAULT_PORT, PORTS_TRIED};
 use std::time::Duration;
 
 /// Files on their way at once in `put -r` and `get -r`: count. Hides the latency of small files; bounds memory.
@@ -18,7 +19,11 @@ pub const MAX_DEPTH: usize = terms::MAX_PATH_SEGMENTS;
 pub const FETCH_PATIENCE: Duration = Duration::from_secs(300);
 /// Between two remarks on the progress of a download.
 pub const PROGRESS_EVERY: Duration = Duration::from_millis(500);
+/// How long a download waits before it says another reason for waiting: reasons of several servers take turns.
+pub const ANOTHER_REASON_AFTER: Duration = Duration::from_secs(10);
 
+/// Where the proxy listens unless another address is set.
+pub const PROXY_PORT: u16 = 8470;
 /// Connections to the proxy at once: count. More are closed unread.
 pub const PROXY_CONNECTIONS: usize = 256;
 /// The header of a request to the proxy: bytes. More is answered 431.
@@ -27,3 +32,6 @@ pub const PROXY_HEADER_BYTES: usize = 64 * 1024;
 pub const PROXY_HEADER_DEADLINE: Duration = Duration::from_secs(30);
 /// How long requests under way may take when the proxy is told to end.
 pub const PROXY_END: Duration = Duration::from_secs(2);
+
+const _: () =
+    assert!(PROXY_PORT < DEFAULT_PORT || PROXY_PORT >= DEFAULT_PORT + PORTS_TRIED, "no console listens there");
