@@ -9,6 +9,8 @@ pub const FILES_AT_ONCE: usize = 16;
 pub const MAX_FILES: usize = 1_000_000;
 /// One piece read from a local file: bytes.
 pub const READ_BYTES: usize = 256 * 1024;
+/// Blocks that are asked for to learn why a body broke off: count. So many are lost under way at most, usually.
+pub const BLOCKS_ASKED: usize = 16;
 /// Attempts of a put whose answer was lost, all under one operation id, so that it happens once: count.
 pub const PUT_ATTEMPTS: u32 = 3;
 /// What `cat --json` puts into one JSON object: bytes.
