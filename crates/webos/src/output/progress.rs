@@ -50,10 +50,9 @@ impl Progress {
         self.show();
     }
 
-    /// Nothing comes for this reason; without one it goes on.
-    pub fn waits(&mut self, why: Option<&str>) {
-        let what = &self.what;
-        self.bar.set_message(why.map_or(what.clone(), |why| format!("{what} (waiting: {})", shown(why))));
+    /// Whether nothing comes for now.
+    pub fn waits(&mut self, waits: bool) {
+        self.bar.set_message(if waits { format!("{} (waiting)", self.what) } else { self.what.clone() });
         self.show();
     }
 

@@ -167,7 +167,7 @@ impl<'a> Teller<'a> {
             FetchEvent::Joined { server, .. } => self.goes_on(Some(server)),
             FetchEvent::Left { server, why } => self.note(&format!("left {server}: {why}")),
             FetchEvent::Waiting { why } => {
-                self.progress.waits(Some(why));
+                self.progress.waits(true);
                 if !self.waits.is_news(why, now) {
                     return;
                 }
@@ -189,7 +189,7 @@ impl<'a> Teller<'a> {
 
     fn goes_on(&mut self, server: Option<&str>) {
         if self.waits.end() {
-            self.progress.waits(None);
+            self.progress.waits(false);
             self.note(&server.map_or("going on".into(), |server| format!("going on, at {server}")));
         }
     }
