@@ -73,6 +73,8 @@ pub enum Notice {
         servers: usize,
         /// How many are recruited (positive) or drained (negative) now.
         change: i32,
+        /// Whether that is as many as it may have.
+        full: bool,
         /// Why.
         reason: Reason,
         /// From what.
@@ -169,16 +171,13 @@ impl fmt::Display for Notice {
         }
         match self {
             Self::InCharge { epoch } => write!(f, "the load daemon is in charge under epoch {epoch}"),
-            Self::Sized { servers, change, reason, figures } => write!(
-                f,
-                "{servers} servers {change:+}: {} (mean {:.0} ms; {:.1} in flight; {:.1} requests/s; needs {:.1})",
-                reason.as_str(),
-                figures.latency_ms,
-                figures.inflight,
-                figures.rps,
-                figures.demand
-            ),
-            Self::Recruiting { .. } => f.write_str("asked to serve"),
+            Self::Sized { servers, change, full, reason, figures } => {
+                size(f, *servers, *change, *full, figures.demand)?;
+                let Figures { latency_ms, inflight, rps, .. } = figures;
+                let load = format!("mean {latency_ms:.0} ms; {inflight:.1} in flight; {rps:.1} requests/s");
+                write!(f, ": {} ({load})", reason.as_str())
+            }
+            Self::Recruiting { .. } => f.write_str("recruited, and gets ready to serve"),
             Self::Recruited { took_ms, .. } => write!(f, "serves, after {took_ms} ms"),
             Self::Adopted { .. } => f.write_str("taken over from the daemon before"),
             Self::NotStarted { why, .. } => write!(f, "did not start: {why}"),
@@ -188,6 +187,46 @@ impl fmt::Display for Notice {
             Self::Drained { took_ms, .. } => write!(f, "has finished, after {took_ms} ms; no rights left"),
             Self::Lost { why, .. } => write!(f, "is gone: {why}; no rights left"),
             Self::Trouble { what } => f.write_str(what),
+        }
+    }
+}
+
+/// What a sizing decision comes to.
+fn size(f: &mut fmt::Formatter<'_>, servers: usize, change: i32, full: bool, demand: f64) -> fmt::Result {
+    let has = if servers == 1 { "1 server".into() } else { format!("{servers} servers") };
+    // Whole numbers of servers, so exact.
+    let needs = if demand > servers as f64 { format!("{demand:.1} servers") } else { format!("more than {has}") };
+    match change {
+        0 if full => write!(f, "needs {needs}, has {servers}, the most it may have"),
+        0 => write!(f, "needs {needs}, has {servers}, and no lent node is free"),
+        1.. => write!(f, "has {has}, recruits {change}"),
+        _ => write!(f, "has {has}, returns {}", change.unsigned_abs()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_in_words() {
+        let load = "(mean 120 ms; 9.0 in flight; 80.0 requests/s)";
+        for (servers, change, full, demand, words) in [
+            (1, 2, false, 2.7, "has 1 server, recruits 2: two samples over the goal"),
+            (3, -1, false, 1.2, "has 3 servers, returns 1: two samples over the goal"),
+            (4, 0, false, 4.5, "needs 4.5 servers, has 4, and no lent node is free: two samples over the goal"),
+            (4, 0, true, 4.5, "needs 4.5 servers, has 4, the most it may have: two samples over the goal"),
+            (
+                1,
+                0,
+                false,
+                0.9,
+                "needs more than 1 server, has 1, and no lent node is free: two samples over the goal",
+            ),
+        ] {
+            let figures = Figures { latency_ms: 120.0, inflight: 9.0, rps: 80.0, demand, ..Figures::default() };
+            let notice = Notice::Sized { servers, change, full, reason: Reason::OverGoal, figures };
+            assert_eq!(notice.to_string(), format!("{words} {load}"));
         }
     }
 }

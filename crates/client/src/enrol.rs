@@ -101,21 +101,35 @@ pub fn load_realms(folder: &Folder, trust: &TrustStore, world: &World) -> Result
         let path = entry.path();
         let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".bundle"));
         let Some(realm) = name.and_then(|name| RealmName::new(name).ok()) else { continue };
-        trust.insert(load_realm(&path, &realm, world)?);
+        let bundle = load_realm(&path, &realm, world).map_err(|why| {
+            let what = format!("{} is damaged: {why}", path.display());
+            Problem::new(Code::Internal, what).next(pinned_anew(folder))
+        })?;
+        trust.insert(bundle);
     }
     Ok(())
 }
 
-fn load_realm(path: &Path, realm: &RealmName, world: &World) -> Result<Bundle, Problem> {
-    let damaged = |why: String| {
-        Problem::new(Code::Internal, format!("{} is not usable: {why}", path.display()))
-            .next("remove it and join the realm again")
-    };
-    let content = fs::read(path).map_err(|error| damaged(error.to_string()))?;
-    let (digits, encoded) = content.split_at_checked(65).ok_or_else(|| damaged("it is too short".into()))?;
-    let digits = std::str::from_utf8(digits).map_err(|error| damaged(error.to_string()))?;
-    let fingerprint: terms::Digest = digits.trim_end().parse().map_err(damaged)?;
-    let bundle =
-        Bundle::open(encoded, &fingerprint.0, world.clock.unix()).map_err(|error| damaged(error.to_string()))?;
-    if bundle.realm == *realm { Ok(bundle) } else { Err(damaged(format!("it is the bundle of {}", bundle.realm))) }
+/// How the owner of this folder comes to a new bundle.
+fn pinned_anew(folder: &Folder) -> String {
+    if folder.authority().exists() {
+        "remove it: `webos node run` signs it anew".into()
+    } else if folder.world().exists() {
+        "remove it: `webos up` pins it anew".into()
+    } else {
+        let identity = folder.identity().join(Identity::FILE);
+        format!(
+            "restore it from a copy, or remove it and {} and join again with a new invitation",
+            identity.display()
+        )
+    }
+}
+
+fn load_realm(path: &Path, realm: &RealmName, world: &World) -> Result<Bundle, String> {
+    let content = fs::read(path).map_err(|error| error.to_string())?;
+    let (digits, encoded) = content.split_at_checked(65).ok_or("it is too short")?;
+    let digits = std::str::from_utf8(digits).map_err(|error| error.to_string())?;
+    let fingerprint: terms::Digest = digits.trim_end().parse()?;
+    let bundle = Bundle::open(encoded, &fingerprint.0, world.clock.unix()).map_err(|error| error.to_string())?;
+    if bundle.realm == *realm { Ok(bundle) } else { Err(format!("it is the bundle of {}", bundle.realm)) }
 }

@@ -38,7 +38,7 @@ impl Client {
         let identity = match Identity::load(&folder.identity()) {
             Ok(identity) => Some(identity),
             Err(_) if !folder.identity().join(Identity::FILE).exists() => None,
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(unusable(&folder, error)),
         };
         if let Some(identity) = &identity
             && identity.not_after() <= world.clock.unix()
@@ -200,6 +200,18 @@ impl Client {
         let record = self.volume_record(volume).await?;
         Ok(Volume::new(node.clone(), volume.clone(), Some(record.key)))
     }
+}
+
+/// Why a folder's identity cannot be used, and how its owner comes to a new one.
+fn unusable(folder: &Folder, error: trust::TrustError) -> Problem {
+    let advice = if folder.authority().exists() {
+        "restore it from a copy: this folder is its realm's first node"
+    } else if folder.world().exists() {
+        "remove it: `webos up` makes a new one"
+    } else {
+        "restore it from a copy, or remove it and join again with a new invitation"
+    };
+    error.advised(advice)
 }
 
 /// A request to a node under its DNS twin.

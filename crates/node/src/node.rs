@@ -100,7 +100,7 @@ impl Node {
                     identity.principal()
                 ),
             )
-            .next("a node has a folder of its own: choose it with WEBOS_HOME or --folder"));
+            .next("a node has a folder of its own: choose it with WEBOS_HOME or --home"));
         }
         let listener = listen(&settings.listen).await?;
         let address = listener.local_addr().map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
@@ -168,7 +168,7 @@ async fn compose(
 ) -> Result<State, Problem> {
     let folder = settings.folder.clone();
     let realm = identity.principal().realm.clone();
-    let advertised = settings.address.clone().unwrap_or_else(|| address.to_string());
+    let advertised = settings.advertised(address)?;
     let registrar = Registrar::open(&folder, &world)?.filter(|registrar| *registrar.realm() == realm);
     if let Some(registrar) = &registrar {
         registrar.sign_bundle(&folder, client.trust(), identity.principal(), &advertised)?;

@@ -2,6 +2,8 @@
 
 use client::Folder;
 use client::models::Place;
+use std::net::SocketAddr;
+use terms::{Code, Problem};
 
 /// How a node runs.
 #[derive(Debug, Clone)]
@@ -16,4 +18,54 @@ pub struct Settings {
     pub link_bps: Option<u64>,
     /// Where it is, if its owner says.
     pub place: Option<Place>,
+}
+
+impl Settings {
+    /// `host:port` for everybody else, of a node that listens at `own`. Invitations, bundles and rights name it.
+    pub(crate) fn advertised(&self, own: SocketAddr) -> Result<String, Problem> {
+        let address = self.address.clone().unwrap_or_else(|| own.to_string());
+        let wrong = |what: &str| {
+            let next = format!("say where others reach this node: --address HOST:{}", own.port());
+            Err(Problem::new(Code::Invalid, format!("others cannot reach a node at {address}: {what}")).next(next))
+        };
+        let port = address.rsplit_once(':').and_then(|(host, port)| (!host.is_empty()).then_some(port));
+        if port.and_then(|port| port.parse::<u16>().ok()).is_none_or(|port| port == 0) {
+            return wrong("it is no HOST:PORT");
+        }
+        match address.parse::<SocketAddr>() {
+            Ok(literal) if literal.ip().is_unspecified() => wrong("it stands for every address of its own machine"),
+            _ => Ok(address),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_are_told_can_be_reached() {
+        for (own, address, told) in [
+            ("127.0.0.1:8443", None, Some("127.0.0.1:8443")),
+            ("0.0.0.0:8443", Some("192.0.2.1:8443"), Some("192.0.2.1:8443")),
+            ("[::]:8443", Some("n2.lab.example:443"), Some("n2.lab.example:443")),
+            ("0.0.0.0:8443", None, None),
+            ("[::]:8443", None, None),
+            ("192.0.2.1:8443", Some("0.0.0.0:8443"), None),
+            ("0.0.0.0:8443", Some("n2.lab.example"), None),
+            ("0.0.0.0:8443", Some("n2.lab.example:0"), None),
+            ("0.0.0.0:8443", Some(":8443"), None),
+        ] {
+            let settings = Settings {
+                folder: Folder::new("/nowhere"),
+                listen: String::new(),
+                address: address.map(String::from),
+                link_bps: None,
+                place: None,
+            };
+            let found = settings.advertised(own.parse().expect("valid"));
+            assert_eq!(found.as_deref().ok(), told, "{own} {address:?}");
+            assert!(found.err().is_none_or(|problem| problem.next.ends_with("--address HOST:8443")), "{own}");
+        }
+    }
 }

@@ -43,6 +43,20 @@ impl Right {
     }
 }
 
+impl Right {
+    /// What one may do with it, as a sentence has it: somebody may `read` this.
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Modify => "modify",
+            Self::Execute => "execute",
+            Self::Administer => "administer",
+            Self::Relay => "relay",
+        }
+    }
+}
+
 impl fmt::Display for Right {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

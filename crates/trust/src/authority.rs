@@ -57,13 +57,17 @@ impl Authority {
     /// Reads an authority from its folder.
     ///
     /// # Errors
-    /// [`TrustError::Exposed`] if others can read its keys; [`TrustError::Malformed`] if keys, certificates
+    /// [`TrustError::Exposed`] if others can read its keys; [`TrustError::Damaged`] if keys, certificates
     /// and realm do not belong together.
     pub fn load(folder: &Path) -> Result<Self, TrustError> {
-        let (realm, root) = load_held(&folder.join(ROOT_FILE))?;
-        let (same, issuing) = load_held(&folder.join(ISSUING_FILE))?;
+        let load = |name: &str| {
+            let file = folder.join(name);
+            load_held(&file).map_err(|error| error.in_file(&file, DAMAGED))
+        };
+        let ((realm, root), (same, issuing)) = (load(ROOT_FILE)?, load(ISSUING_FILE)?);
         if realm != same {
-            return Err(TrustError::malformed("the authority", "its two certificates are of different realms"));
+            let error = TrustError::malformed("the authority", "its two certificates are of different realms");
+            return Err(error.in_file(folder, DAMAGED));
         }
         Ok(Self { realm, root, issuing })
     }
@@ -158,6 +162,9 @@ impl Authority {
         Bundle::sign(&self.root.certificate, &self.root.key, name_servers, epoch, now)
     }
 }
+
+/// What helps when a file of the authority is damaged.
+const DAMAGED: &str = "restore it from a copy: without it nobody can join the realm, and no certificate is renewed";
 
 fn load_held(path: &Path) -> Result<(RealmName, Held), TrustError> {
     let text = zeroize::Zeroizing::new(read_private(path, MAX_KEY_FILE_BYTES)?);

@@ -1,6 +1,6 @@
 //! What can go wrong with trust material, each with its operands, and how it looks to the other side.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use terms::{Code, Principal, Problem, RealmName, Thumbprint, UnixMs};
 
 /// Why a certificate chain was refused.
@@ -150,6 +150,16 @@ pub enum TrustError {
         /// Its mode.
         mode: u32,
     },
+    /// A file of our own is not what was written.
+    #[error("{} is damaged: {why}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// How one can tell.
+        why: String,
+        /// What helps.
+        advice: &'static str,
+    },
     /// A file could not be read or written.
     #[error("cannot {action} {}", path.display())]
     Io {
@@ -168,6 +178,21 @@ impl TrustError {
         Self::Malformed { what, why: why.to_string() }
     }
 
+    /// The same of what stood in a file of our own. What could not be read at all says so itself.
+    pub(crate) fn in_file(self, path: &Path, advice: &'static str) -> Self {
+        match self {
+            Self::Io { .. } | Self::Exposed { .. } => self,
+            other => Self::Damaged { path: path.to_path_buf(), why: other.to_string(), advice },
+        }
+    }
+
+    /// The problem, with this advice if it is a damaged file: the caller knows what that file is to its owner.
+    pub fn advised(self, advice: &str) -> Problem {
+        let damaged = matches!(self, Self::Damaged { .. });
+        let problem = Problem::from(self);
+        if damaged { problem.next(advice) } else { problem }
+    }
+
     /// How the other side sees it.
     pub fn code(&self) -> Code {
         match self {
@@ -179,7 +204,7 @@ impl TrustError {
             | Self::Chain(_)
             | Self::Fingerprint { .. } => Code::Denied,
             Self::AuthorityEnded { .. } => Code::Unavailable,
-            Self::Crypto { .. } | Self::Exposed { .. } | Self::Io { .. } => Code::Internal,
+            Self::Crypto { .. } | Self::Exposed { .. } | Self::Damaged { .. } | Self::Io { .. } => Code::Internal,
         }
     }
 }
@@ -188,11 +213,18 @@ impl From<TrustError> for Problem {
     fn from(error: TrustError) -> Self {
         let next = match &error {
             TrustError::Exposed { path, .. } => format!("chmod 600 {}", path.display()),
+            TrustError::Damaged { advice, .. } => (*advice).into(),
             TrustError::AuthorityEnded { .. } => "renew the realm's authority".into(),
-            TrustError::Io { source, .. } => source.to_string(),
+            TrustError::Io { path, .. } => {
+                format!("see who may use {}, and that its disk has space", path.display())
+            }
             _ => String::new(),
         };
-        Self::new(error.code(), error.to_string()).next(next)
+        let detail = match &error {
+            TrustError::Io { source, .. } => format!("{error}: {source}"),
+            _ => error.to_string(),
+        };
+        Self::new(error.code(), detail).next(next)
     }
 }
 

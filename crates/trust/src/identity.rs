@@ -50,7 +50,12 @@ impl Identity {
     /// # Errors
     /// [`TrustError::Exposed`] if others can read it; as [`Identity::new`] for its content.
     pub fn load(folder: &Path) -> Result<Self, TrustError> {
-        let text = Zeroizing::new(read_private(&folder.join(Self::FILE), MAX_KEY_FILE_BYTES)?);
+        let file = folder.join(Self::FILE);
+        Self::read(&file).map_err(|error| error.in_file(&file, "restore it, or remove it and get a new one"))
+    }
+
+    fn read(file: &Path) -> Result<Self, TrustError> {
+        let text = Zeroizing::new(read_private(file, MAX_KEY_FILE_BYTES)?);
         let malformed = |error: rustls_pki_types::pem::Error| TrustError::malformed("the identity", error);
         let chain = CertificateDer::pem_slice_iter(&text)
             .map(|certificate| certificate.map(CertificateDer::into_owned).map_err(malformed))

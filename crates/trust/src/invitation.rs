@@ -165,8 +165,10 @@ impl Invitations {
     /// [`TrustError::Io`], [`TrustError::Malformed`].
     pub fn open(path: &Path) -> Result<Self, TrustError> {
         let open = match read_private(path, MAX_INVITATIONS_FILE_BYTES) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map_err(|error| TrustError::malformed("the file of invitations", error))?,
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
+                let error = TrustError::malformed("the list of invitations", error);
+                error.in_file(path, "remove it: the invitations that are open end with it, nothing else")
+            })?,
             Err(TrustError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error),
         };

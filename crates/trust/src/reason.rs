@@ -87,8 +87,9 @@ impl Reason {
 /// The error that the other side sees. It is the same whether the thing exists or not.
 impl From<Reason> for Problem {
     fn from(reason: Reason) -> Self {
+        let right = format!("ask who administers it for the right {}", reason.right);
         let next = match &reason.ground {
-            Ground::NoEntry | Ground::NoEntryForAnyone => "ask who administers it for the right",
+            Ground::NoEntry | Ground::NoEntryForAnyone => &right,
             Ground::NeedsCertificate => "ask with a certificate",
             Ground::PeerEnded { .. } => "renew the certificate",
             Ground::ChainEnded { .. } | Ground::NotInGrants | Ground::NotAudience { .. } | Ground::NotKey => {
@@ -152,7 +153,8 @@ impl fmt::Display for Reason {
         if let (None, Some(subject)) = (&self.via, &self.subject) {
             write!(f, "{subject} ")?;
         }
-        write!(f, "{} {} {}", if self.granted() { "may" } else { "may not" }, self.right, self.resource)?;
+        let may = if self.granted() { "may" } else { "may not" };
+        write!(f, "{may} {} {}", self.right.verb(), self.resource)?;
         if let (Some(_), Some(subject)) = (&self.via, &self.subject) {
             write!(f, " for {subject}")?;
         }

@@ -2,7 +2,7 @@
 
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
-use terms::{BootMs, UnixMs};
+use terms::{BootMs, Code, Problem, UnixMs};
 
 /// Where the time comes from.
 pub trait Clock: Send + Sync {
@@ -24,10 +24,17 @@ pub struct RealClock {
 }
 
 impl RealClock {
-    /// The machine's clocks, shifted as [`CLOCK_OFFSET_VARIABLE`] says; a damaged value counts as none.
-    pub fn from_environment() -> Self {
-        let offset_s = std::env::var(CLOCK_OFFSET_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
-        Self { offset_s }
+    /// The machine's clocks, the wall clock shifted by what [`CLOCK_OFFSET_VARIABLE`] says; empty counts as nothing.
+    pub(crate) fn shifted(offset: &str) -> Result<Self, Problem> {
+        if offset.is_empty() {
+            return Ok(Self::default());
+        }
+        let offset_s = offset.parse().map_err(|error| {
+            let shown = offset.escape_default();
+            let what = format!("environment variable {CLOCK_OFFSET_VARIABLE}: it cannot be '{shown}': {error}");
+            Problem::new(Code::Invalid, what).next("set it to whole seconds, such as 3600 or -60, or unset it")
+        })?;
+        Ok(Self { offset_s })
     }
 }
 
@@ -54,9 +61,16 @@ mod tests {
 
     #[test]
     fn the_clocks_run_and_the_offset_shifts_only_the_wall_clock() {
-        let (here, there) = (RealClock::default(), RealClock { offset_s: 3600 });
+        let (here, there) = (RealClock::default(), RealClock::shifted("3600").expect("a number"));
         assert!(there.unix().since(here.unix()) > Duration::from_secs(3590));
         assert!(here.boot() <= there.boot());
         assert!(here.unix().secs() > 1_700_000_000);
+    }
+
+    #[test]
+    fn a_damaged_offset_is_no_offset_of_nothing() {
+        for (text, offset_s) in [("", Some(0)), ("-60", Some(-60)), ("+5", Some(5)), ("abc", None), ("1.5", None)] {
+            assert_eq!(RealClock::shifted(text).ok().map(|clock| clock.offset_s), offset_s, "'{text}'");
+        }
     }
 }

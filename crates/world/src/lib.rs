@@ -12,6 +12,7 @@ pub use entropy::{Entropy, RealEntropy};
 pub use simulated::{SimulatedClock, SimulatedEntropy};
 
 use std::sync::Arc;
+use terms::Problem;
 
 /// The outside that a part of the program is given.
 #[derive(Clone)]
@@ -25,7 +26,13 @@ pub struct World {
 impl World {
     /// The machine's own clocks and entropy.
     pub fn real() -> Self {
-        Self { clock: Arc::new(RealClock::from_environment()), entropy: Arc::new(RealEntropy) }
+        Self { clock: Arc::new(RealClock::default()), entropy: Arc::new(RealEntropy) }
+    }
+
+    /// The same with the wall clock shifted as [`CLOCK_OFFSET_VARIABLE`] says; an error if that is no number.
+    pub fn from_environment() -> Result<Self, Problem> {
+        let offset = std::env::var_os(CLOCK_OFFSET_VARIABLE).unwrap_or_default();
+        Ok(Self { clock: Arc::new(RealClock::shifted(&offset.to_string_lossy())?), ..Self::real() })
     }
 
     /// A world from a seed, and its clock to move forward by hand.

@@ -57,6 +57,9 @@ fn damaged_settings_name_file_line_and_what_to_do() {
     home.call(["settings"]).run().fails(2, &["settings.toml", "no UTF-8"]);
     std::fs::write(&file, "").expect("written");
     home.ok(["settings"]);
+    let shifted = |offset: &str| home.call(["settings"]).env("WEBOS_CLOCK_OFFSET_S", offset).run();
+    shifted("abc").fails(2, &["WEBOS_CLOCK_OFFSET_S", "'abc'", "whole seconds"]);
+    shifted("-60").succeeds();
 }
 
 #[test]
@@ -93,4 +96,30 @@ fn wrong_directories_are_named() {
     std::fs::create_dir(home.beside().join("folder")).expect("made");
     home.call(["put", "folder", "data.lab.example/"]).run().fails(2, &["folder is a folder", "-r"]);
     home.call(["man", "--into", "nowhere"]).run().fails(4, &["nowhere"]);
+}
+
+#[test]
+fn damaged_keys_and_bundles_name_their_file_and_what_to_do() {
+    let home = Home::new();
+    home.ok(["realm", "init", "test.localhost"]);
+    let run = ["node", "run", "--listen", "127.0.0.1:0"];
+    let invite = ["realm", "invite", "user", "bob", "--address", "127.0.0.1:1"];
+    for (file, words, advice) in [
+        ("identity/identity.pem", &run[..], "restore it from a copy"),
+        ("realms/test.localhost.bundle", &run, "remove it: `webos node run` signs it anew"),
+        ("authority/root.pem", &run, "without it nobody can join"),
+        ("authority/issuing.pem", &invite, "without it nobody can join"),
+        ("authority/invitations", &invite, "remove it: the invitations that are open end"),
+    ] {
+        let path = home.path().join(file);
+        let before = std::fs::read(&path).unwrap_or_default();
+        for damaged in [&b""[..], b"\xff\xfe", &before[..before.len() / 2]] {
+            std::fs::write(&path, damaged).expect("written");
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("mine");
+            home.call(words).run().fails(1, &[file, " is damaged: ", advice]);
+        }
+        if before.is_empty() { std::fs::remove_file(&path) } else { std::fs::write(&path, before) }
+            .expect("mended");
+    }
+    home.ok(invite);
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use webos_tests::{Home, Realm};
 
 fn write(home: &Home, name: &str, content: impl AsRef<[u8]>) {
@@ -29,7 +30,7 @@ fn put_ls_stat_cat_get_rm() {
     alice.ok(["rm", &realm.path("a.txt")]);
     alice.call(["cat", &realm.path("a.txt")]).run().fails(4, &["a.txt"]);
     alice.call(["rm", &realm.path("deep")]).run().code_is(1);
-    alice.call(["put", "a.txt", &realm.path("none/such/x")]).run().fails(4, &["none"]);
+    alice.call(["put", "a.txt", &realm.path("none/such/x")]).run().fails(4, &["none", "put -p"]);
     alice.call(["cat", &realm.path("deep")]).run().fails(2, &["is a folder", "get -r"]);
 }
 
@@ -66,6 +67,53 @@ fn whole_folders_go_and_come_back() {
     symlink("../elsewhere", copy.join("sub")).expect("made");
     alice.call(["get", "-r", &realm.path("www"), "copy"]).run().fails(3, &["is a link or a file"]);
     assert_eq!(fs::read_dir(alice.beside().join("elsewhere")).expect("there").count(), 0);
+}
+
+#[test]
+fn what_is_too_large_is_refused_before_it_is_sent() {
+    let realm = Realm::start();
+    let alice = &realm.alice;
+    fs::create_dir(alice.beside().join("large")).expect("made");
+    let sparse = fs::File::create(alice.beside().join("large/file")).expect("made");
+    sparse.set_len((1 << 30) + 1).expect("sparse");
+    write(alice, "large/small", "small");
+    for words in [vec!["put", "large/file", Realm::VOLUME], vec!["put", "-r", "large", Realm::VOLUME]] {
+        alice.call(&words).run().fails(2, &["large/file has", "1 GiB", "nothing was sent"]);
+    }
+    assert_eq!(alice.ok(["ls", Realm::VOLUME]), "");
+}
+
+/// The files below a folder.
+fn below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("readable").flatten() {
+        let path = entry.path();
+        if path.is_dir() { found.extend(below(&path)) } else { found.push(path) }
+    }
+    found
+}
+
+#[test]
+fn a_damaged_block_is_named() {
+    let mut realm = Realm::start();
+    let content: Vec<u8> = (0..3_500_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    write(&realm.alice, "big", &content);
+    let path = realm.path("big");
+    realm.alice.ok(["put", "big", &path]);
+    realm.first.stop();
+    // The third block, which begins in the middle of the body.
+    let blocks = below(&realm.first.home.path().join("volumes").join(Realm::VOLUME).join("blocks"));
+    let third = blocks.iter().find(|file| fs::read(file).expect("a block") == content[2 << 20..3 << 20]);
+    let third = third.expect("stored as it is");
+    fs::write(third, vec![0; 1 << 20]).expect("damaged");
+    realm.first.run(&[]);
+    for words in [vec!["cat", &path], vec!["get", &path, "copy"]] {
+        let told = realm.alice.call(&words).run();
+        told.fails(1, &["block 2 of data.test.localhost/big is damaged at the home", "put the file again"]);
+    }
+    realm.alice.ok(["put", "big", &path]);
+    realm.alice.ok(["get", &path, "copy"]);
+    assert!(fs::read(realm.alice.beside().join("copy")).expect("there") == content);
 }
 
 #[test]

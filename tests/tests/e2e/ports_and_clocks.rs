@@ -17,6 +17,8 @@ fn a_taken_port_is_named_or_replaced() {
     home.ok(["realm", "init", "test.localhost"]);
     let told = home.call(["node", "run", "--listen", &address]).run();
     told.fails(5, &[&address, "in use", "--listen"]);
+    let everywhere = home.call(["node", "run", "--listen", "0.0.0.0:0"]).run();
+    everywhere.fails(2, &["others cannot reach a node at 0.0.0.0:", "--address HOST:"]);
     home.call(["proxy", "--listen", &address]).run().fails(5, &[&address, "--listen"]);
     home.call(["proxy", "--listen", "0.0.0.0:0"]).run().fails(2, &["is not loopback"]);
     let command = home.call(["proxy", "--json"]).env("WEBOS_PROXY_LISTEN", &address).into_command();

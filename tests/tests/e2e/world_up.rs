@@ -127,11 +127,50 @@ fn it_goes_on_with_what_was_there_and_is_removed_when_asked() {
     assert_eq!(world.process().end(), Some(0));
     world.restart_ended(&["site", "--fresh"]);
     world.home.call(["cat", "site.demo.localhost/note"]).run().fails(4, &["note"]);
+    assert_eq!(world.home.ok(["fetch", "service://site.demo.localhost/sub/page.html"]), "page");
     world.stop();
     assert!(world.home.path().join("world").exists());
+    assert!(world.home.path().join("cache").exists(), "fetching left something there");
     world.home.ok(["down", "--purge"]);
-    assert!(!world.home.path().join("world").exists());
+    assert!(!world.home.path().exists(), "nothing else was in it");
     assert!(world.home.beside().join("site/index.html").exists(), "the folder that was served stays");
+}
+
+#[test]
+fn a_fetch_to_standard_output_makes_no_file() {
+    let home = Home::new();
+    site(&home);
+    let world = LocalWorld::start(home, &["site", "--surrogates", "0"]);
+    let url = "service://site.demo.localhost/sub/page.html";
+    for words in [vec!["fetch", url], vec!["fetch", url, "-o", "-"]] {
+        assert_eq!(world.home.call(&words).run().succeeds(), "page");
+    }
+    assert!(!world.home.beside().join("-").exists() && !world.home.beside().join("-.part").exists());
+    world.home.call(["fetch", "--json", url, "-o", "-"]).run().fails(2, &["-o FILE"]);
+}
+
+#[test]
+fn a_wait_and_dead_nodes_are_told_of() {
+    let home = Home::new();
+    site(&home);
+    let world = LocalWorld::start(home, &["site", "--surrogates", "0"]);
+    let url = "service://site.demo.localhost/sub/page.html";
+    world.home.ok(["fetch", url]);
+    world.signal("home", Signal::STOP);
+    let dead = world.home.call(["status"]).run();
+    assert!(dead.code == Some(5) && dead.stdout().contains("none of 1 node answers"), "{dead:?}");
+    world.signal("home", Signal::CONT);
+    world.act("nodes/home/kill", None);
+    eventually("what to do is said", || {
+        let said = world.home.ok(["status"]);
+        (said.contains("no node runs, though `webos up`") && said.contains("webos down")).then_some(())
+    });
+    let words = ["fetch", url, "-o", "copy"];
+    let mut fetching = Talking::start(world.home.call(words).into_command(), false);
+    eventually("it says so", || fetching.log().contains("waiting: ").then_some(()));
+    world.act("nodes/home/revive", None);
+    assert_eq!(fetching.end(), Some(0), "{}", fetching.log());
+    assert!(fetching.log().contains("going on"), "{}", fetching.log());
 }
 
 #[test]

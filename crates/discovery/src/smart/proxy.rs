@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST, HeaderMap,
-    IF_NONE_MATCH, LAST_MODIFIED, ORIGIN, RANGE, X_CONTENT_TYPE_OPTIONS,
+    IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, ORIGIN, RANGE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
@@ -76,7 +76,7 @@ impl Proxy {
         let forms = [Some(name), name.strip_suffix(".localhost")];
         forms.into_iter().flatten().find_map(|form| self.known(form)).ok_or_else(|| {
             Problem::new(Code::Invalid, format!("'{}' is no service of a trusted realm", name.escape_default()))
-                .next("use http://NAME.REALM.localhost:PORT/, such as http://site.demo.localhost:8481/")
+                .next("use http://NAME.REALM.localhost:PORT/, such as http://site.demo.localhost:8470/")
         })
     }
 
@@ -137,7 +137,8 @@ fn respond(request: &Parts, stream: FileStream) -> Result<Response<Body>, Proble
     if matches.is_some_and(|tags| tags == "*" || tags.split(',').any(|tag| tag.trim() == etag)) {
         return Ok(answer(StatusCode::NOT_MODIFIED, head, wire::body::empty()));
     }
-    let (status, start, end) = match field(&request.headers, RANGE.as_str()).map(|text| range(text, size)) {
+    let wanted = field(&request.headers, RANGE.as_str()).filter(|_| is_of_version(&request.headers, &etag));
+    let (status, start, end) = match wanted.map(|text| range(text, size)) {
         None | Some(Wanted::Whole) => (StatusCode::OK, 0, size),
         Some(Wanted::Part(start, end)) => (StatusCode::PARTIAL_CONTENT, start, end),
         Some(Wanted::Beyond) => {
@@ -158,6 +159,12 @@ fn answer(status: StatusCode, head: HeaderMap, body: Body) -> Response<Body> {
     *response.status_mut() = status;
     *response.headers_mut() = head;
     response
+}
+
+/// Whether a part may be answered with a part: it is to fit what the client has (RFC 9110, 13.1.5). Only a strong ETag
+/// tells; a date has whole seconds, in which a file may change twice.
+fn is_of_version(headers: &HeaderMap, etag: &str) -> bool {
+    headers.get_all(IF_RANGE).iter().all(|given| given.as_bytes() == etag.as_bytes())
 }
 
 #[derive(Debug, PartialEq, Eq)]

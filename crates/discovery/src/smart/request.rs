@@ -4,7 +4,7 @@ use super::SmartClient;
 use crate::director::{Ask, Failure, Outcome};
 use crate::eligible::Usable;
 use crate::headers::{self, field, is_elsewhere};
-use crate::limits::{ASK_TABLE_AGE, HEAD_DEADLINE};
+use crate::limits::{ASK_TABLE_AGE, FIRST_STALL, HEAD_DEADLINE};
 use crate::model::Load;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -114,7 +114,7 @@ impl SmartClient {
             }
         };
         match answer {
-            Ok(response) => self.judge_answer(server, response, self.0.world.clock.boot().since(sent)),
+            Ok(response) => self.judge_answer(server, response, self.0.world.clock.boot().since(sent)).await,
             Err(error) => {
                 let failure = match &error {
                     CallError::Connect { .. } | CallError::Refused { .. } => Failure::Connect,
@@ -158,7 +158,7 @@ impl SmartClient {
         Ok(request)
     }
 
-    fn judge_answer(&self, server: &Usable, response: Response<Incoming>, after: Duration) -> Attempt {
+    async fn judge_answer(&self, server: &Usable, response: Response<Incoming>, after: Duration) -> Attempt {
         self.learn(server, response.headers(), after);
         let status = response.status();
         let words =
@@ -167,7 +167,9 @@ impl SmartClient {
             return Attempt::Failed(Failure::Elsewhere, words(": ask another server"));
         }
         if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
-            return Attempt::Failed(Failure::Wrong, words(""));
+            // Its reason is for people; whoever withholds it is not waited for.
+            let why = timeout(FIRST_STALL, wire::problem_from(response)).await;
+            return Attempt::Failed(Failure::Wrong, words(&why.map_or(String::new(), |why| format!(": {why}"))));
         }
         Attempt::Answered(response)
     }

@@ -37,6 +37,8 @@ pub enum Manner {
     AwayFor(usize),
     /// Says that the file is not there.
     Denies,
+    /// Has a fault, and says which.
+    Faulty(&'static str),
     /// Sends so many bytes of the body, then nothing more.
     Silent(usize),
 }
@@ -113,6 +115,7 @@ impl Node {
             Manner::Denies => {
                 return wire::problem_response(&Problem::new(Code::NotFound, "there is no such file"));
             }
+            Manner::Faulty(why) => return wire::problem_response(&Problem::new(Code::Internal, why)),
             _ => {}
         }
         if path != "/file.bin" {

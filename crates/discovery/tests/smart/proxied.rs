@@ -6,7 +6,7 @@ use http::request::Parts;
 use http::{Method, Request, StatusCode};
 use webos_discovery::smart::Proxy;
 
-const HOST: &str = "site.lab.example.localhost:8481";
+const HOST: &str = "site.lab.example.localhost:8470";
 
 fn request(method: &str, path: &str, fields: &[(&str, &str)]) -> Parts {
     let mut request = Request::builder().method(Method::from_bytes(method.as_bytes()).expect("valid")).uri(path);
@@ -38,16 +38,16 @@ async fn it_answers_readers_of_known_services_only() {
     let here = ("host", HOST);
     for (method, path, fields, status) in [
         ("GET", "/file.bin", vec![here], 200),
-        ("GET", "/file.bin", vec![("host", "site.lab.example:8481")], 200),
-        ("GET", "/file.bin", vec![("host", "Site.LAB.example.:8481")], 200),
+        ("GET", "/file.bin", vec![("host", "site.lab.example:8470")], 200),
+        ("GET", "/file.bin", vec![("host", "Site.LAB.example.:8470")], 200),
         ("HEAD", "/file.bin", vec![here], 200),
-        ("GET", "/file.bin", vec![here, ("origin", "http://site.lab.example.localhost:8481")], 200),
+        ("GET", "/file.bin", vec![here, ("origin", "http://site.lab.example.localhost:8470")], 200),
         ("GET", "/missing", vec![here], 404),
         ("GET", "/../file.bin", vec![here], 400),
         ("GET", "/%2e%2e/file.bin", vec![here], 400),
         ("POST", "/file.bin", vec![here], 501),
         ("GET", "/file.bin", vec![], 400),
-        ("GET", "/file.bin", vec![("host", "127.0.0.1:8481")], 400),
+        ("GET", "/file.bin", vec![("host", "127.0.0.1:8470")], 400),
         ("GET", "/file.bin", vec![("host", "localhost")], 400),
         ("GET", "/file.bin", vec![("host", "evil.example")], 400),
         ("GET", "/file.bin", vec![("host", "site.lab.example.localhost.evil.example")], 400),
@@ -79,6 +79,14 @@ async fn ranges_and_conditions_hold_and_bodies_are_whole() {
     let etag = response.headers()["etag"].to_str().expect("ASCII").to_string();
     drop(response);
     assert_eq!(check(&proxy, get(&[("if-none-match", &etag)]), StatusCode::NOT_MODIFIED).await, b"");
+    let weak = format!("W/{etag}");
+    let part = [("range", "bytes=10-19"), ("if-range", &etag)];
+    assert_eq!(check(&proxy, get(&part), StatusCode::PARTIAL_CONTENT).await, file[10..20]);
+    for other in [&weak, "\"other\"", "Wed, 21 Oct 2015 07:28:00 GMT", ""] {
+        let whole = check(&proxy, get(&[("range", "bytes=10-19"), ("if-range", other)]), StatusCode::OK).await;
+        assert!(whole == file, "a part of another version is no use: {other}");
+    }
+    check(&proxy, get(&[("if-range", &weak)]), StatusCode::OK).await;
     realm.nodes[1].be(Manner::Flip(3_000_000));
     assert!(check(&proxy, get(&[]), StatusCode::OK).await == file, "a lie is not passed on");
     realm.shutdown().await;

@@ -194,6 +194,17 @@ async fn a_surrogate_cannot_deny_what_the_home_has() {
 }
 
 #[tokio::test]
+async fn a_server_that_fails_gives_its_reason() {
+    let realm = Realm::new(0, content(1, 13)).await;
+    realm.nodes[0].be(Manner::Faulty("block 3 is damaged at the home"));
+    let client = realm.client().await;
+    let what = Fetch { patience: Duration::ZERO, ..wanted(&realm) };
+    let problem = client.fetch(&what, &mut |_| {}).await.expect_err("nobody else has it");
+    assert!(problem.detail.contains("500") && problem.detail.contains("block 3 is damaged"), "{problem}");
+    realm.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_silent_server_is_left_while_another_lives() {
     let file = content(2, 8);
     let realm = Realm::new(1, file.clone()).await;

@@ -101,7 +101,7 @@ fn keys_and_certificates_that_do_not_belong_together() {
     lab.authority.save(one.path()).expect("saved");
     realm(&lab.world, "other.example").save(two.path()).expect("saved");
     std::fs::copy(two.path().join("issuing.pem"), one.path().join("issuing.pem")).expect("copied");
-    assert!(matches!(Authority::load(one.path()), Err(TrustError::Malformed { .. })));
+    assert!(matches!(Authority::load(one.path()), Err(TrustError::Damaged { .. })));
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn without_a_certificate() {
     let decision = nobody.decide("data.lab.example/in/x", Right::Read, &private);
     assert_eq!(
         decision.reason().to_string(),
-        "somebody without a certificate may not r data.lab.example/in/x: the access list does not give it to anyone"
+        "somebody without a certificate may not read data.lab.example/in/x: the access list does not give it to anyone"
     );
     let granted = nobody.decide("data.lab.example/in", Right::Read, &public).into_result().expect("granted");
     assert_eq!((granted.subject(), granted.until()), (None, None));
@@ -95,7 +95,7 @@ fn with_a_certificate_by_name_group_and_built_in_groups() {
     assert_eq!(
         decision.reason().to_string(),
         format!(
-            "{ALICE} may not r data.lab.example/in/x: no entry of the access list names it or a group it is in"
+            "{ALICE} may not read data.lab.example/in/x: no entry of the access list names it or a group it is in"
         )
     );
 }
@@ -141,7 +141,7 @@ fn the_confused_deputy() {
     assert!(!lent.may(at, Right::Modify, &bucket(&[(ALICE, "rwmxa")])), "and nothing that she did not lend");
     let words = lent.decide(at, Right::Read, &for_n2).reason().to_string();
     assert!(words.starts_with(&format!("{N2}, under transfer certificate ")), "{words}");
-    assert!(words.contains(&format!("may not r {at} for {ALICE}: no entry")), "{words}");
+    assert!(words.contains(&format!("may not read {at} for {ALICE}: no entry")), "{words}");
 }
 
 #[test]

@@ -122,7 +122,10 @@ fn check_right(
     if fits {
         Ok(())
     } else {
-        Err(Problem::new(Code::Denied, format!("no proof of the right {right} on {volume}/{path} at this time")))
+        Err(Problem::new(
+            Code::Denied,
+            format!("no proof of the right to {} {volume}/{path} at this time", right.verb()),
+        ))
     }
 }
 

@@ -2,11 +2,11 @@
 
 use super::Home;
 use crate::model::{Entry, MANIFEST_KIND, Manifest, SignedManifest};
-use crate::store::{Object, Store};
+use crate::store::{Object, Store, StoreError};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use std::sync::Arc;
-use terms::{ChangeNumber, Problem, VolumeName, VolumePath};
+use terms::{ChangeNumber, Code, Problem, VolumeName, VolumePath};
 use trust::KeyPair;
 
 /// A file at one version, as it can be served. Every block that it gives matches the manifest.
@@ -82,9 +82,20 @@ impl FileSource for HomeFile {
         async move {
             self.store.read_block(&self.object, index).await.map_err(|error| {
                 tracing::error!(path = ?self.object.path, index, %error, "a block could not be read");
-                Problem::from(error)
+                unreadable(self.volume(), self.path(), index, error)
             })
         }
         .boxed()
+    }
+}
+
+/// What a reader is told: the block by its place in the file, not by the name that it has on this disk.
+fn unreadable(volume: &VolumeName, path: &VolumePath, index: usize, error: StoreError) -> Problem {
+    match error {
+        StoreError::Damaged { .. } => {
+            let what = format!("block {index} of {volume}/{path} is damaged at the home, and is not given out");
+            Problem::new(Code::Internal, what).next("put the file again; the home's disk may be failing")
+        }
+        other => Problem::from(other),
     }
 }

@@ -90,7 +90,10 @@ impl Home {
         let check = |proof: &Option<Authorised>, right| {
             let proof = proof.as_ref().map(|proof| check_right(proof, self.store.name(), path, right, now));
             proof.unwrap_or_else(|| {
-                Err(Problem::new(Code::Denied, format!("/{path}: the right {right} is needed for this")))
+                Err(Problem::new(
+                    Code::Denied,
+                    format!("/{path}: the right to {} is needed for this", right.verb()),
+                ))
             })
         };
         match (check(&rights.create, Right::Write), check(&rights.replace, Right::Modify)) {

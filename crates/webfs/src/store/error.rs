@@ -4,7 +4,7 @@ use super::DATABASE;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use terms::{Code, Digest, OperationId, Problem, VolumePath};
+use terms::{ByteCount, Code, Digest, OperationId, Problem, VolumePath};
 
 /// An error of a store operation. Cheap to clone, because one failed commit answers many callers.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -80,7 +80,7 @@ pub enum StoreError {
         id: OperationId,
     },
     /// The content is longer than a file may be.
-    #[error("the content is longer than {limit} bytes")]
+    #[error("the content is longer than a file may be: {}", ByteCount(*.limit))]
     TooLarge {
         /// The limit: bytes.
         limit: u64,
@@ -225,7 +225,9 @@ impl StoreError {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let next = match &error {
-            StoreError::NoParent { .. } => "make the directory first, or ask for parents to be made",
+            StoreError::NoParent { .. } => {
+                "have missing directories made: `webos put -p`, or the header `webos-parents: ?1`"
+            }
             StoreError::Moved { .. } => "try again",
             StoreError::Gone { .. } => "open the file again",
             StoreError::NotEmpty { .. } => "remove its entries first",

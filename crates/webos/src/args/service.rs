@@ -65,12 +65,13 @@ pub struct Publish {
 #[command(after_help = "\
 Examples:
   webos fetch service://site.demo.localhost/index.html
-  webos fetch service://site.demo.localhost/big.bin -o big.bin    # resumes what is there")]
+  webos fetch service://site.demo.localhost/big.bin -o big.bin    # resumes what is there
+  webos fetch service://site.demo.localhost/big.bin -o - | wc -c")]
 pub struct Fetch {
     /// service://NAME.REALM/path
     #[arg(value_name = "URL")]
     pub address: ServiceAddress,
-    /// Where to put it; standard output if not said. What an earlier attempt left is gone on with
+    /// Where to put it; standard output if not said, or `-`. What an earlier attempt left in a file is gone on with
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
@@ -85,9 +86,9 @@ Examples:
   webos proxy
   webos proxy --listen 127.0.0.1:9000
 
-Then: curl http://site.demo.localhost:8481/")]
+Then: curl http://site.demo.localhost:8470/")]
 pub struct Proxy {
-    /// Where to listen; only loopback [default: 127.0.0.1:8481] [env: WEBOS_PROXY_LISTEN]
+    /// Where to listen; only loopback [default: 127.0.0.1:8470] [env: WEBOS_PROXY_LISTEN]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
 }

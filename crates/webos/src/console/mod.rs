@@ -15,6 +15,6 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use limits::DEFAULT_PORT;
+pub use limits::{DEFAULT_PORT, PORTS_TRIED};
 pub use model::{Action, ConsoleEvent, ConsoleState, EventKind, Theatre};
 pub use server::{Console, ConsoleError};

@@ -93,4 +93,10 @@ impl Out {
         let wanted = !self.json && io::stderr().is_terminal();
         Progress::new(self.world.clone(), wanted, what, total)
     }
+
+    /// The same beside content on standard output, where that is not on the terminal too.
+    pub fn progress_beside_output(&self, what: &str) -> Progress {
+        let wanted = !self.terminal && io::stderr().is_terminal();
+        Progress::new(self.world.clone(), wanted, what, Some(0))
+    }
 }

@@ -14,6 +14,7 @@ const DRAWS_PER_SECOND: u8 = 10;
 /// One bar. Dropping it clears its line.
 pub struct Progress {
     bar: ProgressBar,
+    what: String,
     world: World,
     since: BootMs,
     /// Not on a terminal, or drawn already.
@@ -30,9 +31,10 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        bar.set_message(shown(what).into_owned());
+        let what = shown(what).into_owned();
+        bar.set_message(what.clone());
         let since = world.clock.boot();
-        Self { bar, world, since, settled: !wanted }
+        Self { bar, what, world, since, settled: !wanted }
     }
 
     /// So many bytes are to be done, as it turns out, and so many of them are done already.
@@ -46,6 +48,17 @@ impl Progress {
     pub fn advance(&mut self, bytes: u64) {
         self.bar.inc(bytes);
         self.show();
+    }
+
+    /// Whether nothing comes for now.
+    pub fn waits(&mut self, waits: bool) {
+        self.bar.set_message(if waits { format!("{} (waiting)", self.what) } else { self.what.clone() });
+        self.show();
+    }
+
+    /// Prints above the bar.
+    pub fn beside(&self, print: impl FnOnce()) {
+        self.bar.suspend(print);
     }
 
     fn show(&mut self) {

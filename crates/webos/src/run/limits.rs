@@ -1,5 +1,6 @@
 //! Limits of the command line's own work.
 
+use crate::console::{DEFAULT_PORT, PORTS_TRIED};
 use std::time::Duration;
 
 /// Files on their way at once in `put -r` and `get -r`: count. Hides the latency of small files; bounds memory.
@@ -8,6 +9,8 @@ pub const FILES_AT_ONCE: usize = 16;
 pub const MAX_FILES: usize = 1_000_000;
 /// One piece read from a local file: bytes.
 pub const READ_BYTES: usize = 256 * 1024;
+/// Blocks that are asked for to learn why a body broke off: count. So many are lost under way at most, usually.
+pub const BLOCKS_ASKED: usize = 16;
 /// Attempts of a put whose answer was lost, all under one operation id, so that it happens once: count.
 pub const PUT_ATTEMPTS: u32 = 3;
 /// What `cat --json` puts into one JSON object: bytes.
@@ -18,7 +21,11 @@ pub const MAX_DEPTH: usize = terms::MAX_PATH_SEGMENTS;
 pub const FETCH_PATIENCE: Duration = Duration::from_secs(300);
 /// Between two remarks on the progress of a download.
 pub const PROGRESS_EVERY: Duration = Duration::from_millis(500);
+/// How long a download waits before it says another reason for waiting: reasons of several servers take turns.
+pub const ANOTHER_REASON_AFTER: Duration = Duration::from_secs(10);
 
+/// Where the proxy listens unless another address is set.
+pub const PROXY_PORT: u16 = 8470;
 /// Connections to the proxy at once: count. More are closed unread.
 pub const PROXY_CONNECTIONS: usize = 256;
 /// The header of a request to the proxy: bytes. More is answered 431.
@@ -27,3 +34,6 @@ pub const PROXY_HEADER_BYTES: usize = 64 * 1024;
 pub const PROXY_HEADER_DEADLINE: Duration = Duration::from_secs(30);
 /// How long requests under way may take when the proxy is told to end.
 pub const PROXY_END: Duration = Duration::from_secs(2);
+
+const _: () =
+    assert!(PROXY_PORT < DEFAULT_PORT || PROXY_PORT >= DEFAULT_PORT + PORTS_TRIED, "no console listens there");

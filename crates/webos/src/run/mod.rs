@@ -20,6 +20,9 @@ mod status;
 mod volume;
 mod who;
 
+pub use fetch::CACHED_SERVICES;
+pub use limits::PROXY_PORT;
+
 use crate::args::{self, Cli, Command, Everywhere, NodeCommand, Parsed, UserCommand};
 use crate::home;
 use crate::output::{Failure, Out, Outcome, report};
@@ -85,8 +88,7 @@ fn usage(error: &clap::Error, json: bool) {
 
 fn run(cli: Cli) -> Outcome {
     let Cli { everywhere, command } = cli;
-    let world = World::real();
-    let mut out = Out::new(everywhere.json, world.clone());
+    let mut out = Out::new(everywhere.json, World::real());
     let outcome = match command {
         None => pages::newcomer(&mut out),
         // These need nothing from the machine's settings, and work even when those are damaged.
@@ -94,7 +96,7 @@ fn run(cli: Cli) -> Outcome {
         Some(Command::Man(man)) => pages::man(&mut out, &man),
         Some(Command::Bench(arguments)) => bench::start(&arguments, everywhere.json),
         Some(command) => {
-            let setup = set_up(&everywhere, &command, world)?;
+            let setup = set_up(&everywhere, &command, World::from_environment()?)?;
             choose(&setup, &mut out, command)
         }
     };

@@ -63,7 +63,7 @@ fn init(setup: &Setup, out: &mut Out, realm: &RealmName, node: &Label) -> Outcom
 /// The bundle names the node's address if that is known; the node signs it anew whenever it starts.
 fn pin(setup: &Setup, authority: &Authority, node: &Principal) -> Result<(), Problem> {
     let address = match (setup.settings.address.value.as_str(), setup.settings.listen.value) {
-        ("", listen) if listen.port() != 0 => Some(listen.to_string()),
+        ("", listen) if listen.port() != 0 && !listen.ip().is_unspecified() => Some(listen.to_string()),
         ("", _) => None,
         (address, _) => Some(address.to_string()),
     };

@@ -2,18 +2,21 @@
 
 use super::running::{self, Running};
 use super::{Setup, reach};
-use crate::output::{Out, Outcome, age, time_left};
+use crate::output::{Failure, Out, Outcome, age, plural, time_left};
 use client::protocol::NodeStatus;
 use client::{Client, Folder};
 use futures_util::future::join_all;
 use serde::Serialize;
 use std::time::Duration;
-use terms::{Problem, UnixMs};
+use terms::{Code, Problem, UnixMs};
 
 #[derive(Serialize)]
 struct Status {
     home: String,
     identity: Option<String>,
+    /// The process of `webos up`, while it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    world_pid: Option<u32>,
     nodes: Vec<NodeLine>,
 }
 
@@ -49,10 +52,14 @@ pub async fn show(setup: &Setup, out: &mut Out) -> Outcome {
     let status = Status {
         home: setup.folder.path().display().to_string(),
         identity: client.identity().map(|identity| identity.principal().to_string()),
+        world_pid: crate::up::running(&setup.folder),
         nodes,
     };
     let now = setup.world.clock.unix();
-    out.result(&status, |out, status| people(out, status, now))
+    out.result(&status, |out, status| people(out, status, now))?;
+    out.flush()?;
+    let dead = !status.nodes.is_empty() && status.nodes.iter().all(|node| node.status.is_none());
+    if dead { Err(Failure::Exit(Code::Unavailable.exit_code())) } else { Ok(()) }
 }
 
 async fn line(client: &Client, running: Running, folder: Folder) -> NodeLine {
@@ -77,10 +84,28 @@ fn people(out: &mut Out, status: &Status, now: UnixMs) -> Outcome {
         Some(identity) => out.line(&format!("you are {identity}, in {}", status.home))?,
         None => out.line(&format!("there is no identity in {}", status.home))?,
     }
-    if status.nodes.is_empty() {
-        return out.line("no node runs here; `webos up` starts a local world, `webos node run` one node");
+    status.nodes.iter().try_for_each(|node| one(out, node, now))?;
+    advice(status).map_or(Ok(()), |text| out.line(&text))
+}
+
+/// What to do when no node is of use.
+fn advice(status: &Status) -> Option<String> {
+    let anew = "end what is left with `webos down`, and start anew with `webos up`";
+    if status.nodes.iter().any(|node| node.status.is_some()) {
+        return None;
     }
-    status.nodes.iter().try_for_each(|node| one(out, node, now))
+    Some(match (status.nodes.len(), status.world_pid) {
+        (0, None) => "no node runs here; `webos up` starts a local world, `webos node run` one node".into(),
+        (0, Some(pid)) => format!(
+            "no node runs, though `webos up` (process {pid}) does: revive them on its console, or {anew}; \
+             world/NAME/node.log says why a node ended"
+        ),
+        (count, Some(_)) => format!("none of {} answers: {anew}", plural(count as u64, "node")),
+        (count, None) => format!(
+            "none of {} answers: end the processes that hang, and start them anew with `webos node run`",
+            plural(count as u64, "node")
+        ),
+    })
 }
 
 fn one(out: &mut Out, node: &NodeLine, now: UnixMs) -> Outcome {
@@ -111,4 +136,32 @@ fn one(out: &mut Out, node: &NodeLine, now: UnixMs) -> Outcome {
         out.line(&format!("  relay of {volume}, lease for {left}"))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn when_nothing_answers_it_says_what_to_do() {
+        let node = || NodeLine {
+            name: "n1".into(),
+            principal: "spiffe://a/server/n1".into(),
+            pid: 7,
+            address: "127.0.0.1:1".into(),
+            home_folder: "/h".into(),
+            status: None,
+            problem: Some(Problem::new(Code::Unavailable, "timed out")),
+        };
+        for (nodes, world_pid, words) in [
+            (vec![], None, ["no node runs here", "webos up"]),
+            (vec![], Some(9), ["`webos up` (process 9)", "webos down"]),
+            (vec![node()], Some(9), ["none of 1 node answers", "webos down"]),
+            (vec![node(), node()], None, ["none of 2 nodes answers", "webos node run"]),
+        ] {
+            let status = Status { home: "/h".into(), identity: None, world_pid, nodes };
+            let said = advice(&status).expect("something");
+            assert!(words.iter().all(|word| said.contains(word)), "{said}");
+        }
+    }
 }

@@ -6,6 +6,7 @@ mod file;
 pub use file::{Entries, parse as parse_file};
 
 use crate::args::LinkRate;
+use crate::run::PROXY_PORT;
 use serde::Serialize;
 use std::fmt::{self, Display};
 use std::net::SocketAddr;
@@ -153,7 +154,7 @@ pub fn resolve(
             "proxy_listen",
             "WEBOS_PROXY_LISTEN",
             ("--listen", flags.proxy_listen),
-            loopback(8481),
+            loopback(PROXY_PORT),
         )?,
     })
 }

@@ -31,8 +31,6 @@ pub struct Heard {
     event: String,
     /// The server that it is about.
     pub server: Option<Principal>,
-    /// How many servers more or less.
-    change: Option<i32>,
 }
 
 /// What a notice is to the console.
@@ -54,12 +52,15 @@ impl Word {
 }
 
 impl Heard {
+    /// Whether a node that was recruited serves now. One that was asked to may still not start.
+    pub fn is_recruited(&self) -> bool {
+        self.event == "recruited"
+    }
+
     /// What it is to the console.
     pub fn meaning(&self) -> Meaning {
         let kind = match self.event.as_str() {
-            "in-charge" => EventKind::Note,
-            "sized" if self.change == Some(0) => EventKind::Refused,
-            "sized" => EventKind::Note,
+            "in-charge" | "sized" => EventKind::Note,
             "recruiting" => EventKind::Recruited,
             "recruited" | "adopted" => EventKind::Serving,
             "not-started" => EventKind::Refused,
@@ -85,13 +86,13 @@ mod tests {
     fn every_notice_has_a_meaning() {
         let server: Principal = "spiffe://demo.localhost/server/n2".parse().expect("valid");
         let (who, why) = (server.clone(), "because".to_string());
-        let sized =
-            |change| Notice::Sized { servers: 1, change, reason: Reason::OverGoal, figures: Figures::default() };
+        let (reason, figures) = (Reason::OverGoal, Figures::default());
+        let sized = |change| Notice::Sized { servers: 1, change, full: false, reason, figures };
         let event = |kind| Meaning::Event(kind);
         for (notice, meaning) in [
             (Notice::InCharge { epoch: terms::Epoch(3) }, event(EventKind::Note)),
             (sized(2), event(EventKind::Note)),
-            (sized(0), event(EventKind::Refused)),
+            (sized(0), event(EventKind::Note)),
             (Notice::Recruiting { server: who.clone() }, event(EventKind::Recruited)),
             (Notice::Recruited { server: who.clone(), took_ms: 5 }, event(EventKind::Serving)),
             (Notice::Adopted { server: who.clone() }, event(EventKind::Serving)),
@@ -109,6 +110,7 @@ mod tests {
             };
             assert_eq!((heard.meaning(), text), (meaning, notice.to_string()));
             assert_eq!(heard.server.as_ref(), notice.server());
+            assert_eq!(heard.is_recruited(), matches!(notice, Notice::Recruited { .. }));
         }
     }
 

@@ -91,6 +91,15 @@ impl Lock {
         }
     }
 
+    /// Who runs the world of this folder now, if anybody does. Takes nothing and makes nothing.
+    pub fn holder(person: &Folder) -> Option<Holder> {
+        let file = File::open(person.world().join(NAME)).ok()?;
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Err(Errno::WOULDBLOCK) => read(&file),
+            _ => None,
+        }
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
@@ -144,12 +153,15 @@ mod tests {
     fn a_second_start_is_refused_by_name() {
         let dir = tempfile::tempdir().expect("a folder");
         let person = Folder::new(dir.path());
+        assert_eq!(Lock::holder(&person), None);
         let lock = Lock::take(&person, UnixMs(1)).expect("free");
+        assert_eq!(Lock::holder(&person), Some(Holder { pid: std::process::id(), started: UnixMs(1) }));
         let problem = Lock::take(&person, UnixMs(2)).expect_err("taken");
         assert_eq!(problem.code, Code::Exists);
         assert!(problem.detail.contains(&format!("process {}", std::process::id())), "{problem}");
         assert!(problem.next.contains("webos down"), "{problem}");
         drop(lock);
+        assert_eq!(Lock::holder(&person), None);
         let lock = Lock::take(&person, UnixMs(3)).expect("free again");
         lock.remove().expect("removed");
         assert!(!person.world().join(NAME).exists());

@@ -29,6 +29,7 @@ use crate::args::{Down, UpArgs};
 use crate::console::{Console, ConsoleError, ConsoleEvent, EventKind};
 use crate::output::{Failure, Out, Outcome};
 use crate::run::Setup;
+use client::Folder;
 use lock::Lock;
 use print::{NodeLine, Ready, Stand};
 use stage::{Book, Frame, Stage};
@@ -243,6 +244,11 @@ fn finish(out: &mut Out, summary: Summary, asked: bool) -> Outcome {
         print::summary(out, summary)?;
     }
     if summary.broken > 0 { Err(Failure::Exit(1)) } else { Ok(()) }
+}
+
+/// The process of `webos up` that runs the local world of this folder, if one does.
+pub fn running(person: &Folder) -> Option<u32> {
+    Lock::holder(person).map(|holder| holder.pid)
 }
 
 /// `webos down`: ends the local world of this folder, and removes it if that is wanted.

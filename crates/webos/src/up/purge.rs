@@ -3,11 +3,12 @@
 use super::lock::Lock;
 use super::world::{Names, is_of};
 use crate::home::cannot;
+use crate::run::CACHED_SERVICES;
 use client::Folder;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::Path;
-use terms::Problem;
+use terms::{Problem, RealmName};
 use trust::{Authority, Identity};
 
 /// Removes everything of the world but its lock, and the person's identity if this world certified it.
@@ -22,6 +23,7 @@ pub fn purge(person: &Folder, names: &Names, lock: &Lock) -> Result<(), Problem>
         remove(&person.realm(&names.realm))?;
         // Other realms may be pinned there: then it stays.
         let _ = fs::remove_dir(person.realms());
+        purge_cache(person, &names.realm)?;
     }
     let root = person.world();
     let entries = fs::read_dir(&root).map_err(|error| cannot("read", &root, &error))?;
@@ -34,16 +36,38 @@ pub fn purge(person: &Folder, names: &Names, lock: &Lock) -> Result<(), Problem>
     Ok(())
 }
 
-/// As [`purge`], and the lock and the empty folder too.
+/// Removes the cached certificates of the realm's services, and the folders that are empty then.
+fn purge_cache(person: &Folder, realm: &RealmName) -> Result<(), Problem> {
+    let services = person.cache().join(CACHED_SERVICES);
+    let own = |path: &Path| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.and_then(|name| name.split_once('.')).is_some_and(|(_, found)| found == realm.as_str())
+    };
+    for entry in fs::read_dir(&services).into_iter().flatten() {
+        let path = entry.map_err(|error| cannot("read", &services, &error))?.path();
+        if own(&path) {
+            remove(&path)?;
+        }
+    }
+    for folder in [services, person.cache()] {
+        let _ = fs::remove_dir(folder);
+    }
+    Ok(())
+}
+
+/// As [`purge`], and the lock and the empty folders too.
 pub fn purge_all(person: &Folder, names: &Names, lock: Lock) -> Result<(), Problem> {
     purge(person, names, &lock)?;
     lock.remove()?;
     let root = person.world();
     match fs::remove_dir(&root) {
         // Somebody starts a new world already.
-        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
-        other => other.map_err(|error| cannot("remove", &root, &error)),
+        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => return Ok(()),
+        other => other.map_err(|error| cannot("remove", &root, &error))?,
     }
+    // With settings of the person's or things of other realms in it, it stays.
+    let _ = fs::remove_dir(person.path());
+    Ok(())
 }
 
 fn remove(path: &Path) -> Result<(), Problem> {
@@ -66,11 +90,38 @@ mod tests {
     use terms::UnixMs;
     use world::World;
 
+    fn names_in(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).expect("there").flatten();
+        let mut names: Vec<_> = entries.map(|entry| entry.file_name().into_string().expect("ours")).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_folder_that_holds_nothing_else_goes_too() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let person = Folder::new(dir.path().join("webos"));
+        let names = Names::new(0).expect("constant");
+        crate::home::make(person.path()).expect("made");
+        let lock = Lock::take(&person, UnixMs(1)).expect("free");
+        LocalWorld::open(&person, names.clone(), None, &World::real()).expect("made");
+        let cached = person.cache().join(CACHED_SERVICES);
+        fs::create_dir_all(&cached).expect("made");
+        fs::write(cached.join("site.demo.localhost"), "").expect("written");
+        purge_all(&person, &names, lock).expect("purged");
+        assert!(names_in(dir.path()).is_empty());
+    }
+
     #[test]
     fn a_world_leaves_nothing_and_takes_nothing_else() {
         let dir = tempfile::tempdir().expect("a folder");
         let (person, names) = (Folder::new(dir.path()), Names::new(2).expect("constant"));
         fs::write(person.settings(), "").expect("written");
+        let cached = person.cache().join(CACHED_SERVICES);
+        fs::create_dir_all(&cached).expect("made");
+        for name in ["site.demo.localhost", "site.lab.example", "site.demo.localhost.example"] {
+            fs::write(cached.join(name), "").expect("written");
+        }
         let lock = Lock::take(&person, UnixMs(1)).expect("free");
         let (local, _) = LocalWorld::open(&person, names.clone(), None, &World::real()).expect("made");
         local.pin("127.0.0.1:1").expect("pinned");
@@ -78,9 +129,8 @@ mod tests {
         assert_eq!(fs::read_dir(person.world()).expect("there").count(), 1, "the lock stays");
         LocalWorld::open(&person, names.clone(), None, &World::real()).expect("made anew");
         purge_all(&person, &names, lock).expect("purged");
-        let left: Vec<_> =
-            fs::read_dir(dir.path()).expect("there").flatten().map(|entry| entry.file_name()).collect();
-        assert_eq!(left, ["settings.toml"]);
+        assert_eq!(names_in(dir.path()), ["cache", "settings.toml"]);
+        assert_eq!(names_in(&cached), ["site.demo.localhost.example", "site.lab.example"]);
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub struct Summary {
     pub requests: u64,
     /// Body bytes that they sent.
     pub bytes: u64,
-    /// How often a node was recruited.
+    /// How often a recruited node began to serve.
     pub recruits: u64,
     /// Requests of surges that failed.
     pub errors: u64,
@@ -180,9 +180,7 @@ impl Supervisor {
         match notice.meaning() {
             Meaning::Nothing => {}
             Meaning::Event(kind) => {
-                if kind == EventKind::Recruited {
-                    self.summary.recruits += 1;
-                }
+                self.summary.recruits += u64::from(notice.is_recruited());
                 if let Some(seat) = node.as_ref().and_then(|name| self.seat(name)) {
                     if kind == EventKind::Down && seat.child.is_none() {
                         return; // told already, when its process ended

@@ -18,7 +18,10 @@ name=${home##*/}
 echo "{\"event\":\"ready\",\"principal\":\"spiffe://demo.localhost/server/$name\",\"address\":\"$at\"}"
 n1=spiffe://demo.localhost/server/n1
 if [ "$name" = home ]; then
-  echo "{\"event\":\"notice\",\"text\":\"n1: asked\",\"notice\":{\"event\":\"recruiting\",\"server\":\"$n1\"}}"
+  for _ in 1 2; do
+    echo "{\"event\":\"notice\",\"text\":\"n1: asked\",\"notice\":{\"event\":\"recruiting\",\"server\":\"$n1\"}}"
+  done
+  echo "{\"event\":\"notice\",\"text\":\"n1: serves\",\"notice\":{\"event\":\"recruited\",\"server\":\"$n1\"}}"
   for _ in 1 2; do
     echo "{\"event\":\"notice\",\"text\":\"n1: renewed\",\"notice\":{\"event\":\"renewed\",\"server\":\"$n1\"}}"
   done
@@ -131,13 +134,14 @@ fn label(text: &str) -> Label {
 async fn what_the_home_tells_becomes_events_and_a_lease_is_told_once() {
     let mut scene = Scene::new().await;
     assert_eq!(scene.event(EventKind::Recruited).await.node, Some(label("n1")));
+    assert_eq!(scene.event(EventKind::Serving).await.node, Some(label("n1")));
     scene.event(EventKind::Lease).await;
     let state = scene.stage.snapshot();
     assert_eq!(state.nodes.len(), 2);
     assert!(state.nodes.iter().all(|node| node.pid.is_some()));
     assert_eq!(state.events.iter().filter(|event| event.kind == EventKind::Lease).count(), 1);
     let summary = scene.end().await;
-    assert_eq!((summary.recruits, summary.broken), (1, 0));
+    assert_eq!((summary.recruits, summary.broken), (1, 0), "asked twice, served once");
 }
 
 #[tokio::test]

@@ -102,7 +102,7 @@ impl LocalWorld {
         let root = person.world();
         let mut remarks = Remarks::new();
         let home = Folder::new(root.join(names.home().as_str()));
-        let mut authority = ensure_authority(&home, &names.realm, world, &mut remarks)?;
+        let mut authority = ensure_authority(person, &home, &names.realm, world, &mut remarks)?;
         super::renew::authority(&mut authority, &home, world, &mut remarks)?;
         let caller = ensure_caller(person, &names, &authority, login, world, &mut remarks)?;
         ensure_server(&home, &names.node(names.home()), &authority, world)?;
@@ -215,6 +215,7 @@ impl<T: std::ops::Deref<Target = String>> AsRef<str> for LineText<T> {
 }
 
 fn ensure_authority(
+    person: &Folder,
     home: &Folder,
     realm: &RealmName,
     world: &World,
@@ -222,19 +223,14 @@ fn ensure_authority(
 ) -> Result<Authority, Problem> {
     let folder = home.authority();
     if folder.join("issuing.pem").exists() {
-        return Authority::load(&folder).map_err(|error| damaged(&folder, &error.into()));
+        let identity = person.identity();
+        let anew = format!("restore it, or remove {} and start anew with `webos up --fresh`", identity.display());
+        return Authority::load(&folder).map_err(|error| error.advised(&anew));
     }
     let authority = Authority::create(realm.clone(), world)?;
     authority.save(&folder)?;
     remarks.push(format!("made the realm {realm}; its root key lies unencrypted in {}", folder.display()));
     Ok(authority)
-}
-
-fn damaged(path: &Path, problem: &Problem) -> Problem {
-    Problem::new(problem.code, format!("{} cannot be used: {}", path.display(), problem.detail)).next(
-        if problem.next.is_empty() { "start anew with `webos up --fresh`" } else { problem.next.as_str() }
-            .to_string(),
-    )
 }
 
 fn ensure_server(home: &Folder, who: &Principal, authority: &Authority, world: &World) -> Result<(), Problem> {
@@ -255,7 +251,8 @@ fn ensure_caller(
 ) -> Result<Principal, Problem> {
     let folder = person.identity();
     if folder.join(Identity::FILE).exists() {
-        let identity = Identity::load(&folder).map_err(|error| damaged(&folder, &error.into()))?;
+        let identity =
+            Identity::load(&folder).map_err(|error| error.advised("remove it, and `webos up` makes a new one"))?;
         if is_of(&identity, authority) {
             return Ok(identity.principal().clone());
         }

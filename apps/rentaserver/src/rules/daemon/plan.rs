@@ -99,7 +99,7 @@ impl Daemon {
         }
         self.last_held = chosen.is_empty().then_some(reason);
         let change = i32::try_from(chosen.len()).unwrap_or(i32::MAX);
-        out.push(Action::Tell(Notice::Sized { servers, change, reason, figures }));
+        out.push(Action::Tell(Notice::Sized { servers, change, full: at_most == 0, reason, figures }));
         for server in chosen {
             out.push(Action::Tell(Notice::Recruiting { server: server.principal.clone() }));
             let stage = Stage::Recruiting { started: false, ready: false, adopted: false };
@@ -134,7 +134,7 @@ impl Daemon {
         }
         let change = -i32::try_from(chosen.len()).unwrap_or(i32::MAX);
         let reason = Reason::Calm;
-        out.push(Action::Tell(Notice::Sized { servers, change, reason, figures }));
+        out.push(Action::Tell(Notice::Sized { servers, change, full: false, reason, figures }));
         self.give_back(now, chosen, reason.as_str(), out);
     }
 }

@@ -13,6 +13,7 @@ pub struct Checked<B> {
     blocks: VecDeque<BlockRef>,
     pending: BytesMut,
     index: usize,
+    passed: u64,
     what: String,
 }
 
@@ -24,7 +25,16 @@ where
     /// The body of the file that `statement` describes; `what` names it in errors.
     pub fn new(body: B, statement: &ManifestStatement, what: impl Into<String>) -> Self {
         let blocks = statement.blocks.iter().copied().collect();
-        Self { body, blocks, pending: BytesMut::new(), index: 0, what: what.into() }
+        Self { body, blocks, pending: BytesMut::new(), index: 0, passed: 0, what: what.into() }
+    }
+
+    /// Where the blocks begin that were not handed on.
+    pub fn ahead(&self) -> impl Iterator<Item = u64> + use<'_, B> {
+        self.blocks.iter().scan(self.passed, |at, block| {
+            let begins = *at;
+            *at += u64::from(block.len);
+            Some(begins)
+        })
     }
 
     /// The next block, or nothing at the end of the file.
@@ -48,6 +58,7 @@ where
         }
         self.blocks.pop_front();
         self.index += 1;
+        self.passed += u64::from(block.len);
         Ok(Some(bytes))
     }
 
@@ -117,6 +128,12 @@ mod tests {
             assert_eq!(receive(&content, &content, piece).await, Ok(content.clone()));
         }
         assert_eq!(receive(b"", b"", 1).await, Ok(Vec::new()));
+        let body =
+            StreamBody::new(futures_util::stream::iter([Ok::<_, BodyError>(Frame::data(content.clone().into()))]));
+        let mut checked = Checked::new(body, &statement(&content), "a");
+        assert_eq!(checked.ahead().collect::<Vec<_>>(), [0, 1 << 20, 2 << 20]);
+        checked.next().await.expect("right");
+        assert_eq!(checked.ahead().collect::<Vec<_>>(), [1 << 20, 2 << 20]);
         let mut altered = content.clone();
         altered[2_500_000] ^= 1;
         let problem = receive(&content, &altered, 1 << 16).await.expect_err("altered");

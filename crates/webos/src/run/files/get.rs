@@ -5,10 +5,11 @@ use super::checked::Checked;
 use super::landing::Target;
 use crate::args::{Cat, FileAddress, Get, NodeName};
 use crate::output::{Failure, Out, Outcome, Progress, plural};
-use crate::run::limits::{FILES_AT_ONCE, MAX_DEPTH, MAX_FILES, MAX_JSON_CONTENT_BYTES};
+use crate::run::limits::{BLOCKS_ASKED, FILES_AT_ONCE, MAX_DEPTH, MAX_FILES, MAX_JSON_CONTENT_BYTES};
 use crate::run::{Setup, reach};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use client::models::{Entry, FileKind};
 use client::{Client, Download, Volume};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -22,6 +23,27 @@ use webfs::model::ManifestStatement;
 struct Arriving {
     entry: Entry,
     content: Checked<Incoming>,
+    volume: Volume,
+    path: VolumePath,
+}
+
+impl Arriving {
+    /// The next block. Once a body has begun its sender can only break it off, and what is under way may be lost with
+    /// it; so the sender is asked for the next blocks one by one, to hear why.
+    async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        let problem = match self.content.next().await {
+            Err(problem) if problem.code == Code::Unavailable => problem,
+            other => return other,
+        };
+        for at in self.content.ahead().take(BLOCKS_ASKED) {
+            match self.volume.get(&self.path, Some((at, Some(at + 1))), None).await {
+                Ok(_) => {}
+                Err(why) if why.code == Code::Internal => return Err(why),
+                Err(_) => break,
+            }
+        }
+        Err(problem)
+    }
 }
 
 /// Begins to read one file: from the volume's own node, or through a node that reads for us.
@@ -52,6 +74,8 @@ async fn arriving(volume: &Volume, location: &Location, download: Download) -> R
     Ok(Arriving {
         entry: statement.entry(),
         content: Checked::new(download.body, &statement, location.to_string()),
+        volume: volume.clone(),
+        path: location.path.clone(),
     })
 }
 
@@ -88,7 +112,7 @@ pub async fn cat(setup: &Setup, out: &mut Out, arguments: &Cat) -> Outcome {
         return to_stdout(out, &mut arriving).await;
     }
     let mut content = Vec::new();
-    while let Some(block) = arriving.content.next().await? {
+    while let Some(block) = arriving.next().await? {
         content.extend_from_slice(&block);
         if content.len() > MAX_JSON_CONTENT_BYTES {
             let what = format!("{} has more than {MAX_JSON_CONTENT_BYTES} bytes", place.location);
@@ -103,7 +127,7 @@ pub async fn cat(setup: &Setup, out: &mut Out, arguments: &Cat) -> Outcome {
 }
 
 async fn to_stdout(out: &mut Out, arriving: &mut Arriving) -> Outcome {
-    while let Some(block) = arriving.content.next().await? {
+    while let Some(block) = arriving.next().await? {
         out.bytes(&block)?;
     }
     out.flush()
@@ -157,7 +181,7 @@ async fn land(
     progress: &mut Progress,
 ) -> Result<(), Problem> {
     let mut landing = target.begin(path, &setup.world)?;
-    while let Some(block) = arriving.content.next().await? {
+    while let Some(block) = arriving.next().await? {
         landing.write(&block)?;
         progress.advance(block.len() as u64);
     }
@@ -194,7 +218,7 @@ async fn get_all(setup: &Setup, out: &mut Out, arguments: &Get, client: &Client)
         let mut file = arriving(volume, &location, download).await?;
         let mut landing = target.begin(below, &setup.world)?;
         let mut bytes = 0;
-        while let Some(block) = file.content.next().await? {
+        while let Some(block) = file.next().await? {
             landing.write(&block)?;
             bytes += block.len() as u64;
         }

@@ -16,6 +16,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use terms::{ByteCount, Code, Location, Problem, VolumePath};
 use tokio::io::{AsyncRead, AsyncReadExt};
+use webfs::limits::MAX_FILE_BYTES;
 
 /// Stores a file, standard input, or a folder.
 pub async fn put(setup: &Setup, out: &mut Out, arguments: &Put) -> Outcome {
@@ -32,7 +33,8 @@ pub async fn put(setup: &Setup, out: &mut Out, arguments: &Put) -> Outcome {
                 let problem = Problem::new(Code::Invalid, format!("{} is no folder", arguments.file.display()));
                 return Err(problem.next("leave out -r").into());
             }
-            _ => {}
+            (false, false) => check_size(&arguments.file, found.len())?,
+            (true, true) => {}
         }
     }
     let volume = reach::volume(&client, &arguments.place, None).await?;
@@ -94,6 +96,16 @@ fn standard_input() -> Result<tokio::fs::File, Problem> {
     Ok(tokio::fs::File::from_std(handle.into()))
 }
 
+/// Refuses what the home would refuse once it had taken in as much as a file may have.
+fn check_size(file: &Path, size: u64) -> Result<(), Problem> {
+    if size <= MAX_FILE_BYTES {
+        return Ok(());
+    }
+    let (has, most) = (ByteCount(size), ByteCount(MAX_FILE_BYTES));
+    let what = format!("{} has {has}; a file of a volume may have {most}, so nothing was sent", file.display());
+    Err(Problem::new(Code::TooLarge, what).next("store it in parts, as `split -b 1G` makes them"))
+}
+
 /// Puts one local file, and again under the same operation id if the answer was lost.
 async fn put_file(volume: &Volume, path: &VolumePath, how: PutOptions, file: &Path) -> Result<Entry, Problem> {
     let how = PutOptions { operation: Some(volume.node().client().operation()), ..how };
@@ -118,6 +130,7 @@ struct Stored {
 
 async fn put_all(out: &mut Out, arguments: &Put, volume: &Volume, top: &VolumePath) -> Outcome {
     let found = walk(&arguments.file)?;
+    found.files.iter().try_for_each(|file| check_size(&file.source, file.size))?;
     let bytes: u64 = found.files.iter().map(|file| file.size).sum();
     let how = PutOptions { parents: true, ..options(arguments) };
     let mut progress = out.progress(&arguments.file.display().to_string(), Some(bytes));
