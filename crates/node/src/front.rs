@@ -3,9 +3,8 @@
 //!
 //! The primary serves from its own store, a surrogate from its replica; everything else is the same.
 
-use crate::crowd::{Crowd, Full};
 use crate::gatekeeper::{Caller, Gatekeeper};
-use crate::limits::{RETRY_AFTER_S, TABLE_EVERY, TABLE_STALE};
+use crate::limits::{MAX_FRONT_REQUESTS, MAX_SOURCE_REQUESTS, RETRY_AFTER_S, TABLE_EVERY, TABLE_STALE};
 use crate::pipe::{Passage, Pipe};
 use client::models::{BeatReply, Load, Phase, Ticket};
 use client::protocol::FrontStatus;
@@ -26,7 +25,7 @@ use tokio::sync::Notify;
 use trust::{Bucket, Object};
 use webfs::model::FileKind;
 use webfs::serve::{Face, FileSource};
-use wire::{Body, Peer};
+use wire::{Body, Crowd, Full, Peer};
 use world::World;
 
 /// A file that a front found, with the access list that governs it.
@@ -113,7 +112,7 @@ impl Front {
         let name = HeaderValue::from_str(site.own.principal.name.as_str());
         Arc::new(Self {
             pipe: Pipe::new(&site.world, site.link_bps),
-            crowd: Arc::default(),
+            crowd: Arc::new(Crowd::new(MAX_FRONT_REQUESTS, MAX_SOURCE_REQUESTS)),
             world: site.world,
             certificate: RwLock::new(certificate),
             files,
@@ -322,7 +321,13 @@ impl Front {
         match why {
             NoPlace::NotServing(refusal) => self.elsewhere(&self.why_not(refusal)),
             NoPlace::Full(full) => {
-                let mut response = self.elsewhere(&full.to_string());
+                let (taken, whose) = match full {
+                    Full::All(all) => (all, ""),
+                    Full::Source(share) => (share, " from your address"),
+                };
+                let mut response = self.elsewhere(&format!(
+                    "{taken} requests{whose} are in flight here, and no more are served at once"
+                ));
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
                 response
             }

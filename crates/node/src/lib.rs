@@ -6,7 +6,6 @@
 mod authority;
 mod candidates;
 mod control;
-mod crowd;
 mod files;
 pub mod front;
 pub mod gatekeeper;

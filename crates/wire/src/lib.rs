@@ -6,6 +6,7 @@
 
 pub mod body;
 pub mod cbor;
+mod crowd;
 mod handshakes;
 pub mod limits;
 mod peer;
@@ -17,6 +18,7 @@ mod tls;
 
 pub use body::{Body, BodyError, read_body};
 pub use cbor::Envelope;
+pub use crowd::{Crowd, Full, Seat};
 pub use peer::{Credentials, Described, Expect, Peer, PeerCheck};
 pub use pool::{CallError, Pool, Purpose, Target};
 pub use problem::{problem_from, problem_response};

@@ -11,6 +11,9 @@ pub const MAX_CONNECTIONS: usize = 12_000;
 /// Of them, connections without a certificate: count. The rest is kept for nodes and users, so that strangers
 /// cannot keep them out.
 pub const MAX_ANONYMOUS_CONNECTIONS: usize = 11_000;
+/// Of these, connections from one source (an IPv4 address, or a /64 of IPv6): count. So that no stranger keeps out all
+/// others; far above what a network behind one address needs.
+pub const MAX_SOURCE_CONNECTIONS: usize = MAX_ANONYMOUS_CONNECTIONS / 4;
 /// Unfinished TLS handshakes on one listener: count. For one more the one begun longest ago is broken off: silent
 /// connections keep nobody out.
 pub const MAX_HANDSHAKES: usize = 512;

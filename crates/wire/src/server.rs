@@ -1,11 +1,12 @@
 //! The listener: accepts, authenticates, bounds, and hands each request to one handler with its peer.
 
 use crate::body::Body;
+use crate::crowd::{Crowd, Full};
 use crate::handshakes::Handshakes;
 use crate::limits::{
     CONNECTION_WINDOW_BYTES, FRAME_BYTES, HANDSHAKE_DEADLINE, HEADER_DEADLINE, MAX_ANONYMOUS_CONNECTIONS,
-    MAX_CONNECTIONS, MAX_HANDSHAKES, MAX_HEADER_BYTES, MAX_STREAMS_PER_CONNECTION, PING_DEADLINE, PING_INTERVAL,
-    SEND_BUFFER_BYTES, SHUTDOWN_DEADLINE, STALL_DEADLINE, STREAM_WINDOW_BYTES,
+    MAX_CONNECTIONS, MAX_HANDSHAKES, MAX_HEADER_BYTES, MAX_SOURCE_CONNECTIONS, MAX_STREAMS_PER_CONNECTION,
+    PING_DEADLINE, PING_INTERVAL, SEND_BUFFER_BYTES, SHUTDOWN_DEADLINE, STALL_DEADLINE, STREAM_WINDOW_BYTES,
 };
 use crate::peer::{Credentials, Peer, PeerCheck};
 use crate::stalls::Stalls;
@@ -64,7 +65,7 @@ struct Shared {
     check: Arc<dyn PeerCheck>,
     handler: Arc<dyn Handler>,
     handshakes: Handshakes,
-    anonymous: Semaphore,
+    anonymous: Arc<Crowd>,
     stop: CancellationToken,
     abort: CancellationToken,
 }
@@ -88,7 +89,7 @@ impl Server {
             check,
             handler,
             handshakes: Handshakes::new(MAX_HANDSHAKES),
-            anonymous: Semaphore::new(MAX_ANONYMOUS_CONNECTIONS),
+            anonymous: Arc::new(Crowd::new(MAX_ANONYMOUS_CONNECTIONS, MAX_SOURCE_CONNECTIONS)),
             stop: stop.clone(),
             abort: abort.clone(),
         });
@@ -151,10 +152,14 @@ async fn serve_connection(shared: &Shared, stream: TcpStream, from: SocketAddr) 
             return;
         }
     };
-    let _seat = match peer.as_ref().map_or_else(|| shared.anonymous.try_acquire().map(Some), |_| Ok(None)) {
+    let _seat = match peer.as_ref().map_or_else(|| shared.anonymous.enter(from.ip()).map(Some), |_| Ok(None)) {
         Ok(seat) => seat,
-        Err(_) => {
+        Err(Full::All(_)) => {
             tracing::info!(%from, "a connection without a certificate was refused: there are too many");
+            return;
+        }
+        Err(Full::Source(_)) => {
+            tracing::info!(%from, "a connection without a certificate was refused: its source has its share");
             return;
         }
     };

@@ -134,7 +134,7 @@ fn respond(request: &Parts, stream: FileStream) -> Result<Response<Body>, Proble
     head.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     head.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let matches = field(&request.headers, IF_NONE_MATCH.as_str());
-    if matches.is_some_and(|tags| tags == "*" || tags.split(',').any(|tag| tag.trim() == etag)) {
+    if matches.is_some_and(|tags| tags == "*" || tags.split(',').any(|tag| weak(tag.trim()) == etag)) {
         return Ok(answer(StatusCode::NOT_MODIFIED, head, wire::body::empty()));
     }
     let wanted = field(&request.headers, RANGE.as_str()).filter(|_| is_of_version(&request.headers, &etag));
@@ -152,6 +152,11 @@ fn respond(request: &Parts, stream: FileStream) -> Result<Response<Body>, Proble
     head.insert(CONTENT_LENGTH, HeaderValue::from(end - start));
     let body = if request.method == Method::HEAD { wire::body::empty() } else { part_of(stream, start, end) };
     Ok(answer(status, head, body))
+}
+
+/// Without the mark of a weak tag, by which a cached copy is compared too (RFC 9110, 13.1.2).
+fn weak(tag: &str) -> &str {
+    tag.strip_prefix("W/").unwrap_or(tag)
 }
 
 fn answer(status: StatusCode, head: HeaderMap, body: Body) -> Response<Body> {

@@ -105,7 +105,9 @@ pub(super) fn cached(path: &Path, trust: &TrustStore, world: &World, service: &S
 
 /// Keeps a certificate for the next start; a cache that cannot be written only costs time.
 pub(super) fn keep(path: &Path, certificate: &Certificate) {
-    let draft = path.with_extension(format!("{}.new", std::process::id()));
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(format!(".{}.new", std::process::id()));
+    let draft = std::path::PathBuf::from(draft);
     let folder = path.parent().unwrap_or(Path::new("."));
     let written = fs::create_dir_all(folder)
         .and_then(|()| fs::File::create(&draft)?.write_all(certificate.bytes()))

@@ -41,7 +41,9 @@ fn purge_cache(person: &Folder, realm: &RealmName) -> Result<(), Problem> {
     let services = person.cache().join(CACHED_SERVICES);
     let own = |path: &Path| {
         let name = path.file_name().and_then(|name| name.to_str());
-        name.and_then(|name| name.split_once('.')).is_some_and(|(_, found)| found == realm.as_str())
+        let rest =
+            name.and_then(|name| name.split_once('.')).and_then(|(_, rest)| rest.strip_prefix(realm.as_str()));
+        rest.is_some_and(|rest| rest.is_empty() || is_draft(rest))
     };
     for entry in fs::read_dir(&services).into_iter().flatten() {
         let path = entry.map_err(|error| cannot("read", &services, &error))?.path();
@@ -53,6 +55,12 @@ fn purge_cache(person: &Folder, realm: &RealmName) -> Result<(), Problem> {
         let _ = fs::remove_dir(folder);
     }
     Ok(())
+}
+
+/// Whether a name goes on as that of a file that a process was writing when it died: `.PID.new`.
+fn is_draft(rest: &str) -> bool {
+    let pid = rest.strip_prefix('.').and_then(|rest| rest.strip_suffix(".new"));
+    pid.is_some_and(|pid| !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// As [`purge`], and the lock and the empty folders too.
@@ -119,7 +127,9 @@ mod tests {
         fs::write(person.settings(), "").expect("written");
         let cached = person.cache().join(CACHED_SERVICES);
         fs::create_dir_all(&cached).expect("made");
-        for name in ["site.demo.localhost", "site.lab.example", "site.demo.localhost.example"] {
+        for name in
+            ["site.demo.localhost", "site.demo.localhost.12.new", "site.lab.example", "site.demo.localhost.example"]
+        {
             fs::write(cached.join(name), "").expect("written");
         }
         let lock = Lock::take(&person, UnixMs(1)).expect("free");

@@ -1,20 +1,16 @@
-//! Who has requests in flight at a front: how many in all, and how many from one source. Whoever may read a service
-//! may not keep all others from it.
+//! How many of a bounded number of places one source may take: whoever may come in may not keep all others out.
 
-use crate::limits::{MAX_FRONT_REQUESTS, MAX_SOURCE_REQUESTS};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Why there is no seat.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// Why there is no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Full {
-    /// All are taken.
-    #[error("{MAX_FRONT_REQUESTS} requests are in flight here, and no more are served at once")]
-    Front,
-    /// The source has its share.
-    #[error("{MAX_SOURCE_REQUESTS} requests from your address are in flight here, and no more are served at once")]
-    Source,
+    /// So many are taken, and that is all.
+    All(usize),
+    /// The source has so many, which is its share.
+    Source(usize),
 }
 
 #[derive(Debug, Default)]
@@ -23,11 +19,15 @@ struct Present {
     by_source: BTreeMap<IpAddr, usize>,
 }
 
-/// The requests in flight at one front.
-#[derive(Debug, Default)]
-pub struct Crowd(Mutex<Present>);
+/// Places, and who has them. A source is an IPv4 address, or a /64 of IPv6.
+#[derive(Debug)]
+pub struct Crowd {
+    at_most: usize,
+    of_one_source: usize,
+    present: Mutex<Present>,
+}
 
-/// One request in flight: its place is free again when this is dropped.
+/// One place: free again when this is dropped.
 #[derive(Debug)]
 pub struct Seat {
     crowd: Arc<Crowd>,
@@ -46,20 +46,28 @@ fn source(address: IpAddr) -> IpAddr {
 }
 
 impl Crowd {
-    fn present(&self) -> MutexGuard<'_, Present> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// So many places, of which one source may have so many: counts.
+    pub fn new(at_most: usize, of_one_source: usize) -> Self {
+        Self { at_most, of_one_source, present: Mutex::default() }
     }
 
-    /// A place for a request from this address.
+    fn present(&self) -> MutexGuard<'_, Present> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for somebody at this address.
+    ///
+    /// # Errors
+    /// [`Full`].
     pub fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Seat, Full> {
         let source = source(address);
         let mut present = self.present();
-        if present.all >= MAX_FRONT_REQUESTS {
-            return Err(Full::Front);
+        if present.all >= self.at_most {
+            return Err(Full::All(self.at_most));
         }
         let own = present.by_source.entry(source).or_default();
-        if *own >= MAX_SOURCE_REQUESTS {
-            return Err(Full::Source);
+        if *own >= self.of_one_source {
+            return Err(Full::Source(self.of_one_source));
         }
         *own += 1;
         present.all += 1;
@@ -84,6 +92,9 @@ impl Drop for Seat {
 mod tests {
     use super::*;
 
+    const ALL: usize = 40;
+    const SHARE: usize = 10;
+
     fn address(text: &str) -> IpAddr {
         text.parse().expect("an address")
     }
@@ -94,25 +105,25 @@ mod tests {
 
     #[test]
     fn one_source_cannot_take_all_places() {
-        let crowd = Arc::new(Crowd::default());
-        let mut greedy = fill(&crowd, "192.0.2.1", MAX_SOURCE_REQUESTS);
-        assert_eq!(crowd.enter(address("192.0.2.1")).expect_err("its share"), Full::Source);
-        assert_eq!(crowd.enter(address("::ffff:192.0.2.1")).expect_err("the same address"), Full::Source);
+        let crowd = Arc::new(Crowd::new(ALL, SHARE));
+        let mut greedy = fill(&crowd, "192.0.2.1", SHARE);
+        assert_eq!(crowd.enter(address("192.0.2.1")).expect_err("its share"), Full::Source(SHARE));
+        assert_eq!(crowd.enter(address("::ffff:192.0.2.1")).expect_err("the same address"), Full::Source(SHARE));
         let _other = crowd.enter(address("192.0.2.2")).expect("others still have places");
         greedy.pop();
         assert!(crowd.enter(address("192.0.2.1")).is_ok(), "what has ended does not count");
 
-        let _wide = fill(&crowd, "2001:db8:1:2::1", MAX_SOURCE_REQUESTS);
-        assert_eq!(crowd.enter(address("2001:db8:1:2:ffff::9")).expect_err("one /64"), Full::Source);
+        let _wide = fill(&crowd, "2001:db8:1:2::1", SHARE);
+        assert_eq!(crowd.enter(address("2001:db8:1:2:ffff::9")).expect_err("one /64"), Full::Source(SHARE));
         assert!(crowd.enter(address("2001:db8:1:3::1")).is_ok(), "another /64");
     }
 
     #[test]
     fn there_is_an_end_for_all_together_and_nobody_is_remembered() {
-        let crowd = Arc::new(Crowd::default());
+        let crowd = Arc::new(Crowd::new(ALL, SHARE));
         let sources = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"];
-        let seats: Vec<_> = sources.iter().map(|from| fill(&crowd, from, MAX_SOURCE_REQUESTS)).collect();
-        assert_eq!(crowd.enter(address("192.0.2.5")).expect_err("full"), Full::Front);
+        let seats: Vec<_> = sources.iter().map(|from| fill(&crowd, from, SHARE)).collect();
+        assert_eq!(crowd.enter(address("192.0.2.5")).expect_err("full"), Full::All(ALL));
         drop(seats);
         assert!(crowd.present().by_source.is_empty() && crowd.present().all == 0);
     }
