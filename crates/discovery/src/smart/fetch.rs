@@ -4,7 +4,7 @@ use super::open::First;
 use super::{FileStream, ServerCount, SmartClient};
 use crate::limits::{BLOCK_BYTES, MAX_RESTARTS};
 use crate::manifest::Manifest;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use serde::Serialize;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -15,6 +15,9 @@ use tokio::sync::mpsc;
 
 /// Verified blocks that wait to be written: count.
 const WRITE_QUEUE: usize = 8;
+
+/// After so many bytes the system is asked to begin writing them out: bytes.
+const SEND_TO_DISK_EVERY: u64 = 16 << 20;
 
 /// What to fetch.
 #[derive(Debug, Clone)]
@@ -116,11 +119,12 @@ impl SmartClient {
         let resumed = manifest.range(have).start;
         tell(FetchEvent::Began { size: manifest.size(), have: resumed });
         let (blocks, queue) = mpsc::channel::<Bytes>(WRITE_QUEUE);
+        let (used, spare) = mpsc::channel::<BytesMut>(WRITE_QUEUE);
         let writer = tokio::task::spawn_blocking({
             let part = part.clone();
-            move || write_all(file, queue, &part)
+            move || write_all(file, queue, &used, &part)
         });
-        let read = pump(&mut stream, &manifest, blocks, tell).await;
+        let read = pump(&mut stream, blocks, spare, tell).await;
         let written = writer.await.map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
         // A full disk is why the reading stopped, not the other way round.
         written?;
@@ -137,16 +141,19 @@ impl SmartClient {
 
 async fn pump(
     stream: &mut FileStream,
-    manifest: &Manifest,
     blocks: mpsc::Sender<Bytes>,
+    mut spare: mpsc::Receiver<BytesMut>,
     tell: &mut (dyn FnMut(FetchEvent) + Send),
 ) -> Result<(), Problem> {
-    let mut have = manifest.range(stream.position()).start;
+    let mut have = stream.manifest().range(stream.position()).start;
     while let Some(block) = stream.next(tell).await? {
         have += block.len() as u64;
         tell(FetchEvent::Progress { have });
         if blocks.send(block).await.is_err() {
             return Err(Problem::new(Code::Internal, "the file could not be written"));
+        }
+        if let Ok(buffer) = spare.try_recv() {
+            stream.reuse(buffer);
         }
     }
     Ok(())
@@ -193,11 +200,34 @@ fn open_part(part: &Path, manifest: &Manifest) -> Result<(File, usize), Problem>
     Ok((file, have))
 }
 
-fn write_all(mut file: File, mut queue: mpsc::Receiver<Bytes>, part: &Path) -> Result<(), Problem> {
+fn write_all(
+    mut file: File,
+    mut queue: mpsc::Receiver<Bytes>,
+    used: &mpsc::Sender<BytesMut>,
+    part: &Path,
+) -> Result<(), Problem> {
     let failed = |error: io::Error| disk(part, &error);
+    let mut sent = file.stream_position().map_err(failed)?;
+    let mut at = sent;
     while let Some(block) = queue.blocking_recv() {
         file.write_all(&block).map_err(failed)?;
+        at += block.len() as u64;
+        if let Ok(buffer) = block.try_into_mut() {
+            // If nobody wants it, it is freed.
+            let _ = used.try_send(buffer);
+        }
+        if at - sent >= SEND_TO_DISK_EVERY {
+            send_to_disk(&file, sent, at);
+            sent = at;
+        }
     }
     // Before the rename: a crash must not leave a file under its last name without its content.
     file.sync_all().map_err(failed)
+}
+
+/// Has the system begin to write these bytes out, so that the sync at the end finds little to do. This is what the
+/// advice does with pages that are not written out yet; that it may drop those that are does no harm to a download.
+fn send_to_disk(file: &File, from: u64, to: u64) {
+    // An advice: what comes of a refusal is a longer sync.
+    let _ = rustix::fs::fadvise(file, from, std::num::NonZeroU64::new(to - from), rustix::fs::Advice::DontNeed);
 }

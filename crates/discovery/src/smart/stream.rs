@@ -50,7 +50,10 @@ pub struct FileStream {
     fields: HeaderMap,
     next: usize,
     source: Option<Source>,
+    /// What is here of the present block.
     partial: BytesMut,
+    /// What has arrived of the blocks after it.
+    rest: Bytes,
     excluded: Vec<Thumbprint>,
     counts: Vec<ServerCount>,
     patience: Duration,
@@ -97,6 +100,7 @@ impl FileStream {
                         next: 0,
                         source,
                         partial: BytesMut::new(),
+                        rest: Bytes::new(),
                         excluded,
                         counts,
                         patience,
@@ -136,11 +140,19 @@ impl FileStream {
         self.next
     }
 
+    /// Takes back the memory of a block that is done with, for the next one: new memory costs as much as the copy.
+    pub(super) fn reuse(&mut self, mut buffer: BytesMut) {
+        buffer.clear();
+        if self.partial.is_empty() && self.partial.capacity() < buffer.capacity() {
+            self.partial = buffer;
+        }
+    }
+
     /// Goes on at this block: those before it are at hand and verified.
     pub fn skip_to(&mut self, block: usize) {
         if block != self.next {
             self.next = block.min(self.manifest.block_count());
-            self.partial.clear();
+            self.drop_pending();
             self.source = None;
         }
     }
@@ -187,11 +199,15 @@ impl FileStream {
         if self.source.is_none() {
             return Ok(None);
         }
+        self.partial.reserve(wanted.saturating_sub(self.partial.len()));
         while self.partial.len() < wanted {
-            let data = self.read_some().await?;
-            self.partial.extend_from_slice(&data);
+            if self.rest.is_empty() {
+                self.rest = self.read_some().await?;
+            }
+            let missing = (wanted - self.partial.len()).min(self.rest.len());
+            self.partial.extend_from_slice(&self.rest.split_to(missing));
         }
-        let block = self.partial.split_to(wanted).freeze();
+        let block = std::mem::take(&mut self.partial).freeze();
         let Some(source) = &self.source else { return Ok(None) };
         if self.manifest.agrees(self.next, &block) {
             self.counts[source.count].blocks += 1;
@@ -233,11 +249,16 @@ impl FileStream {
         Ok(data)
     }
 
+    fn drop_pending(&mut self) {
+        self.partial.clear();
+        self.rest.clear();
+    }
+
     /// Leaves a server in the middle; what it gave of a block that is not whole is dropped.
     fn give_up_source(&mut self, failure: Failure, problem: &Problem, tell: &mut (dyn FnMut(FetchEvent) + Send)) {
         let Some(source) = self.source.take() else { return };
-        self.counts[source.count].discarded += self.partial.len() as u64;
-        self.partial.clear();
+        self.counts[source.count].discarded += (self.partial.len() + self.rest.len()) as u64;
+        self.drop_pending();
         self.client.failed(&source.server, failure);
         self.excluded.push(source.server.key());
         let server = source.server.principal().name.to_string();

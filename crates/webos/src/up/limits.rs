@@ -42,8 +42,10 @@ pub const LOG_LINES: usize = 8;
 /// Attempts to start a node when another program takes its port in between: count.
 pub const START_ATTEMPTS: u32 = 3;
 
-/// How often each node is asked how it stands.
-pub const POLL_EVERY: Duration = Duration::from_secs(1);
+/// How often each node is asked how it stands: what the console shows is at most so old.
+pub const POLL_EVERY: Duration = Duration::from_millis(250);
+/// How often a point is added to the history.
+pub const MEASURE_EVERY: Duration = Duration::from_secs(1);
 /// A node that takes longer to say how it stands counts as down. More than a loaded machine's worst second.
 pub const POLL_DEADLINE: Duration = Duration::from_secs(3);
 

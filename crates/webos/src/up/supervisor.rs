@@ -6,7 +6,7 @@ mod acts;
 use super::child::{Child, Tale};
 use super::heard::{Heard, Meaning, Word};
 use super::launch::Launcher;
-use super::limits::{INBOX, POLL_DEADLINE, POLL_EVERY};
+use super::limits::{INBOX, MEASURE_EVERY, POLL_DEADLINE, POLL_EVERY};
 use super::seat::Seat;
 use super::stage::{Book, Order, Picture};
 use super::surge::{Fetch, Surge};
@@ -123,8 +123,10 @@ impl Supervisor {
 
     /// Runs the world until told to stop; then ends all nodes, and says what came of it.
     pub async fn run(mut self, stop: CancellationToken) -> Summary {
-        let mut tick = interval(POLL_EVERY);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut poll, mut second) = (interval(POLL_EVERY), interval(MEASURE_EVERY));
+        for tick in [&mut poll, &mut second] {
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
         loop {
             tokio::select! {
                 biased;
@@ -132,7 +134,8 @@ impl Supervisor {
                 Some((name, tale)) = self.parts.tales.recv() => self.heard(&name, tale),
                 Some(note) = self.notes.recv() => self.noted(note),
                 Some((action, answer)) = self.orders.recv() => self.asked(action, answer).await,
-                _ = tick.tick() => self.each_second(),
+                _ = second.tick() => self.each_second(),
+                _ = poll.tick() => self.ask_nodes(),
             }
             self.draw();
         }
@@ -251,13 +254,8 @@ impl Supervisor {
         }
     }
 
-    fn each_second(&mut self) {
+    fn ask_nodes(&mut self) {
         for seat in &mut self.parts.seats {
-            if let Some(log) = self.parts.launcher.log(&seat.name)
-                && let Err(error) = super::child::bound_log(&log)
-            {
-                tracing::debug!(log = %log.display(), %error, "a node's log cannot be bounded");
-            }
             if seat.child.is_none() || std::mem::replace(&mut seat.asked, true) {
                 continue;
             }
@@ -271,6 +269,16 @@ impl Supervisor {
             };
             let gone = self.gone.clone();
             self.parts.tasks.spawn(async move { gone.run_until_cancelled(asking).await });
+        }
+    }
+
+    fn each_second(&mut self) {
+        for seat in &self.parts.seats {
+            if let Some(log) = self.parts.launcher.log(&seat.name)
+                && let Err(error) = super::child::bound_log(&log)
+            {
+                tracing::debug!(log = %log.display(), %error, "a node's log cannot be bounded");
+            }
         }
         if self.surge.as_ref().is_some_and(|surge| surge.is_over(self.parts.world.clock.boot())) {
             self.calm();
