@@ -189,7 +189,8 @@ fn surrogate(facts: &Facts<'_>, entry: &TableEntry) -> Result<Duration, Refusal>
         return Err(Refusal::TableOld(millis(age)));
     }
     let active_until = table.signed_at.plus(Duration::from_millis(u64::from(entry.active_for_ms)));
-    if active_until <= now.latest {
+    // A table that is dated a little ahead of the time known here must not lend its lead to what had ended by then.
+    if entry.active_for_ms == 0 || active_until <= now.latest {
         return Err(Refusal::NotActive);
     }
     let right = facts.rights.get(&entry.key).ok_or(Refusal::NoRight)?;

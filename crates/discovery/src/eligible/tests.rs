@@ -120,7 +120,7 @@ fn a_good_surrogate_is_usable_and_for_how_long() {
 #[test]
 fn each_doubt_refuses_the_surrogate() {
     type Alter = fn(&mut Case);
-    let cases: [(Alter, Refusal, bool); 15] = [
+    let cases: [(Alter, Refusal, bool); 16] = [
         (|c| c.now = None, Refusal::NoTime, true),
         (|c| c.table.as_mut().unwrap().signed_at = UnixMs(NOW - 4991), Refusal::TableOld(5001), true),
         (|c| c.table.as_mut().unwrap().signed_at = UnixMs(NOW + 2011), Refusal::TableAhead(2001), true),
@@ -128,6 +128,15 @@ fn each_doubt_refuses_the_surrogate() {
         (|c| c.epoch = Epoch(4), Refusal::TableEpoch(Epoch(3), Epoch(4)), false),
         (|c| c.table.as_mut().unwrap().entries[1].active_for_ms = 0, Refusal::NotActive, false),
         (|c| c.table.as_mut().unwrap().entries[1].active_for_ms = 1010, Refusal::NotActive, false),
+        (
+            |c| {
+                // Found by seed 7751 of the recruiting simulation: the date's lead was taken for a lease.
+                c.table.as_mut().unwrap().signed_at = UnixMs(NOW + 500);
+                c.table.as_mut().unwrap().entries[1].active_for_ms = 0;
+            },
+            Refusal::NotActive,
+            false,
+        ),
         (|c| c.right = None, Refusal::NoRight, true),
         (|c| c.right.as_mut().unwrap().key = Thumbprint([8; 32]), Refusal::RightOfAnother, false),
         (|c| c.right.as_mut().unwrap().server = server("n2"), Refusal::RightOfAnother, false),

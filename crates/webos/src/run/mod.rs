@@ -171,15 +171,17 @@ fn choose(setup: &Setup, out: &mut Out, command: Command) -> Outcome {
     }
 }
 
-fn runtime(mut threads: tokio::runtime::Builder) -> Result<tokio::runtime::Runtime, Problem> {
-    let runtime = threads.enable_all().build();
+/// Several threads also for the shortest command: whoever reads its output may pause, and meanwhile its connections
+/// have to answer.
+fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.map_err(|error| Problem::new(Code::Internal, format!("cannot start threads: {error}")))
 }
 
 /// Runs a command that waits for others, until it ends or Ctrl-C is pressed; then what it began is undone by
-/// dropping it. On one thread: a download takes less time when each piece of it wakes no other thread.
+/// dropping it.
 fn wait_for(command: impl Future<Output = Outcome>) -> Outcome {
-    runtime(tokio::runtime::Builder::new_current_thread())?.block_on(async {
+    runtime()?.block_on(async {
         tokio::select! {
             outcome = command => outcome,
             _ = tokio::signal::ctrl_c() => Err(Failure::Interrupted),
@@ -189,7 +191,7 @@ fn wait_for(command: impl Future<Output = Outcome>) -> Outcome {
 
 /// Runs a command that looks after signals itself.
 fn to_the_end(command: impl Future<Output = Outcome>) -> Outcome {
-    let runtime = runtime(tokio::runtime::Builder::new_multi_thread())?;
+    let runtime = runtime()?;
     let outcome = runtime.block_on(command);
     // A thread that still reads standard input must not keep the process alive.
     runtime.shutdown_background();
