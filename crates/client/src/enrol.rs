@@ -13,7 +13,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use terms::{Code, Principal, PrincipalKind, Problem, RealmName};
-use trust::{Bundle, Identity, Invitation, KeyPair, TrustStore};
+use trust::{Bundle, Identity, Invitation, KeyPair, TrustError, TrustStore};
 use wire::{Envelope, Expect, Pool, Purpose, Target};
 use world::World;
 
@@ -94,18 +94,33 @@ pub fn pin(folder: &Folder, bundle: &Bundle, fingerprint: &[u8; 32]) -> Result<(
     replace(&folder.realm(&bundle.realm), &pinned)
 }
 
-/// Opens all pinned realms of a folder into the store. A damaged one is an error that names its file.
-pub fn load_realms(folder: &Folder, trust: &TrustStore, world: &World) -> Result<(), Problem> {
+/// Opens all pinned realms of a folder into the store. A damaged one is an error that names its file; of a folder's
+/// `own` realm, whose authority is here, it is left out: the node signs it anew when it starts.
+pub fn load_realms(
+    folder: &Folder,
+    own: Option<&RealmName>,
+    trust: &TrustStore,
+    world: &World,
+) -> Result<(), Problem> {
+    let signed_here = own.filter(|_| folder.authority().exists());
     let Ok(entries) = fs::read_dir(folder.realms()) else { return Ok(()) };
     for entry in entries.flatten() {
         let path = entry.path();
         let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".bundle"));
         let Some(realm) = name.and_then(|name| RealmName::new(name).ok()) else { continue };
-        let bundle = load_realm(&path, &realm, world).map_err(|why| {
-            let what = format!("{} is damaged: {why}", path.display());
-            Problem::new(Code::Internal, what).next(pinned_anew(folder))
-        })?;
-        trust.insert(bundle);
+        match load_realm(&path, &realm, world) {
+            Ok(bundle) => {
+                trust.insert(bundle);
+            }
+            Err(unusable) if signed_here == Some(&realm) => {
+                tracing::warn!(bundle = %path.display(), why = %unusable, "a bundle of our own cannot be used");
+            }
+            Err(Unusable::Now(error)) => return Err(error.into()),
+            Err(Unusable::Damaged(why)) => {
+                let what = format!("{} is damaged: {why}", path.display());
+                return Err(Problem::new(Code::Internal, what).next(pinned_anew(folder)));
+            }
+        }
     }
     Ok(())
 }
@@ -113,7 +128,7 @@ pub fn load_realms(folder: &Folder, trust: &TrustStore, world: &World) -> Result
 /// How the owner of this folder comes to a new bundle.
 fn pinned_anew(folder: &Folder) -> String {
     if folder.authority().exists() {
-        "remove it: `webos node run` signs it anew".into()
+        "restore it from a copy".into()
     } else if folder.world().exists() {
         "remove it: `webos up` pins it anew".into()
     } else {
@@ -125,11 +140,31 @@ fn pinned_anew(folder: &Folder) -> String {
     }
 }
 
-fn load_realm(path: &Path, realm: &RealmName, world: &World) -> Result<Bundle, String> {
-    let content = fs::read(path).map_err(|error| error.to_string())?;
-    let (digits, encoded) = content.split_at_checked(65).ok_or("it is too short")?;
-    let digits = std::str::from_utf8(digits).map_err(|error| error.to_string())?;
-    let fingerprint: terms::Digest = digits.trim_end().parse()?;
-    let bundle = Bundle::open(encoded, &fingerprint.0, world.clock.unix()).map_err(|error| error.to_string())?;
-    if bundle.realm == *realm { Ok(bundle) } else { Err(format!("it is the bundle of {}", bundle.realm)) }
+/// Why a pinned realm is of no use.
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    /// The file is wrong.
+    #[error("{0}")]
+    Damaged(String),
+    /// The file is right, and the time is not: too early, or too late.
+    #[error(transparent)]
+    Now(TrustError),
+}
+
+#[allow(clippy::needless_pass_by_value)] // errors come by value
+fn damaged(why: impl ToString) -> Unusable {
+    Unusable::Damaged(why.to_string())
+}
+
+fn load_realm(path: &Path, realm: &RealmName, world: &World) -> Result<Bundle, Unusable> {
+    let content = fs::read(path).map_err(damaged)?;
+    let (digits, encoded) = content.split_at_checked(65).ok_or_else(|| damaged("it is too short"))?;
+    let digits = std::str::from_utf8(digits).map_err(damaged)?;
+    let fingerprint: terms::Digest = digits.trim_end().parse().map_err(damaged)?;
+    let opened = Bundle::open(encoded, &fingerprint.0, world.clock.unix());
+    let bundle = opened.map_err(|error| match error {
+        TrustError::AuthorityEnded { .. } | TrustError::FromTheFuture { .. } => Unusable::Now(error),
+        damage => damaged(damage),
+    })?;
+    if bundle.realm == *realm { Ok(bundle) } else { Err(damaged(format!("it is the bundle of {}", bundle.realm))) }
 }

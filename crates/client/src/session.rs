@@ -50,7 +50,8 @@ impl Client {
             .next("check the clock; `webos up` renews what belongs to its world, else ask for a new invitation"));
         }
         let trust = TrustStore::new();
-        enrol::load_realms(&folder, &trust, &world)?;
+        let own = identity.as_ref().map(|identity| &identity.principal().realm);
+        enrol::load_realms(&folder, own, &trust, &world)?;
         Ok(Self::with(folder, world, identity, trust))
     }
 

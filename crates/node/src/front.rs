@@ -16,7 +16,7 @@ use http::request::Parts;
 use http::{HeaderValue, Response};
 use process::model::Report;
 use process::rules::{Action, Event, NotServing, Step, Surrogate};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 use trust::{Bucket, Object};
 use webfs::model::FileKind;
 use webfs::serve::{Face, FileSource};
-use wire::{Body, Crowd, Full, Peer};
+use wire::{Body, Crowd, Full, Peer, Seat};
 use world::World;
 
 /// A file that a front found, with the access list that governs it.
@@ -214,8 +214,7 @@ impl Front {
     }
 
     /// Lets a request in, or says why not.
-    fn enter(self: &Arc<Self>, from: IpAddr) -> Result<Passage, NoPlace> {
-        let seat = self.crowd.enter(from).map_err(NoPlace::Full)?;
+    fn enter(self: &Arc<Self>, seat: Seat) -> Result<Passage, NoPlace> {
         let Some(run) = &self.run else {
             let mut passage = self.pipe.begin();
             passage.on_end(move || drop(seat));
@@ -233,7 +232,12 @@ impl Front {
 
     /// Answers a GET or HEAD.
     pub async fn answer(self: &Arc<Self>, gate: &Gatekeeper, caller: &Caller, parts: &Parts) -> Response<Body> {
-        // Rights come first: who may not read is no load, and never makes the service grow.
+        // Also the question about rights takes a place: for it a group's realm may have to be asked.
+        let seat = match self.crowd.enter(caller.source()) {
+            Ok(seat) => seat,
+            Err(full) => return self.turn_away(&NoPlace::Full(full)),
+        };
+        // Rights come before load: who may not read is none, and never makes the service grow.
         if let Err(problem) = self.may_read(gate, caller).await {
             if self.lost(&problem) {
                 return self.elsewhere(&problem.detail);
@@ -242,7 +246,7 @@ impl Front {
             self.add_state(parts, &mut response);
             return response;
         }
-        let passage = match self.enter(caller.source()) {
+        let passage = match self.enter(seat) {
             Ok(passage) => passage,
             Err(why) => return self.turn_away(&why),
         };

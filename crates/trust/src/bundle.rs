@@ -128,7 +128,7 @@ fn check_document(document: &Document, now: UnixMs) -> Result<(), TrustError> {
         }
     }
     if document.issued > now.plus(CLOCK_SKEW) {
-        return refuse("it was signed in the future; set the clock right");
+        return Err(TrustError::FromTheFuture { what: "the bundle" });
     }
     Ok(())
 }

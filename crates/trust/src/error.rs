@@ -131,6 +131,12 @@ pub enum TrustError {
         /// The realm.
         realm: RealmName,
     },
+    /// A signed document is of a time that has not come.
+    #[error("{what} was signed in the future")]
+    FromTheFuture {
+        /// What.
+        what: &'static str,
+    },
     /// The cryptographic library refused to work on our own material.
     #[error("cannot {action}: {why}")]
     Crypto {
@@ -202,6 +208,7 @@ impl TrustError {
             | Self::WrongKey { .. }
             | Self::WrongSigner { .. }
             | Self::Chain(_)
+            | Self::FromTheFuture { .. }
             | Self::Fingerprint { .. } => Code::Denied,
             Self::AuthorityEnded { .. } => Code::Unavailable,
             Self::Crypto { .. } | Self::Exposed { .. } | Self::Damaged { .. } | Self::Io { .. } => Code::Internal,
@@ -214,6 +221,7 @@ impl From<TrustError> for Problem {
         let next = match &error {
             TrustError::Exposed { path, .. } => format!("chmod 600 {}", path.display()),
             TrustError::Damaged { advice, .. } => (*advice).into(),
+            TrustError::FromTheFuture { .. } => "set the clock right".into(),
             TrustError::AuthorityEnded { .. } => "renew the realm's authority".into(),
             TrustError::Io { path, .. } => {
                 format!("see who may use {}, and that its disk has space", path.display())

@@ -162,6 +162,14 @@ fn rights_are_shown_granted_and_revoked() {
     bob.call(["acl", "grant", "user/bob", "rw", &path]).run().code_is(3);
     alice.ok(["acl", "revoke", "user/bob", "r", &path]);
     bob.call(["cat", &path]).run().code_is(3);
+    let root = realm.path("");
+    for place in [&path, &root] {
+        alice
+            .call(["acl", "revoke", "user/alice", "rwmxa", place])
+            .run()
+            .fails(1, &["nobody could administer", "acl grant"]);
+    }
+    alice.call(["acl", "revoke", "user/alice", "a", "-r", &root]).run().fails(1, &["nobody could administer"]);
     alice.call(["acl", "grant", "anyone", "r", &path]).run().fails(2, &["everybody", "--yes"]);
     alice.call(["acl", "grant", "anyone", "rw", "--yes", &path]).run().fails(2, &["only r and x"]);
     alice.ok(["acl", "grant", "--yes", "anyone", "r", &path]);

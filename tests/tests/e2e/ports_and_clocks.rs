@@ -69,6 +69,20 @@ fn a_clock_that_is_off_is_a_clear_error_and_loses_nothing() {
     assert_eq!(alice.ok(["cat", &path]), "kept", "nothing is lost");
 }
 
+#[test]
+fn a_node_whose_clock_was_ahead_starts_again_when_it_is_right() {
+    let home = Home::new();
+    home.ok(["realm", "init", "test.localhost"]);
+    let words = ["node", "run", "--json", "--until-stdin-closes", "--listen", "127.0.0.1:0"];
+    let ahead = home.call(words).env("WEBOS_CLOCK_OFFSET_S", "3600").into_command();
+    let mut node = Talking::start(ahead, true);
+    node.wait_for("ready", |event| event["event"] == "ready");
+    node.signal(rustix::process::Signal::TERM);
+    assert_eq!(node.end(), Some(0));
+    // What it signed then is of a time that has not come; it holds the authority, and signs anew.
+    NodeProcess::start(home, &[]).stop();
+}
+
 /// Sends a header without end; gives how much was taken before the other side closed, and what it said.
 fn endless_header(address: &str) -> (u64, String) {
     let mut stream = TcpStream::connect(address).expect("it listens");

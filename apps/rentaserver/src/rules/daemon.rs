@@ -4,7 +4,9 @@
 mod plan;
 mod publish;
 
-use crate::limits::{HOME_WITHIN, MAX_EPOCH_JUMP, MAX_OFFERS, MAX_PROBATION, OFFERS_EVERY, PROBATION, RETRY_AFTER};
+use crate::limits::{
+    HOME_WITHIN, MAX_EPOCH_JUMP, MAX_OFFERS, MAX_PROBATION, OFFERS_AGAIN, OFFERS_EVERY, PROBATION, RETRY_AFTER,
+};
 use crate::model::{Now, SavedState, Server, Settings, SettingsError};
 use crate::notice::{Figures, Notice, Reason};
 use crate::rules::calls::{Action, Call, Event};
@@ -192,7 +194,8 @@ impl Daemon {
                 self.apply(now, date, &server, change, out);
             }
             Event::Offers(result) => {
-                self.offers = Errand { calling: false, next_at: now.plus(OFFERS_EVERY) };
+                let again = if self.unmet.is_some() { OFFERS_AGAIN } else { OFFERS_EVERY };
+                self.offers = Errand { calling: false, next_at: now.plus(again) };
                 self.offers_at = now;
                 match result {
                     Ok(offered) => self.heard_offers(now, offered),

@@ -5,9 +5,12 @@ use super::{FileStream, ServerCount, SmartClient};
 use crate::limits::{BLOCK_BYTES, MAX_RESTARTS};
 use crate::manifest::Manifest;
 use bytes::{Bytes, BytesMut};
+use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
 use serde::Serialize;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use terms::{Code, Problem, VolumePath};
@@ -127,11 +130,16 @@ impl SmartClient {
         let read = pump(&mut stream, blocks, spare, tell).await;
         let written = writer.await.map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
         // A full disk is why the reading stopped, not the other way round.
-        written?;
+        let locked = written?;
         read?;
         let (from, to) = (part, what.to.clone());
         blocking(move || {
+            // Whom the file was for before may read it, and nobody else.
+            if let Some(before) = fs::symlink_metadata(&to).ok().filter(fs::Metadata::is_file) {
+                fs::set_permissions(&from, before.permissions()).map_err(|error| disk(&from, &error))?;
+            }
             fs::rename(&from, &to).map_err(|error| disk(&to, &error))?;
+            drop(locked);
             Ok(())
         })
         .await?;
@@ -179,11 +187,36 @@ fn disk(path: &Path, error: &io::Error) -> Problem {
         .next("what has arrived is kept; run the same command again to go on")
 }
 
+/// Opens the growing file for nobody else: two downloads into one would mix. No link is followed.
+fn lock_part(part: &Path) -> Result<File, Problem> {
+    let failed = |error: io::Error| disk(part, &error);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    let no_link = i32::try_from(OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits()).unwrap_or_default();
+    let file = options.custom_flags(no_link).open(part).map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(Problem::new(Code::Exists, format!("{} is no regular file", part.display()))
+            .next("remove it, or name another file to fetch into"));
+    }
+    let held = match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        // Another download may have finished it, and moved it away, in between.
+        Ok(()) => {
+            file.metadata().map(|mine| fs::symlink_metadata(part).map_or(true, |there| there.ino() != mine.ino()))
+        }
+        Err(Errno::WOULDBLOCK) => Ok(true),
+        Err(error) => Err(error.into()),
+    };
+    if held.map_err(failed)? {
+        return Err(Problem::new(Code::Busy, format!("{} is being written by another download", part.display()))
+            .next("wait for it, or name another file to fetch into"));
+    }
+    Ok(file)
+}
+
 /// Opens what an earlier download left, cut to the blocks that agree with the manifest.
 fn open_part(part: &Path, manifest: &Manifest) -> Result<(File, usize), Problem> {
     let failed = |error: io::Error| disk(part, &error);
-    let mut file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(part).map_err(failed)?;
+    let mut file = lock_part(part)?;
     let mut buffer = vec![0; usize::try_from(BLOCK_BYTES).unwrap_or(0)];
     let mut have = 0;
     while have < manifest.block_count() {
@@ -205,7 +238,7 @@ fn write_all(
     mut queue: mpsc::Receiver<Bytes>,
     used: &mpsc::Sender<BytesMut>,
     part: &Path,
-) -> Result<(), Problem> {
+) -> Result<File, Problem> {
     let failed = |error: io::Error| disk(part, &error);
     let mut sent = file.stream_position().map_err(failed)?;
     let mut at = sent;
@@ -222,7 +255,8 @@ fn write_all(
         }
     }
     // Before the rename: a crash must not leave a file under its last name without its content.
-    file.sync_all().map_err(failed)
+    file.sync_all().map_err(failed)?;
+    Ok(file)
 }
 
 /// Has the system begin to write these bytes out, so that the sync at the end finds little to do. This is what the

@@ -245,6 +245,30 @@ async fn a_download_resumes_from_what_is_right() {
 }
 
 #[tokio::test]
+async fn two_downloads_never_grow_in_one_file_and_no_link_is_followed() {
+    let file = content(2, 14);
+    let realm = Realm::new(1, file.clone()).await;
+    let part = part_of(&realm.keep.path().join("file.bin"));
+    let client = realm.client().await;
+    std::fs::write(&part, b"").expect("written");
+    let other = std::fs::File::open(&part).expect("there");
+    rustix::fs::flock(&other, rustix::fs::FlockOperation::LockExclusive).expect("locked");
+    let problem = client.fetch(&wanted(&realm), &mut |_| {}).await.expect_err("another download has it");
+    assert!(problem.detail.contains("written by another download"), "{problem}");
+    drop(other);
+    std::fs::remove_file(&part).expect("removed");
+
+    let victim = realm.keep.path().join("victim");
+    std::fs::write(&victim, b"mine").expect("written");
+    std::os::unix::fs::symlink(&victim, &part).expect("made");
+    client.fetch(&wanted(&realm), &mut |_| {}).await.expect_err("a link is not followed");
+    assert_eq!(std::fs::read(&victim).expect("there"), b"mine");
+    std::fs::remove_file(&part).expect("removed");
+    fetch(&realm).await.check(&file);
+    realm.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_file_that_changes_is_never_mixed() {
     let (old, new) = (content(10, 11), content(10, 12));
     let realm = Realm::new(1, old.clone()).await;

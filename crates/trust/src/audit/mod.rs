@@ -173,12 +173,16 @@ impl AuditLog {
     /// The full file gets the number of its first record; the chain goes on in a new one.
     fn put_aside(&self, inner: &mut Inner) -> Result<(), TrustError> {
         inner.file.sync_all().map_err(failed("write", &self.path))?;
-        fs::rename(&self.path, aside(&self.path, inner.first)).map_err(failed("put aside", &self.path))?;
+        match fs::rename(&self.path, aside(&self.path, inner.first)) {
+            // Put aside by an attempt before this one, which could not open the new file.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            done => done.map_err(failed("put aside", &self.path))?,
+        }
         let mut options = OpenOptions::new();
         options.append(true).create_new(true).mode(0o600);
         inner.file = options.open(&self.path).map_err(failed("open", &self.path))?;
         (inner.bytes, inner.first) = (0, inner.head.records + 1);
-        let older = files(&self.path).map_err(failed("read", &self.path))?;
+        let older = files(&self.path).unwrap_or_default();
         for oldest in older.iter().rev().skip(1 + MAX_AUDIT_OLD_FILES) {
             // One that stays is tried again when the next file is full.
             let _ = fs::remove_file(oldest);

@@ -1,5 +1,5 @@
-//! Refusals that are summed per minute: of callers without a certificate by source prefix, of others by principal
-//! and right, after the first few. Whoever knocks a million times fills some lines, not the disk.
+//! Refusals that are summed per minute: of callers without a certificate by source prefix, of others by principal,
+//! subject and right, after the first few. Whoever knocks a million times fills some lines, not the disk.
 
 use super::record::{AuditOutcome, AuditRecord};
 use crate::limits::{MAX_ANONYMOUS_SUMS, MAX_PEER_REFUSALS, MAX_PEER_SUMS};
@@ -15,11 +15,14 @@ pub(super) struct Sums {
     minute: u64,
     by_source: BTreeMap<String, Sum>,
     rest: Option<Sum>,
-    by_peer: BTreeMap<(Principal, Option<String>), OfPeer>,
+    by_peer: BTreeMap<PeerKey, OfPeer>,
     rest_of_peers: Option<Sum>,
 }
 
-/// The refusals of one principal for one right.
+/// Who asked, for whom, and for which right: a server that acts for many is told apart by whom it acts for.
+type PeerKey = (Principal, Option<Principal>, Option<String>);
+
+/// The refusals of one principal for one subject and right.
 #[derive(Debug, Default)]
 struct OfPeer {
     recorded: u64,
@@ -67,7 +70,7 @@ impl Sums {
         // A wall clock that went back does not open a minute anew.
         self.minute = self.minute.max(record.at.0 / MINUTE_MS);
         match &record.peer {
-            Some(peer) => self.take_of_peer((peer.clone(), record.right.clone()), record),
+            Some(peer) => self.take_of_peer((peer.clone(), record.subject.clone(), record.right.clone()), record),
             None => {
                 self.take_of_source(prefix(record.address), record);
                 true
@@ -85,7 +88,7 @@ impl Sums {
         }
     }
 
-    fn take_of_peer(&mut self, key: (Principal, Option<String>), record: &AuditRecord) -> bool {
+    fn take_of_peer(&mut self, key: PeerKey, record: &AuditRecord) -> bool {
         if !self.by_peer.contains_key(&key) && self.by_peer.len() >= MAX_PEER_SUMS {
             add(&mut self.rest_of_peers, record);
             return true;
@@ -101,9 +104,12 @@ impl Sums {
 
     /// The records of a minute that is over at this time, if it is.
     pub fn over(&mut self, now: UnixMs) -> Vec<AuditRecord> {
-        if now.0 / MINUTE_MS <= self.minute {
+        let minute = now.0 / MINUTE_MS;
+        // A little back is a clock that was set right; far back, the minute that runs would hardly ever end.
+        if minute <= self.minute && self.minute <= minute + 1 {
             return Vec::new();
         }
+        self.minute = minute;
         let sums = std::mem::take(&mut self.by_source);
         let rest = self.rest.take().map(|sum| ("further sources".to_string(), sum));
         let record = |(source, sum): (String, Sum)| AuditRecord { source: Some(source), ..alike(sum) };

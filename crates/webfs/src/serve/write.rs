@@ -220,8 +220,27 @@ impl Home {
     ) -> Result<Outcome, Problem> {
         let now = self.world.clock.unix();
         check_right(&rights.administer, self.store.name(), path, Right::Administer, now)?;
+        self.must_have_administrator(path, [&bucket])?;
         let change = Change::SetBucket { path: path.clone(), bucket, recursive };
         self.commit(change, Precondition::None, rights.decided_on.clone(), operation).await
+    }
+
+    /// A list without anybody who may change it would be the last one for ever.
+    fn must_have_administrator<'a>(
+        &self,
+        path: &VolumePath,
+        lists: impl IntoIterator<Item = &'a Bucket>,
+    ) -> Result<(), Problem> {
+        let administered = |list: &Bucket| list.entries().iter().any(|(_, rights)| rights.has(Right::Administer));
+        if lists.into_iter().all(administered) {
+            return Ok(());
+        }
+        let what = format!(
+            "after this change nobody could administer {}/{path}, or something below it",
+            self.store.name()
+        );
+        Err(Problem::new(Code::Conflict, what)
+            .next("give somebody else the right a first: `webos acl grant WHO a PLACE`"))
     }
 
     /// Gives each access control list of an object and all below it its successor, as one operation.
@@ -234,6 +253,7 @@ impl Home {
     ) -> Result<Outcome, Problem> {
         let now = self.world.clock.unix();
         check_right(&rights.administer, self.store.name(), path, Right::Administer, now)?;
+        self.must_have_administrator(path, lists.iter().map(|(_, list)| list))?;
         let change = Change::AmendLists { path: path.clone(), lists };
         self.commit(change, Precondition::None, rights.decided_on.clone(), operation).await
     }

@@ -53,6 +53,8 @@ use world::World;
 use writer::{Plain, Position, Work};
 
 const DATABASE: &str = "volume.db";
+/// The database while the volume is being made.
+const DRAFT: &str = "volume.db.new";
 const BLOCKS: &str = "blocks";
 const LOCK: &str = "lock";
 
@@ -100,7 +102,7 @@ impl Store {
         let failed = |error| StoreError::io("making the volume's folder", dir, error);
         DirBuilder::new().mode(0o700).recursive(true).create(dir).map_err(failed)?;
         let lock = lock(dir)?;
-        let (database, draft, blocks) = (dir.join(DATABASE), dir.join("volume.db.new"), dir.join(BLOCKS));
+        let (database, draft, blocks) = (dir.join(DATABASE), dir.join(DRAFT), dir.join(BLOCKS));
         if database.exists() {
             return Err(StoreError::VolumeExists { dir: dir.into() });
         }
@@ -132,7 +134,7 @@ impl Store {
 
     fn open_on(dir: &Path, world: World, disk: Box<dyn Disk>) -> Result<Self, StoreError> {
         if !dir.join(DATABASE).exists() {
-            let (lost, dir) = (dir.join(BLOCKS).exists(), dir.into());
+            let (lost, dir) = (dir.join(BLOCKS).exists() && !dir.join(DRAFT).exists(), dir.into());
             return Err(if lost { StoreError::NoDatabase { dir } } else { StoreError::NoVolume { dir } });
         }
         Self::open_locked(dir, lock(dir)?, world, disk)

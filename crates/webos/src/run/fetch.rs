@@ -109,6 +109,11 @@ async fn to_file(setup: &Setup, out: &mut Out, arguments: &Fetch, service: &Smar
 
 fn target(file: &Path, own: Option<&str>) -> Result<PathBuf, Problem> {
     if !file.is_dir() {
+        let kind = std::fs::symlink_metadata(file).map(|found| found.file_type());
+        if kind.is_ok_and(|kind| !kind.is_file() && !kind.is_symlink()) {
+            let what = format!("{} is no regular file, and would be replaced by one", file.display());
+            return Err(Problem::new(Code::Exists, what).next("write to it with `-o - > FILE`"));
+        }
         return Ok(file.to_path_buf());
     }
     let name = own.ok_or_else(|| {

@@ -20,6 +20,8 @@ const NAME: &str = "lock";
 const MAX_NOTE_BYTES: u64 = 4096;
 /// How often a lock is tried for that another process is about to give up.
 const TRY_EVERY: Duration = Duration::from_millis(50);
+/// How often a lock is tried that somebody only looks at, or that is being removed: count.
+const MAX_TRIES: u32 = 1000;
 
 /// Who holds the lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,12 +118,19 @@ fn attempt(path: &Path, me: Holder) -> Result<Tried, Problem> {
     if let Some(folder) = path.parent() {
         crate::home::make(folder)?;
     }
-    loop {
+    for _ in 0..MAX_TRIES {
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
         let mut file = file.map_err(failed)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
+            // Somebody else's look shares the lock for a moment: who can share it too knows that nobody has the world,
+            // and that the number in the file is an old one.
+            Err(Errno::WOULDBLOCK) if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() => {
+                drop(file);
+                std::thread::yield_now();
+                continue;
+            }
             Err(Errno::WOULDBLOCK) => return Ok(Tried::Held(read(&file))),
             Err(error) => return Err(failed(error.into())),
         }
@@ -137,6 +146,7 @@ fn attempt(path: &Path, me: Holder) -> Result<Tried, Problem> {
         file.set_len(0).and_then(|()| file.write_all(&note)).map_err(failed)?;
         return Ok(Tried::Taken(Lock { path: path.to_path_buf(), _file: file }));
     }
+    Ok(Tried::Held(None))
 }
 
 fn read(file: &File) -> Option<Holder> {
@@ -148,6 +158,20 @@ fn read(file: &File) -> Option<Holder> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_only_looks_is_not_taken_for_the_one_who_runs() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let person = Folder::new(dir.path());
+        drop(Lock::take(&person, UnixMs(1)).expect("free"));
+        let file = File::open(person.world().join(NAME)).expect("it stays, with an old number");
+        flock(&file, FlockOperation::NonBlockingLockShared).expect("shared");
+        let path = person.world().join(NAME);
+        let me = Holder { pid: 1, started: UnixMs(2) };
+        assert!(matches!(attempt(&path, me), Ok(Tried::Held(None))), "the old number is nobody's");
+        drop(file);
+        assert!(matches!(attempt(&path, me), Ok(Tried::Taken(_))));
+    }
 
     #[test]
     fn a_second_start_is_refused_by_name() {

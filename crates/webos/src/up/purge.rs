@@ -19,11 +19,12 @@ pub fn purge(person: &Folder, names: &Names, lock: &Lock) -> Result<(), Problem>
     if let (Ok(authority), Some(identity)) = (Authority::load(&authority), identity)
         && is_of(&identity, &authority)
     {
-        remove(&person.identity())?;
+        purge_cache(person, &names.realm)?;
         remove(&person.realm(&names.realm))?;
         // Other realms may be pinned there: then it stays.
         let _ = fs::remove_dir(person.realms());
-        purge_cache(person, &names.realm)?;
+        // Last: by it the rest is known as this world's, also by a second attempt.
+        remove(&person.identity())?;
     }
     let root = person.world();
     let entries = fs::read_dir(&root).map_err(|error| cannot("read", &root, &error))?;

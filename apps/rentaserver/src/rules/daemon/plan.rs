@@ -82,6 +82,9 @@ impl Daemon {
         let at_most = self.settings.max_servers.saturating_sub(servers);
         let power = wanted.power - self.power();
         let missing = wanted.servers.saturating_sub(servers).min(at_most);
+        if power <= 0.0 && missing == 0 {
+            return;
+        }
         let free = self.free(now);
         let mut chosen = to_borrow(free.clone(), power, at_most);
         if chosen.len() < missing {

@@ -8,7 +8,7 @@ use crate::serve::{ListRights, WriteRights};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use std::sync::{Arc, Mutex};
-use terms::{Code, Problem, Right};
+use terms::{Code, Problem, Right, Rights};
 use trust::Bucket;
 
 fn etag(bytes: &[u8]) -> String {
@@ -169,7 +169,11 @@ async fn every_change_passes_the_gate_with_all_that_it_touches() {
     assert_eq!(take(), ["/ /n", "Committed(ChangeNumber(5))"]);
     let list_rights = ListRights { decided_on: vec![owner().hash()], administer: proof("a", Right::Administer) };
     let (a, n) = (path("a"), path("n"));
-    let set = |at, recursive| home.home.set_bucket(&list_rights, at, Bucket::empty(), recursive, None);
+    let another = "spiffe://lab.example/user/another".parse().expect("valid");
+    let another = Bucket::new([(another, Rights::OWNER)]).expect("a small list");
+    let set = |at, recursive| home.home.set_bucket(&list_rights, at, another.clone(), recursive, None);
+    let nobodys = home.home.set_bucket(&list_rights, &a, Bucket::empty(), false, None).await;
+    assert_eq!(nobodys.map_err(|problem| problem.code), Err(Code::Conflict), "nobody could change it any more");
     assert_eq!(set(&n, false).await.map_err(|problem| problem.code), Err(Code::Denied));
     set(&a, true).await.expect("set");
     assert_eq!(take(), ["/a/*", "Committed(ChangeNumber(6))"]);

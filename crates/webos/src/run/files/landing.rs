@@ -3,7 +3,7 @@
 //! target leads out of it.
 
 use crate::home::plain;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fchmod, mkdirat, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::Write;
@@ -57,6 +57,7 @@ impl Target {
         let draft = format!(".webos-{:016x}", world.entropy.number());
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let shown = shown.join(&name);
+        check_kind(&folder, &name, &shown)?;
         let file = openat(&folder, &draft, flags, FILE_MODE).map_err(|errno| failed("write", &shown, errno))?;
         Ok(Landing { folder, draft, name, file: File::from(file), shown, kept: false })
     }
@@ -91,6 +92,13 @@ impl Landing {
 
     /// Puts the complete file in its place; what was there before is replaced.
     pub fn keep(mut self) -> Result<(), Problem> {
+        // Whom the file was for before may read it, and nobody else.
+        if let Ok(before) = statat(&self.folder, &self.name, AtFlags::SYMLINK_NOFOLLOW)
+            && FileType::from_raw_mode(before.st_mode) == FileType::RegularFile
+        {
+            fchmod(&self.file, Mode::from_raw_mode(before.st_mode))
+                .map_err(|errno| failed("keep", &self.shown, errno))?;
+        }
         match renameat(&self.folder, &self.draft, &self.folder, &self.name) {
             Ok(()) => {
                 self.kept = true;
@@ -105,6 +113,19 @@ impl Landing {
                 Err(Problem::new(Code::Internal, format!("cannot keep {}: {why}", self.shown.display())))
             }
         }
+    }
+}
+
+/// A file takes the place of a file or of a link; a device or a pipe is not for that.
+fn check_kind(folder: &OwnedFd, name: &str, shown: &Path) -> Result<(), Problem> {
+    let Ok(there) = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) else { return Ok(()) };
+    match FileType::from_raw_mode(there.st_mode) {
+        FileType::RegularFile | FileType::Directory | FileType::Symlink => Ok(()),
+        _ => Err(Problem::new(
+            Code::Exists,
+            format!("{} is no regular file, and would be replaced by one", shown.display()),
+        )
+        .next("write to it with `webos cat … > FILE`")),
     }
 }
 
@@ -160,6 +181,23 @@ mod tests {
         let problem = land(&target, "a/b", b"x").expect_err("a folder is there");
         assert_eq!(problem.code, Code::Exists);
         assert_eq!(names(&root.join("a")), ["b"], "no draft is left");
+    }
+
+    #[test]
+    fn what_is_no_file_stays_and_a_private_file_stays_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("a folder");
+        let target = Target::open(folder.path()).expect("opened");
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mknodat(CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).expect("a pipe");
+        let problem = land(&target, "pipe", b"x").expect_err("no file");
+        assert_eq!((problem.code, problem.detail.contains("no regular file")), (Code::Exists, true));
+        assert_eq!(names(folder.path()), ["pipe"], "and no draft is left");
+        let private = folder.path().join("private");
+        fs::write(&private, "mine").expect("written");
+        fs::set_permissions(&private, fs::Permissions::from_mode(0o600)).expect("set");
+        land(&target, "private", b"new").expect("landed");
+        assert_eq!(fs::metadata(&private).expect("there").permissions().mode() & 0o777, 0o600);
     }
 
     #[test]
