@@ -143,7 +143,7 @@ pub async fn change_acl(
     let bucket = amended(&found.bucket)?;
     let mut decided_on = vec![found.lookup.bucket()];
     if !change.recursive {
-        home.set_bucket(&ListRights { decided_on, administer }, path, bucket.clone(), false, operation).await?;
+        home.set_bucket(&ListRights { decided_on, administer }, path, bucket.clone(), operation).await?;
         return Ok(view(&bucket, bucket.hash()));
     }
     // Each list below gets or loses the same entry; what else stands in it is not this change's to touch.

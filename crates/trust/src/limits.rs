@@ -75,9 +75,9 @@ pub const MAX_AUDIT_FILE_BYTES: u64 = 64 << 20;
 pub const MAX_AUDIT_OLD_FILES: usize = 15;
 /// The note of where the audit log ended: bytes.
 pub const MAX_AUDIT_NOTE_BYTES: usize = 1024;
-/// Refusals of one principal for one right that are recorded whole in one minute: count. Further ones are summed.
+/// Refusals of one principal for one subject and right that are recorded whole in one minute: count. Further ones are summed.
 pub const MAX_PEER_REFUSALS: u64 = 20;
-/// Principals, each with one right, whose refusals are counted in one minute: count. Those of others are summed to one
+/// Principals, each with one subject and right, whose refusals are counted in one minute: count. Those of others are summed to one
 /// record more.
 pub const MAX_PEER_SUMS: usize = 999;
 /// Records of anonymous refusals in one minute: count. What exceeds it is summed to one record more.

@@ -136,11 +136,16 @@ fn it_goes_on_with_what_was_there_and_is_removed_when_asked() {
     assert!(world.home.beside().join("site/index.html").exists(), "the folder that was served stays");
 }
 
-#[test]
-fn a_fetch_to_standard_output_makes_no_file() {
+/// A world without lent nodes.
+fn alone() -> LocalWorld {
     let home = Home::new();
     site(&home);
-    let world = LocalWorld::start(home, &["site", "--surrogates", "0"]);
+    LocalWorld::start(home, &["site", "--surrogates", "0"])
+}
+
+#[test]
+fn a_fetch_to_standard_output_makes_no_file() {
+    let world = alone();
     let url = "service://site.demo.localhost/sub/page.html";
     for words in [vec!["fetch", url], vec!["fetch", url, "-o", "-"]] {
         assert_eq!(world.home.call(&words).run().succeeds(), "page");
@@ -151,9 +156,7 @@ fn a_fetch_to_standard_output_makes_no_file() {
 
 #[test]
 fn a_wait_and_dead_nodes_are_told_of() {
-    let home = Home::new();
-    site(&home);
-    let world = LocalWorld::start(home, &["site", "--surrogates", "0"]);
+    let world = alone();
     let url = "service://site.demo.localhost/sub/page.html";
     world.home.ok(["fetch", url]);
     world.signal("home", Signal::STOP);

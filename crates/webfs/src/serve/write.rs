@@ -209,19 +209,18 @@ impl Home {
         self.commit(change, Precondition::None, vec![rights.decided_on], operation).await
     }
 
-    /// Replaces an object's access control list, and with `recursive` those of all below it.
+    /// Replaces an object's access control list.
     pub async fn set_bucket(
         &self,
         rights: &ListRights,
         path: &VolumePath,
         bucket: Bucket,
-        recursive: bool,
         operation: Option<OperationId>,
     ) -> Result<Outcome, Problem> {
         let now = self.world.clock.unix();
         check_right(&rights.administer, self.store.name(), path, Right::Administer, now)?;
         self.must_have_administrator(path, [&bucket])?;
-        let change = Change::SetBucket { path: path.clone(), bucket, recursive };
+        let change = Change::SetBucket { path: path.clone(), bucket };
         self.commit(change, Precondition::None, rights.decided_on.clone(), operation).await
     }
 

@@ -74,7 +74,7 @@ fn check(database: &Connection, change: &Change, conditions: &Conditions, walk: 
     }
     let Some(decided_on) = &conditions.decided_on else { return Ok(()) };
     let governing = match change {
-        Change::SetBucket { recursive: true, .. } | Change::AmendLists { .. } if walk.complete => {
+        Change::AmendLists { .. } if walk.complete => {
             read::buckets_below(database, walk.node.id).map_err(failed)?
         }
         _ => vec![walk.node.bucket],
@@ -97,8 +97,8 @@ impl Applying<'_> {
             Change::Put(put) => self.put(put, walk).map(|(entry, created)| (Some(entry), created)),
             Change::MakeDirectory { path, parents } => self.make_directory(path, *parents, walk),
             Change::Remove { path } => self.remove(path, walk).map(|()| (None, false)),
-            Change::SetBucket { path, bucket, recursive } => {
-                self.set_bucket(path, bucket, *recursive, walk).map(|entry| (Some(entry), false))
+            Change::SetBucket { path, bucket } => {
+                self.set_bucket(path, bucket, walk).map(|entry| (Some(entry), false))
             }
             Change::AmendLists { path, lists } => {
                 self.amend_lists(path, lists, walk).map(|entry| (Some(entry), false))
@@ -171,25 +171,16 @@ impl Applying<'_> {
     }
 
     /// The version rises with the list, so that who knows the version knows the list.
-    fn set_bucket(
-        &self,
-        path: &VolumePath,
-        bucket: &Bucket,
-        recursive: bool,
-        walk: &Walk,
-    ) -> Result<Entry, StoreError> {
+    fn set_bucket(&self, path: &VolumePath, bucket: &Bucket, walk: &Walk) -> Result<Entry, StoreError> {
         if !walk.complete {
             return Err(StoreError::NotFound { path: path.clone() });
         }
         let (hash, body) = (bucket.hash(), schema::encode_bucket(bucket)?);
         self.execute("INSERT INTO bucket VALUES (?1, ?2) ON CONFLICT DO NOTHING", params![hash.0, body])?;
-        let which = if recursive {
-            "WITH RECURSIVE below (id) AS (SELECT ?1 UNION ALL SELECT node.id FROM node JOIN below ON node.parent = below.id)
-             UPDATE node SET bucket = ?2, epoch = ?3, version = ?4 WHERE id IN below"
-        } else {
-            "UPDATE node SET bucket = ?2, epoch = ?3, version = ?4 WHERE id = ?1"
-        };
-        self.execute(which, params![walk.node.id, hash.0, self.epoch(), self.number()])?;
+        self.execute(
+            "UPDATE node SET bucket = ?2, epoch = ?3, version = ?4 WHERE id = ?1",
+            params![walk.node.id, hash.0, self.epoch(), self.number()],
+        )?;
         self.relisted(walk)
     }
 

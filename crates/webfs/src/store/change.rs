@@ -134,8 +134,6 @@ pub enum Change {
         path: VolumePath,
         /// The new list.
         bucket: Bucket,
-        /// Whether that of everything below is replaced as well.
-        recursive: bool,
     },
     /// Replace each access control list of an object and all below it by one of its own: a list that is narrower
     /// than that of the object stays so.
@@ -163,9 +161,7 @@ impl Change {
     /// path: the object, the directory that lists it, and directories made on the way.
     pub fn touches(&self, nearest: &VolumePath) -> Touched {
         match self {
-            Self::SetBucket { path, recursive: true, .. } | Self::AmendLists { path, .. } => {
-                Touched::subtree(path.clone())
-            }
+            Self::AmendLists { path, .. } => Touched::subtree(path.clone()),
             Self::SetBucket { path, .. } => Touched::objects([path.clone()]),
             Self::Put(Put { path, .. }) | Self::MakeDirectory { path, .. } | Self::Remove { path } => {
                 let up = std::iter::successors(path.parent(), VolumePath::parent);
@@ -182,7 +178,7 @@ impl Change {
             Self::Put(put) => (0u8, put.parents, put.content.manifest.root()),
             Self::MakeDirectory { parents, .. } => (1, *parents, Digest::of(b"")),
             Self::Remove { .. } => (2, false, Digest::of(b"")),
-            Self::SetBucket { bucket, recursive, .. } => (3, *recursive, bucket.hash()),
+            Self::SetBucket { bucket, .. } => (3, false, bucket.hash()),
             Self::AmendLists { lists, .. } => (4, true, hash_of_all(lists)),
         };
         hasher.update(&[tag, u8::from(flag)]);
@@ -230,8 +226,9 @@ mod tests {
             let expected = Touched::objects(expected.into_iter().map(path));
             assert_eq!(remove(at).touches(&path(nearest)), expected, "{at} under {nearest}");
         }
-        let set = |recursive| Change::SetBucket { path: path("a"), bucket: Bucket::empty(), recursive };
-        assert_eq!(set(false).touches(&path("a")), Touched::objects([path("a")]));
-        assert_eq!(set(true).touches(&path("a")), Touched::subtree(path("a")));
+        let set = Change::SetBucket { path: path("a"), bucket: Bucket::empty() };
+        assert_eq!(set.touches(&path("a")), Touched::objects([path("a")]));
+        let amend = Change::AmendLists { path: path("a"), lists: Vec::new() };
+        assert_eq!(amend.touches(&path("a")), Touched::subtree(path("a")));
     }
 }

@@ -161,7 +161,9 @@ async fn the_access_list_comes_with_the_open_and_its_change_is_a_change() {
 }
 
 async fn change_bucket(home: &HomeWorld, bucket: Bucket) {
-    let change = Change::SetBucket { path: path("d"), bucket, recursive: true };
+    let below = home.store().buckets_below(&path("d")).await.expect("reads");
+    let lists = below.into_iter().map(|hash| (hash, bucket.clone())).collect();
+    let change = Change::AmendLists { path: path("d"), lists };
     let recalled = change.touches(&path("d"));
     let gate: &dyn crate::gate::ChangeGate = &home.coherence();
     let permit = gate.before_change(recalled.clone()).await.expect("admitted");

@@ -171,13 +171,14 @@ async fn every_change_passes_the_gate_with_all_that_it_touches() {
     let (a, n) = (path("a"), path("n"));
     let another = "spiffe://lab.example/user/another".parse().expect("valid");
     let another = Bucket::new([(another, Rights::OWNER)]).expect("a small list");
-    let set = |at, recursive| home.home.set_bucket(&list_rights, at, another.clone(), recursive, None);
-    let nobodys = home.home.set_bucket(&list_rights, &a, Bucket::empty(), false, None).await;
+    let set = |at| home.home.set_bucket(&list_rights, at, another.clone(), None);
+    let nobodys = home.home.set_bucket(&list_rights, &a, Bucket::empty(), None).await;
     assert_eq!(nobodys.map_err(|problem| problem.code), Err(Code::Conflict), "nobody could change it any more");
-    assert_eq!(set(&n, false).await.map_err(|problem| problem.code), Err(Code::Denied));
-    set(&a, true).await.expect("set");
+    assert_eq!(set(&n).await.map_err(|problem| problem.code), Err(Code::Denied));
+    let lists = vec![(owner().hash(), another.clone())];
+    home.home.amend_lists(&list_rights, &a, lists, None).await.expect("set");
     assert_eq!(take(), ["/a/*", "Committed(ChangeNumber(6))"]);
-    let refused = set(&a, false).await;
+    let refused = set(&a).await;
     assert_eq!(refused.map_err(|problem| problem.code), Err(Code::Unavailable), "decided on the old list");
     assert_eq!(take(), ["/a", "NotCommitted"]);
 }

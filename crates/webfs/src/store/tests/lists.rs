@@ -1,6 +1,6 @@
 //! The lists of a volume: inherited, set below, amended.
 
-use super::{code, found, list, owner, path, put, volume};
+use super::{code, found, list, owner, path, put, set_all, volume};
 use crate::model::FileKind;
 use crate::store::{Change, Conditions, Lookup};
 use terms::Code;
@@ -11,7 +11,7 @@ async fn a_missing_path_names_what_governs_it() {
     let (_dir, store) = volume(&World::real());
     put(&store, "a/f", b"x").await.expect("stored");
     let another = list("another");
-    let set = Change::SetBucket { path: path("a"), bucket: another.clone(), recursive: false };
+    let set = Change::SetBucket { path: path("a"), bucket: another.clone() };
     store.apply(set, Conditions::none()).await.expect("set");
     for (at, nearest, kind, bucket) in [
         ("a/x/y", "a", FileKind::Directory, another.hash()),
@@ -31,7 +31,7 @@ async fn lists_are_inherited_and_set_below() {
     put(&store, "c", b"x").await.expect("stored");
     let before = found(&store, "a/b/f").await.expect("there");
     let narrow = list("narrow");
-    let set = Change::SetBucket { path: path("a"), bucket: narrow.clone(), recursive: true };
+    let set = set_all(&store, "a", &narrow).await;
     store.apply(set, Conditions::none()).await.expect("set");
     put(&store, "a/b/new", b"x").await.expect("stored");
     for (at, expected) in
@@ -46,7 +46,7 @@ async fn lists_are_inherited_and_set_below() {
     expected.sort_unstable();
     assert_eq!(below, expected);
     for (decided_on, expected) in [(vec![owner().hash()], Some(Code::Unavailable)), (below, None)] {
-        let set = Change::SetBucket { path: path(""), bucket: owner(), recursive: true };
+        let set = set_all(&store, "", &owner()).await;
         let conditions = Conditions { decided_on: Some(decided_on), ..Conditions::none() };
         assert_eq!(code(store.apply(set, conditions).await), expected, "a list below that nobody decided on");
     }
@@ -63,7 +63,7 @@ async fn amended_lists_do_not_run_into_each_other() {
     }
     let (one, two) = (list("one"), list("two"));
     for (at, bucket) in [("d/one", &one), ("d/two", &two)] {
-        let set = Change::SetBucket { path: path(at), bucket: bucket.clone(), recursive: false };
+        let set = Change::SetBucket { path: path(at), bucket: bucket.clone() };
         store.apply(set, Conditions::none()).await.expect("set");
     }
     // What takes the place of `one` is `two`, and what takes the place of `two` is `one`.

@@ -27,6 +27,13 @@ pub(super) fn owner() -> Bucket {
     list("owner")
 }
 
+/// One list for everything at and below a path, as one operation.
+pub(super) async fn set_all(store: &Store, at: &str, list: &Bucket) -> Change {
+    // Of what is not there: the change is refused.
+    let below = store.buckets_below(&path(at)).await.unwrap_or_default();
+    Change::AmendLists { path: path(at), lists: below.into_iter().map(|hash| (hash, list.clone())).collect() }
+}
+
 pub(super) fn path(text: &str) -> VolumePath {
     VolumePath::new(text).expect("a valid path")
 }

@@ -1,6 +1,6 @@
 //! Random operations against an obvious model, with reopening: whatever the store says, the model says.
 
-use super::{assert_whole, cat, filled, found, list, owner, path, put_if, volume};
+use super::{assert_whole, cat, filled, found, list, owner, path, put_if, set_all, volume};
 use crate::model::{FileKind, Manifest};
 use crate::store::{Change, Conditions, Precondition, Store};
 use std::collections::BTreeMap;
@@ -171,7 +171,10 @@ impl Run {
             }
             _ => {
                 let (list, recursive) = (list(&format!("u{}", self.below(5))), self.below(2) == 0);
-                let change = Change::SetBucket { path: path(&at), bucket: list.clone(), recursive };
+                let change = match recursive {
+                    true => set_all(store, &at, &list).await,
+                    false => Change::SetBucket { path: path(&at), bucket: list.clone() },
+                };
                 let said = store.apply(change, Conditions::none()).await;
                 (said, self.model.set_list(&at, &list, recursive))
             }
