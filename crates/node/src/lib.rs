@@ -11,6 +11,7 @@ mod files;
 pub mod front;
 pub mod gatekeeper;
 pub mod groups;
+mod guard;
 mod handle;
 mod lending;
 pub mod limits;

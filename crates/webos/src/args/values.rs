@@ -216,9 +216,54 @@ impl FromStr for ServiceAddress {
     }
 }
 
+/// Rights at a place, as people lend them: `NAME.REALM/path:rw`, `service://NAME.REALM:r`,
+/// `spiffe://REALM/group/NAME:a`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacedRights(pub trust::Grant);
+
+impl FromStr for PlacedRights {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let shown = text.escape_default();
+        let (place, rights) =
+            text.rsplit_once(':').ok_or_else(|| format!("'{shown}' names no rights: write NAME.REALM/path:r"))?;
+        let rights: terms::Rights = rights.parse().map_err(|error: terms::RightsError| error.to_string())?;
+        if rights.is_empty() {
+            return Err(format!("'{shown}' gives nothing"));
+        }
+        let on = if place.starts_with("service://") {
+            trust::Resource::Service(place.parse().map_err(|error: NameError| error.to_string())?)
+        } else if place.starts_with("spiffe://") {
+            trust::Resource::Group(place.parse().map_err(|error: NameError| error.to_string())?)
+        } else {
+            let location: Location = place.parse().map_err(|error: PathError| error.to_string())?;
+            return Ok(Self(trust::Grant::below(location, rights)));
+        };
+        Ok(Self(trust::Grant { on, exact: true, rights }))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn placed_rights() {
+        for (text, shown) in [
+            ("data.lab.example/in:r", "r on data.lab.example/in and all below it"),
+            ("data.lab.example:rw", "rw on data.lab.example/ and all below it"),
+            ("data.lab.example/a:b:r", "r on data.lab.example/a:b and all below it"),
+            ("service://site.lab.example:r", "r on service://site.lab.example"),
+            ("spiffe://lab.example/group/staff:a", "a on spiffe://lab.example/group/staff"),
+        ] {
+            let placed: PlacedRights = text.parse().expect(text);
+            assert_eq!(placed.0.to_string(), shown);
+        }
+        for bad in ["data.lab.example/in", "data.lab.example/in:", "data.lab.example/in:q", "data:r", "x.y/../z:r"]
+        {
+            assert!(bad.parse::<PlacedRights>().is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn files_by_name_and_by_url() {

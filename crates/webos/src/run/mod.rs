@@ -17,6 +17,7 @@ mod running;
 mod service;
 mod settings;
 mod status;
+mod transfer;
 mod volume;
 mod who;
 
@@ -164,6 +165,7 @@ fn choose(setup: &Setup, out: &mut Out, command: Command) -> Outcome {
         Command::Get(get) => wait_for(files::get(setup, out, &get)),
         Command::Rm(rm) => wait_for(files::rm(setup, out, &rm)),
         Command::Acl(acl) => wait_for(acl::run(setup, out, &acl)),
+        Command::Transfer(transfer) => wait_for(transfer::run(setup, out, &transfer)),
         Command::Service(service) => wait_for(service::run(setup, out, &service)),
         Command::Fetch(fetch) => wait_for(fetch::run(setup, out, &fetch)),
         Command::Proxy(_) => to_the_end(proxy::run(setup, out)),
