@@ -10,6 +10,7 @@ mod folder;
 pub mod limits;
 pub mod models;
 pub mod protocol;
+pub mod realms;
 mod remote;
 mod rights;
 mod session;

@@ -38,13 +38,16 @@ impl TrustStore {
     /// Pins a bundle, unless the store holds a later one of the same realm. Answers whether it is now in force.
     pub fn insert(&self, bundle: Bundle) -> bool {
         let mut realms = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let older = realms
-            .get(&bundle.realm)
-            .is_some_and(|present| (bundle.epoch, bundle.issued) < (present.epoch, present.issued));
+        let older = realms.get(&bundle.realm).is_some_and(|present| present.is_newer_than(&bundle));
         if !older {
             realms.insert(bundle.realm.clone(), Arc::new(bundle));
         }
         !older
+    }
+
+    /// Trusts a realm no longer: what it says from now on is not believed.
+    pub fn remove(&self, realm: &RealmName) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(realm);
     }
 
     /// The bundle of a realm.
