@@ -6,7 +6,7 @@
 use crate::folder::Folder;
 use crate::limits::{MAX_ANSWER_BYTES, MAX_RECORDS, RECORD_LIFE};
 use crate::models::{VOLUME_KIND, VolumeRecord, volume_route};
-use crate::{Node, Volume, enrol};
+use crate::{Node, Volume};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request};
 use std::collections::HashMap;
@@ -53,7 +53,7 @@ impl Client {
         }
         let trust = TrustStore::new();
         let own = identity.as_ref().map(|identity| &identity.principal().realm);
-        enrol::load_realms(&folder, own, &trust, &world)?;
+        crate::realms::load_realms(&folder, own, &trust, &world)?;
         Ok(Self::with(folder, world, identity, trust))
     }
 

@@ -19,6 +19,7 @@ mod names;
 mod node;
 pub mod pipe;
 mod published;
+mod realms;
 mod relays;
 mod replica;
 pub mod routes;

@@ -243,6 +243,24 @@ impl FromStr for PlacedRights {
     }
 }
 
+/// Where a server answers: `https://HOST:PORT`, or only `HOST:PORT`.
+pub fn server_address(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("https://").unwrap_or(text);
+    let address = rest.split_once('/').map_or(rest, |(authority, _)| authority);
+    let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    let port = port.and_then(|(_, port)| port.parse::<u16>().ok()).filter(|port| *port > 0);
+    match port {
+        Some(_) if address.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(address.to_string()),
+        _ => Err("write https://HOST:PORT or HOST:PORT".into()),
+    }
+}
+
+/// A realm's fingerprint as people copy it: hexadecimal digits, with or without colons between pairs.
+pub fn fingerprint(text: &str) -> Result<terms::Digest, String> {
+    let digits = text.replace(':', "").to_ascii_lowercase();
+    digits.parse().map_err(|_| "a fingerprint has 64 hexadecimal digits".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -352,5 +370,23 @@ mod tests {
         for bad in ["site.lab.example/a", "service://site", "service://site.lab.example/../x", "http://a.b/"] {
             assert!(bad.parse::<ServiceAddress>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn servers_and_fingerprints() {
+        for (text, expected) in [
+            ("https://home.lab.example:4433", Some("home.lab.example:4433")),
+            ("https://127.0.0.1:1/x", Some("127.0.0.1:1")),
+            ("[::1]:4433", Some("[::1]:4433")),
+            ("home.lab.example", None),
+            (":1", None),
+            ("h:0", None),
+            ("h :1", None),
+        ] {
+            assert_eq!(server_address(text).ok().as_deref(), expected, "{text}");
+        }
+        let pairs = ["AB"; 32].join(":");
+        assert_eq!(fingerprint(&pairs).ok(), "ab".repeat(32).parse().ok());
+        assert!(fingerprint("abcd").is_err());
     }
 }

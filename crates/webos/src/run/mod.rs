@@ -18,6 +18,7 @@ mod service;
 mod settings;
 mod status;
 mod transfer;
+mod trusted;
 mod volume;
 mod who;
 
@@ -151,7 +152,7 @@ fn choose(setup: &Setup, out: &mut Out, command: Command) -> Outcome {
         Command::Status => wait_for(status::show(setup, out)),
         Command::Doctor => wait_for(doctor::run(setup, out)),
         Command::Settings => settings::show(setup, out),
-        Command::Realm(realm) => realm::run(setup, out, &realm),
+        Command::Realm(realm) => wait_for(realm::run(setup, out, &realm)),
         Command::Node(NodeCommand::Run(run)) => to_the_end(node::run(setup, out, &run)),
         Command::Node(NodeCommand::Join) => wait_for(who::join(setup, out, PrincipalKind::Server)),
         Command::Node(NodeCommand::Lend(lend)) => wait_for(node::lend(setup, out, &lend)),
