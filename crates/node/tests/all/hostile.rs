@@ -89,7 +89,6 @@ impl Bed {
             key,
             address: address.clone(),
             place: None,
-            feed_limits: trust::FeedLimits::default(),
             power: 50.0,
             load: Load::default(),
             load_age_ms: 0,
