@@ -1,0 +1,154 @@
+//! Transfer certificates: the header as text, and claims that are signed after they were altered.
+
+use super::{Outcome, Target, accepted};
+use crate::forge::{cbor, decoded, fill, filled, link};
+use crate::scene::{Scene, scene};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ciborium::{Value, cbor};
+use terms::Right;
+use trust::{Chain, VerifiedChain, transfer::verify};
+
+pub const HEADER: Target = Target {
+    name: "header",
+    feeds: "the value of the header webos-transfer, decoded and not verified",
+    seeds: || {
+        let links = |count: u8| Value::Array((0..count).map(|number| Value::Bytes(vec![number; 9])).collect());
+        [1, 2, 4].map(|count| URL_SAFE_NO_PAD.encode(cbor(&links(count))).into_bytes()).into()
+    },
+    run: |input| {
+        let Some(chain) = std::str::from_utf8(input).ok().and_then(|text| Chain::from_header(text).ok()) else {
+            return Outcome::Refused;
+        };
+        let again = chain.to_header().expect("what was read can be written");
+        assert_eq!(Chain::from_header(&again).as_ref(), Ok(&chain), "what was written is read");
+        // No seed has three links.
+        accepted(links_of(&chain) == 3)
+    },
+};
+
+pub const CLAIMS: Target = Target {
+    name: "claims",
+    feeds: "the claims of a first link, signed by its subject, as n2 shows it",
+    seeds: || {
+        [claims("user/alice", "server/n2", "r", 0), claims("user/alice", "server/n2", "rw", 3)]
+            .iter()
+            .map(cbor)
+            .collect()
+    },
+    run: |input| {
+        let scene = scene();
+        let payload = filled(scene, input);
+        shown(scene, &[link(scene.identity("user/alice"), &payload)], "server/n2")
+    },
+};
+
+pub const CHAIN: Target = Target {
+    name: "chain",
+    feeds: "the claims of all links, each signed by whom it names as its issuer, as the last audience shows them",
+    seeds: || {
+        let names = ["user/alice", "server/n1", "server/n2", "server/n3", "server/n4"];
+        (1..=LONGEST)
+            .map(|links| {
+                let pairs = names.windows(2).take(links).enumerate();
+                let list = pairs.map(|(index, pair)| {
+                    let mut claims = claims(pair[0], pair[1], "rw", 3 - u8::try_from(index).unwrap_or(3));
+                    if index > 0 {
+                        push(&mut claims, VIA, Value::Bytes(b"@parent".to_vec()));
+                    }
+                    claims
+                });
+                cbor(&Value::Array(list.collect()))
+            })
+            .collect()
+    },
+    run: |input| {
+        let scene = scene();
+        let Some(Value::Array(list)) = decoded(input) else { return Outcome::Refused };
+        let mut links: Vec<Vec<u8>> = Vec::new();
+        let mut last = "server/n1".to_owned();
+        let mut parent = Vec::new();
+        for mut claims in list.into_iter().take(5) {
+            fill(&mut claims, &|mark| if mark == "@parent" { Some(parent.clone()) } else { scene.mark(mark) });
+            let name = |claim: i64| text(&claims, claim).and_then(|name| scene.find(name));
+            let issuer = name(ISS).unwrap_or(scene.identity("user/mallory"));
+            if let Some(audience) = name(AUD) {
+                last = format!("server/{}", audience.principal().name);
+            }
+            let payload = cbor(&claims);
+            links.push(link(issuer, &payload));
+            parent = crate::forge::parent_hash(&payload);
+        }
+        match scene.find(&format!("spiffe://lab.example/{last}")) {
+            Some(_) => shown(scene, &links, &last),
+            None => Outcome::Refused,
+        }
+    },
+};
+
+/// Links of the longest honest chain that this release accepts: count.
+const LONGEST: usize = 1;
+pub(crate) const ISS: i64 = 1;
+pub(crate) const AUD: i64 = 3;
+const VIA: i64 = -70_003;
+
+fn push(claims: &mut Value, name: i64, value: Value) {
+    if let Value::Map(pairs) = claims {
+        pairs.push((Value::from(name), value));
+    }
+}
+
+fn text(claims: &Value, name: i64) -> Option<&str> {
+    claims.as_map()?.iter().find(|(found, _)| *found == Value::from(name))?.1.as_text()
+}
+
+/// Honest claims of one link of a chain of Alice's, for an hour.
+fn claims(from: &str, to: &str, rights: &str, depth: u8) -> Value {
+    let now = scene().now.secs();
+    let id = |name: &str| format!("spiffe://lab.example/{name}");
+    let key = to.replace("server/", "@").into_bytes();
+    let mut claims = cbor!({
+        1 => id(from),
+        2 => id("user/alice"),
+        3 => id(to),
+        4 => now + 3600,
+        5 => now,
+        6 => now,
+        7 => Value::Bytes(vec![7; 16]),
+        8 => { 3 => Value::Bytes(key) },
+    })
+    .expect("claims");
+    let grant = cbor!({ "volume" => "data.lab.example", "path" => ["in"], "exact" => false, "rights" => rights });
+    push(&mut claims, -70_001, Value::Array(vec![grant.expect("a grant")]));
+    push(&mut claims, -70_002, Value::from(depth));
+    push(&mut claims, -70_004, Value::from(1));
+    claims
+}
+
+fn links_of(chain: &Chain) -> usize {
+    let bytes = chain.encode().expect("what was read can be written");
+    decoded(&bytes).and_then(|value| value.into_array().ok()).map_or(0, |links| links.len())
+}
+
+fn shown(scene: &Scene, links: &[Vec<u8>], by: &str) -> Outcome {
+    let bytes = cbor(&Value::Array(links.iter().map(|link| Value::Bytes(link.clone())).collect()));
+    let Ok(chain) = Chain::decode(&bytes) else { return Outcome::Refused };
+    let peer = scene.peer(by);
+    match verify(&chain, &peer, &scene.store, scene.now) {
+        Err(_) => Outcome::Refused,
+        Ok(verified) => {
+            check(scene, &verified, &peer);
+            let rare = |grant: &trust::Grant| grant.exact && grant.rights.has(Right::Administer);
+            accepted(verified.grants().iter().any(rare))
+        }
+    }
+}
+
+/// What holds of every chain that is accepted here.
+fn check(scene: &Scene, verified: &VerifiedChain, peer: &wire::Peer) {
+    assert_eq!(verified.audience(), &peer.principal, "only its audience shows it");
+    assert_eq!(verified.audience_key(), peer.key, "only its audience's key shows it");
+    assert!(verified.from() <= scene.now && scene.now < verified.until(), "only within its time");
+    let grants = verified.grants();
+    assert!(!grants.is_empty() && grants.len() <= trust::limits::MAX_GRANTS, "{} grants", grants.len());
+}
