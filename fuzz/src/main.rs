@@ -3,11 +3,11 @@
 //! With the feature `planted` it fails on the rare inputs behind the accepting branch, to try the fuzzer itself.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
+use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 use std::io::Write;
 use std::path::Path;
 use std::sync::OnceLock;
-use webos_foreign::{Outcome, TARGETS, Target, dictionary};
+use webos_foreign::{Mutator, Outcome, TARGETS, Target, dictionary};
 
 fn target() -> &'static Target {
     static CHOSEN: OnceLock<&'static Target> = OnceLock::new();
@@ -40,5 +40,20 @@ fuzz_target!(init: { target(); }, |input: &[u8]| {
     if (target().run)(input) == (Outcome::Accepted { rare: true }) {
         #[cfg(feature = "planted")]
         panic!("the planted fault is found");
+    }
+});
+
+// Half of the time values are altered and not bytes, so that lengths stay right. A byte in front that chooses the kind of
+// message stays too.
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    let input = &data[..size];
+    let front = usize::from(input.first().is_some_and(|byte| *byte < 0x10));
+    let altered = (seed % 2 == 0).then(|| Mutator::new(seed.into()).altered_values(&input[front..])).flatten();
+    match altered {
+        Some(altered) if front + altered.len() <= max_size => {
+            data[front..front + altered.len()].copy_from_slice(&altered);
+            front + altered.len()
+        }
+        _ => fuzzer_mutate(data, size, max_size),
     }
 });

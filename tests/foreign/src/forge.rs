@@ -132,8 +132,3 @@ pub(crate) fn cbor(value: &Value) -> Vec<u8> {
     ciborium::into_writer(value, &mut bytes).expect("a value encodes");
     bytes
 }
-
-/// How a link names its parent: SHA-256 of the parent's claims as they were signed.
-pub(crate) fn parent_hash(claims: &[u8]) -> Vec<u8> {
-    aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, claims).as_ref().to_vec()
-}

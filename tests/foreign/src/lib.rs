@@ -6,12 +6,18 @@
 //! Promise: a seed holds no key and no signature. Where content needs one it says which, and the scene of the
 //! running process puts it in, so that a corpus is good in every process.
 
+mod cases;
 mod forge;
 mod mutate;
 mod scene;
 mod targets;
+mod transfer_claims;
 
+pub use cases::{Case, cases, hexadecimal, thumbprint};
 pub use forge::{certificates_header, filled, link, seal};
 pub use mutate::Mutator;
 pub use scene::{Scene, scene};
 pub use targets::{Outcome, TARGETS, Target, dictionary};
+
+/// Links of the longest honest chain that this release accepts: count.
+pub(crate) const LONGEST_CHAIN: usize = 1;

@@ -1,6 +1,19 @@
 //! Alters a seed as a fuzzer without coverage would: flips, cuts, doublings, numbers at their bounds, words of the
 //! dictionary. The same number gives the same alterations.
 
+use crate::forge::{cbor, decoded};
+use ciborium::Value;
+
+/// Values within a value, itself included: count.
+fn nodes(value: &Value) -> usize {
+    1 + match value {
+        Value::Array(items) => items.iter().map(nodes).sum(),
+        Value::Map(pairs) => pairs.iter().map(|(key, item)| nodes(key) + nodes(item)).sum(),
+        Value::Tag(_, inner) => nodes(inner),
+        _ => 0,
+    }
+}
+
 /// A small generator (Steele's splitmix64) and what it does to bytes.
 pub struct Mutator(u64);
 
@@ -18,7 +31,8 @@ impl Mutator {
         mixed ^ mixed >> 31
     }
 
-    fn below(&mut self, bound: usize) -> usize {
+    /// A number below the bound.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         usize::try_from(self.number() % bound.max(1) as u64).unwrap_or(0)
     }
 
@@ -29,6 +43,70 @@ impl Mutator {
             self.alter(&mut bytes, words);
         }
         bytes
+    }
+
+    /// Up to three alterations of the values within CBOR; nothing if it is none.
+    pub fn altered_values(&mut self, seed: &[u8]) -> Option<Vec<u8>> {
+        let mut value = decoded(seed)?;
+        for _ in 0..=self.below(3) {
+            let mut at = self.below(nodes(&value));
+            self.alter_node(&mut value, &mut at);
+        }
+        Some(cbor(&value))
+    }
+
+    /// Walks to the node that `at` counts down to.
+    fn alter_node(&mut self, value: &mut Value, at: &mut usize) -> bool {
+        if *at == 0 {
+            self.alter_value(value);
+            return true;
+        }
+        *at -= 1;
+        match value {
+            Value::Array(items) => items.iter_mut().any(|item| self.alter_node(item, at)),
+            Value::Map(pairs) => {
+                pairs.iter_mut().any(|(key, item)| self.alter_node(key, at) || self.alter_node(item, at))
+            }
+            Value::Tag(_, inner) => self.alter_node(inner, at),
+            _ => false,
+        }
+    }
+
+    fn alter_value(&mut self, value: &mut Value) {
+        const BOUNDS: [u64; 9] = [0, 1, 23, 255, 1 << 16, u32::MAX as u64, 1 << 53, i64::MAX as u64, u64::MAX];
+        match value {
+            Value::Integer(number) => {
+                let small = i128::from(*number).saturating_add(i128::from(self.number() % 9) - 4);
+                let near = i64::try_from(small).map_or(Value::Null, Value::from);
+                *value = if self.below(2) == 0 { near } else { Value::from(BOUNDS[self.below(9)]) };
+            }
+            Value::Bytes(bytes) => self.alter(bytes, &[]),
+            Value::Text(text) => {
+                let mut bytes = std::mem::take(text).into_bytes();
+                self.alter(&mut bytes, &[]);
+                *text = String::from_utf8_lossy(&bytes).into_owned();
+            }
+            Value::Bool(flag) => *flag = !*flag,
+            Value::Array(items) => self.alter_list(items),
+            Value::Map(pairs) => self.alter_list(pairs),
+            _ => {
+                *value =
+                    [Value::Null, Value::Bool(true), Value::from(1), Value::Array(vec![])][self.below(4)].clone()
+            }
+        }
+    }
+
+    /// One item gone, twice, or at another place.
+    fn alter_list<T: Clone>(&mut self, items: &mut Vec<T>) {
+        if items.is_empty() {
+            return;
+        }
+        let (from, to) = (self.below(items.len()), self.below(items.len()));
+        match self.below(3) {
+            0 => drop(items.remove(from)),
+            1 => items.insert(to, items[from].clone()),
+            _ => items.swap(from, to),
+        }
     }
 
     fn alter(&mut self, bytes: &mut Vec<u8>, words: &[Vec<u8>]) {

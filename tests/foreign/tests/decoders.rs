@@ -27,7 +27,9 @@ fn altered_seeds_are_accepted_or_refused_and_nothing_else() {
         let mut accepted = 0u64;
         for round in 0..rounds {
             let seed = &seeds[usize::try_from(round).unwrap_or(0) % seeds.len()];
-            let input = Mutator::new(round).altered(seed, &words);
+            let mut mutator = Mutator::new(round);
+            let values = if round % 2 == 0 { mutator.altered_values(seed) } else { None };
+            let input = values.unwrap_or_else(|| mutator.altered(seed, &words));
             let fed = std::panic::catch_unwind(|| (target.run)(&input));
             match fed {
                 Ok(Outcome::Accepted { .. }) => accepted += 1,

@@ -1,11 +1,13 @@
 //! Transfer certificates: the header as text, and claims that are signed after they were altered.
 
 use super::{Outcome, Target, accepted};
+use crate::LONGEST_CHAIN;
 use crate::forge::{cbor, decoded, fill, filled, link};
 use crate::scene::{Scene, scene};
+use crate::transfer_claims::{self as claim, AUD, Claims, ISS, VIA, parent_hash};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ciborium::{Value, cbor};
+use ciborium::Value;
 use terms::Right;
 use trust::{Chain, VerifiedChain, transfer::verify};
 
@@ -33,7 +35,7 @@ pub const CLAIMS: Target = Target {
     seeds: || {
         [claims("user/alice", "server/n2", "r", 0), claims("user/alice", "server/n2", "rw", 3)]
             .iter()
-            .map(cbor)
+            .map(|claims| cbor(&claims.value()))
             .collect()
     },
     run: |input| {
@@ -48,15 +50,15 @@ pub const CHAIN: Target = Target {
     feeds: "the claims of all links, each signed by whom it names as its issuer, as the last audience shows them",
     seeds: || {
         let names = ["user/alice", "server/n1", "server/n2", "server/n3", "server/n4"];
-        (1..=LONGEST)
+        (1..=LONGEST_CHAIN)
             .map(|links| {
                 let pairs = names.windows(2).take(links).enumerate();
                 let list = pairs.map(|(index, pair)| {
                     let mut claims = claims(pair[0], pair[1], "rw", 3 - u8::try_from(index).unwrap_or(3));
                     if index > 0 {
-                        push(&mut claims, VIA, Value::Bytes(b"@parent".to_vec()));
+                        claims.set(VIA, Value::Bytes(b"@parent".to_vec()));
                     }
-                    claims
+                    claims.value()
                 });
                 cbor(&Value::Array(list.collect()))
             })
@@ -77,7 +79,7 @@ pub const CHAIN: Target = Target {
             }
             let payload = cbor(&claims);
             links.push(link(issuer, &payload));
-            parent = crate::forge::parent_hash(&payload);
+            parent = parent_hash(links.last().map_or(&[], Vec::as_slice));
         }
         match scene.find(&format!("spiffe://lab.example/{last}")) {
             Some(_) => shown(scene, &links, &last),
@@ -86,42 +88,19 @@ pub const CHAIN: Target = Target {
     },
 };
 
-/// Links of the longest honest chain that this release accepts: count.
-const LONGEST: usize = 1;
-pub(crate) const ISS: i64 = 1;
-pub(crate) const AUD: i64 = 3;
-const VIA: i64 = -70_003;
-
-fn push(claims: &mut Value, name: i64, value: Value) {
-    if let Value::Map(pairs) = claims {
-        pairs.push((Value::from(name), value));
-    }
-}
-
 fn text(claims: &Value, name: i64) -> Option<&str> {
     claims.as_map()?.iter().find(|(found, _)| *found == Value::from(name))?.1.as_text()
 }
 
-/// Honest claims of one link of a chain of Alice's, for an hour.
-fn claims(from: &str, to: &str, rights: &str, depth: u8) -> Value {
-    let now = scene().now.secs();
-    let id = |name: &str| format!("spiffe://lab.example/{name}");
+/// Honest claims of one link of a chain of Alice's, for an hour, with a mark in the key's place.
+fn claims(from: &str, to: &str, rights: &str, depth: u8) -> Claims {
+    let scene = scene();
+    let (from, server) = (scene.identity(from), scene.identity(to));
+    let mut claims = Claims::new(from, "spiffe://lab.example/user/alice", server, scene.now.secs());
     let key = to.replace("server/", "@").into_bytes();
-    let mut claims = cbor!({
-        1 => id(from),
-        2 => id("user/alice"),
-        3 => id(to),
-        4 => now + 3600,
-        5 => now,
-        6 => now,
-        7 => Value::Bytes(vec![7; 16]),
-        8 => { 3 => Value::Bytes(key) },
-    })
-    .expect("claims");
-    let grant = cbor!({ "volume" => "data.lab.example", "path" => ["in"], "exact" => false, "rights" => rights });
-    push(&mut claims, -70_001, Value::Array(vec![grant.expect("a grant")]));
-    push(&mut claims, -70_002, Value::from(depth));
-    push(&mut claims, -70_004, Value::from(1));
+    claims.set(claim::CNF, Value::Map(vec![(3.into(), Value::Bytes(key))]));
+    claims.set(claim::GRANTS, vec![claim::grant("data.lab.example", &["in"], false, rights)]);
+    claims.set(claim::DEPTH, u64::from(depth));
     claims
 }
 
