@@ -10,6 +10,7 @@ mod folder;
 pub mod limits;
 pub mod models;
 pub mod protocol;
+mod purse;
 mod remote;
 mod rights;
 mod session;
@@ -17,5 +18,6 @@ mod sign;
 
 pub use files::{Condition, Download, PutOptions, Volume};
 pub use folder::Folder;
+pub use purse::{Kept, Purse};
 pub use remote::Node;
 pub use session::Client;

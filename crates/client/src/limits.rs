@@ -21,3 +21,6 @@ pub const CANDIDATE_LIFE: Duration = Duration::from_secs(16);
 
 const _: () = assert!(CANDIDATE_LIFE.as_secs() > 3 * ANNOUNCE_INTERVAL.as_secs());
 const _: () = assert!(MAX_ANSWER_BYTES <= MAX_LISTING_BYTES);
+
+/// Files of a purse that are looked at: count.
+pub const MAX_PURSE_FILES: usize = 4096;

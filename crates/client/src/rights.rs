@@ -6,7 +6,7 @@ use crate::remote::Node;
 use crate::session::{Client, request};
 use http::{HeaderValue, Method};
 use std::time::Duration;
-use terms::{Code, Epoch, Location, Problem, Right, Rights, VolumePath};
+use terms::{Code, Location, Problem, Right, Rights, VolumePath};
 use trust::{Chain, CreateTransfer, Grant, TransferCertificate};
 use wire::{Envelope, Purpose};
 
@@ -40,9 +40,9 @@ impl Client {
     /// The certificate of [`Client::read_via`].
     pub async fn transfer_for(&self, node: &Node, location: &Location) -> Result<Chain, Problem> {
         let status = node.status().await?;
-        let grant = Grant { location: location.clone(), exact: true, rights: Rights::of(&[Right::Read]) };
+        let grant = Grant::exactly(location.clone(), Rights::of(&[Right::Read]));
         let identity = self.require_identity()?;
-        let epoch = self.trust().bundle(&identity.principal().realm).map_or(Epoch(0), |bundle| bundle.epoch);
+        let epoch = self.trust().epoch(&identity.principal().realm);
         let what = CreateTransfer {
             audience: node.principal().clone(),
             audience_key: status.key,

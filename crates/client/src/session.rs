@@ -23,6 +23,8 @@ struct Inner {
     identity: Option<Identity>,
     trust: TrustStore,
     pool: Pool,
+    /// Connections as nobody, for public documents.
+    openly: Pool,
     session: SessionId,
     sequence: AtomicU64,
     records: Mutex<HashMap<VolumeName, (VolumeRecord, BootMs)>>,
@@ -59,6 +61,7 @@ impl Client {
     pub fn with(folder: Folder, world: World, identity: Option<Identity>, trust: TrustStore) -> Self {
         let credentials = identity.as_ref().map(Identity::credentials);
         let pool = Pool::new(&world, credentials, Arc::new(trust.clone()));
+        let openly = Pool::new(&world, None, Arc::new(trust.clone()));
         let mut session = [0; 16];
         world.entropy.fill(&mut session);
         Self(Arc::new(Inner {
@@ -67,6 +70,7 @@ impl Client {
             identity,
             trust,
             pool,
+            openly,
             session: SessionId(session),
             sequence: AtomicU64::new(1),
             records: Mutex::new(HashMap::new()),
@@ -154,6 +158,28 @@ impl Client {
                     last = Problem::new(reason.code, format!("the name server of {realm}: {}", reason.detail))
                         .next("see that its node runs; `webos doctor` tells what is reachable");
                 }
+            }
+        }
+        Err(last)
+    }
+
+    /// Asks the realm's name servers in turn for a public document, as nobody: whether that realm trusts ours does not
+    /// matter. At most `limit` bytes are read.
+    pub async fn ask_openly(&self, realm: &RealmName, route: &str, limit: usize) -> Result<Bytes, Problem> {
+        let mut last = Problem::new(Code::Unavailable, format!("no name server of {realm} is known here"));
+        for server in self.name_servers(realm)? {
+            let target = Target {
+                address: server.address.clone(),
+                expect: Expect::Principal(server.principal.clone()),
+                purpose: Purpose::Control,
+            };
+            let request = request(Method::GET, &server.principal, route, wire::body::empty())?;
+            match self.0.openly.request(&target, request).await {
+                Ok(answer) if answer.status().is_success() => {
+                    return wire::read_body(answer.into_body(), limit).await;
+                }
+                Ok(answer) => last = wire::problem_from(answer).await,
+                Err(error) => last = Problem::from(error),
             }
         }
         Err(last)

@@ -143,8 +143,8 @@ impl Gatekeeper {
     }
 
     fn decide(&self, now: UnixMs, caller: &Caller, location: &Location, right: Right, bucket: &Bucket) -> Decision {
-        let (asker, groups) = (caller.asker(), &*self.groups);
-        decide(&Question { now, asker, location, right, bucket, groups })
+        let (asker, groups, standing) = (caller.asker(), &*self.groups, &self.trust);
+        decide(&Question { now, asker, location, right, bucket, groups, standing })
     }
 
     /// The three-step check of a right on a path.
@@ -210,8 +210,8 @@ impl Gatekeeper {
     ) -> Result<(), Problem> {
         self.groups.prepare(bucket, caller.subject()).await;
         let now = self.world.clock.unix();
-        let asker = caller.asker();
-        let decision = decide_object(&ObjectQuestion { now, asker, object, right, bucket, groups: &*self.groups });
+        let (asker, groups, standing) = (caller.asker(), &*self.groups, &self.trust);
+        let decision = decide_object(&ObjectQuestion { now, asker, object, right, bucket, groups, standing });
         if let Some(record) = AuditRecord::of_decision(now, Some(caller.source()), asker, &decision.reason) {
             self.note(&record)?;
         }
@@ -228,7 +228,8 @@ impl Gatekeeper {
     ) -> bool {
         self.groups.prepare(bucket, caller.subject()).await;
         let (now, asker) = (self.world.clock.unix(), caller.asker());
-        let question = ObjectQuestion { now, asker, object, right, bucket, groups: &*self.groups };
+        let (groups, standing) = (&*self.groups, &self.trust);
+        let question = ObjectQuestion { now, asker, object, right, bucket, groups, standing };
         decide_object(&question).reason.granted()
     }
 

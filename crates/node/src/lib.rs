@@ -6,11 +6,13 @@
 mod authority;
 mod candidates;
 mod control;
+mod feeds;
 mod files;
 pub mod front;
 pub mod gatekeeper;
 pub mod groups;
 mod handle;
+mod lending;
 pub mod limits;
 mod names;
 mod node;
