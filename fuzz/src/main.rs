@@ -43,16 +43,13 @@ fuzz_target!(init: { target(); }, |input: &[u8]| {
     }
 });
 
-// Half of the time values are altered and not bytes, so that lengths stay right. A byte in front that chooses the kind of
-// message stays too.
+// Half of the time values are altered and not bytes, so that lengths stay right.
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
-    let input = &data[..size];
-    let front = usize::from(input.first().is_some_and(|byte| *byte < 0x10));
-    let altered = (seed % 2 == 0).then(|| Mutator::new(seed.into()).altered_values(&input[front..])).flatten();
+    let altered = (seed % 2 == 0).then(|| Mutator::new(seed.into()).altered_values(&data[..size])).flatten();
     match altered {
-        Some(altered) if front + altered.len() <= max_size => {
-            data[front..front + altered.len()].copy_from_slice(&altered);
-            front + altered.len()
+        Some(altered) if altered.len() <= max_size => {
+            data[..altered.len()].copy_from_slice(&altered);
+            altered.len()
         }
         _ => fuzzer_mutate(data, size, max_size),
     }

@@ -45,14 +45,19 @@ impl Mutator {
         bytes
     }
 
-    /// Up to three alterations of the values within CBOR; nothing if it is none.
+    /// Up to three alterations of the values within CBOR, or within CBOR behind one byte that chooses the kind of
+    /// message; nothing if it is neither.
     pub fn altered_values(&mut self, seed: &[u8]) -> Option<Vec<u8>> {
-        let mut value = decoded(seed)?;
+        let (front, content) = match seed.split_first() {
+            Some((front, content)) if *front < 0x10 && !content.is_empty() => (Some(*front), content),
+            _ => (None, seed),
+        };
+        let mut value = decoded(content)?;
         for _ in 0..=self.below(3) {
             let mut at = self.below(nodes(&value));
             self.alter_node(&mut value, &mut at);
         }
-        Some(cbor(&value))
+        Some(front.into_iter().chain(cbor(&value)).collect())
     }
 
     /// Walks to the node that `at` counts down to.

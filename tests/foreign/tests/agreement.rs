@@ -36,7 +36,7 @@ fn judged(scene: &Scene, case: &Case) -> Result<(), String> {
     let chain = Chain::decode(&bytes).map_err(|refusal| refusal.to_string())?;
     let peer = scene.peer(case.peer.strip_prefix("spiffe://lab.example/").expect("of the scene"));
     assert_eq!(peer.key.to_string(), case.key);
-    let verified = verify(&chain, &peer, &scene.store, UnixMs::from_secs(case.now));
+    let verified = verify(&chain, peer, &scene.store, UnixMs::from_secs(case.now));
     verified.map(drop).map_err(|refusal| refusal.to_string())
 }
 

@@ -1,7 +1,9 @@
 //! Frames of session streams and control messages: every type that one side reads from the other.
 
 use super::{Outcome, Target, accepted};
+use crate::forge::{cbor, decoded};
 use bytes::Bytes;
+use ciborium::Value;
 use futures_util::{FutureExt, stream};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -23,20 +25,31 @@ pub const FRAMES: Target = Target {
         let said = [welcome, recall, Down::Granted { id: 1, change: ChangeNumber(5), excluded: vec![path()] }];
         let upwards = up.iter().map(encode).fold(encode(&hello).to_vec(), |all, frame| [&all[..], &frame].concat());
         let downwards: Vec<u8> = said.iter().flat_map(|down| encode(down).to_vec()).collect();
-        vec![[vec![0], upwards].concat(), [vec![1], downwards].concat()]
+        let first = Value::serialized(&hello).expect("a message");
+        let listed = up.iter().map(|up| Value::serialized(up).expect("a message"));
+        let list = cbor(&Value::Array(std::iter::once(first).chain(listed).collect()));
+        vec![[vec![0], upwards].concat(), [vec![1], downwards].concat(), [vec![0], list].concat()]
     },
     run: |input| match input.split_first() {
         Some((way, content)) if way % 2 == 0 => {
-            let mut reader = reader(content);
+            let mut reader = reader(&framed(content));
             match frame::<Hello>(&mut reader) {
                 Some(hello) => rest::<Up>(reader, hello.connection > 1000),
                 None => Outcome::Refused,
             }
         }
-        Some((_, content)) => rest::<Down>(reader(content), false),
+        Some((_, content)) => rest::<Down>(reader(&framed(content)), false),
         None => Outcome::Refused,
     },
 };
+
+/// A list of messages as frames; anything else as it is.
+fn framed(content: &[u8]) -> Vec<u8> {
+    match decoded(content) {
+        Some(Value::Array(messages)) => messages.iter().flat_map(|message| encode(message).to_vec()).collect(),
+        _ => content.to_vec(),
+    }
+}
 
 fn reader(content: &[u8]) -> FrameReader {
     let parts: Vec<_> = content.chunks(7).map(|part| Ok::<_, Infallible>(Bytes::copy_from_slice(part))).collect();

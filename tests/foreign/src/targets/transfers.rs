@@ -33,7 +33,9 @@ pub const CLAIMS: Target = Target {
     name: "claims",
     feeds: "the claims of a first link, signed by its subject, as n2 shows it",
     seeds: || {
-        [claims("user/alice", "server/n2", "r", 0), claims("user/alice", "server/n2", "rw", 3)]
+        let mut exact = claims("user/alice", "server/n2", "r", 0);
+        exact.set(claim::GRANTS, vec![claim::grant("data.lab.example", &["in"], true, "rw")]);
+        [claims("user/alice", "server/n2", "r", 0), claims("user/alice", "server/n2", "rw", 3), exact]
             .iter()
             .map(|claims| cbor(&claims.value()))
             .collect()
@@ -113,10 +115,10 @@ fn shown(scene: &Scene, links: &[Vec<u8>], by: &str) -> Outcome {
     let bytes = cbor(&Value::Array(links.iter().map(|link| Value::Bytes(link.clone())).collect()));
     let Ok(chain) = Chain::decode(&bytes) else { return Outcome::Refused };
     let peer = scene.peer(by);
-    match verify(&chain, &peer, &scene.store, scene.now) {
+    match verify(&chain, peer, &scene.store, scene.now) {
         Err(_) => Outcome::Refused,
         Ok(verified) => {
-            check(scene, &verified, &peer);
+            check(scene, &verified, peer);
             let rare = |grant: &trust::Grant| grant.exact && grant.rights.has(Right::Administer);
             accepted(verified.grants().iter().any(rare))
         }
