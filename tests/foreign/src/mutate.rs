@@ -32,7 +32,7 @@ impl Mutator {
     }
 
     /// A number below the bound.
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
+    pub fn below(&mut self, bound: usize) -> usize {
         usize::try_from(self.number() % bound.max(1) as u64).unwrap_or(0)
     }
 

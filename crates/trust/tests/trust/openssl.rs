@@ -135,7 +135,7 @@ fn of_profiles(lab: &Lab, thief: &Stolen) -> Vec<Case> {
         now("outside the name constraints", leaf(lab, thief, &outside), Expected::BothRefuse),
         now("good for asking only", thief.issue(&asking), Expected::BothRefuse),
         now("an authority below an authority that may have none", thief.issue(&authority), Expected::BothRefuse),
-        now("the issuing certificate as a leaf", issuing, Expected::OnlyWeRefuse),
+        now("the issuing certificate as a leaf", issuing, Expected::BothRefuse),
         now("no SPIFFE id", leaf(lab, thief, &[dns(TWIN)]), Expected::OnlyWeRefuse),
         now("no twin", leaf(lab, thief, &[uri(ID)]), Expected::OnlyWeRefuse),
         now("a wrong twin", leaf(lab, thief, &[uri(ID), dns("n2.server.lab.example")]), Expected::OnlyWeRefuse),
