@@ -33,9 +33,9 @@ pub const CLAIMS: Target = Target {
     name: "claims",
     feeds: "the claims of a first link, signed by its subject, as n2 shows it",
     seeds: || {
-        let mut exact = claims("user/alice", "server/n2", "r", 0);
-        exact.set(claim::GRANTS, vec![claim::grant("data.lab.example", &["in"], true, "rw")]);
-        [claims("user/alice", "server/n2", "r", 0), claims("user/alice", "server/n2", "rw", 3), exact]
+        let mut all = claims("user/alice", "server/n2", "r", 0);
+        all.set(claim::GRANTS, vec![claim::grant("data.lab.example", &["in"], false, "rwmxa")]);
+        [claims("user/alice", "server/n2", "r", 0), claims("user/alice", "server/n2", "rw", 3), all]
             .iter()
             .map(|claims| cbor(&claims.value()))
             .collect()
@@ -56,7 +56,7 @@ pub const CHAIN: Target = Target {
             .map(|links| {
                 let pairs = names.windows(2).take(links).enumerate();
                 let list = pairs.map(|(index, pair)| {
-                    let mut claims = claims(pair[0], pair[1], "rw", 3 - u8::try_from(index).unwrap_or(3));
+                    let mut claims = claims(pair[0], pair[1], "rwmxa", 3 - u8::try_from(index).unwrap_or(3));
                     if index > 0 {
                         claims.set(VIA, Value::Bytes(b"@parent".to_vec()));
                     }
