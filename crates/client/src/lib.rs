@@ -11,6 +11,7 @@ pub mod limits;
 pub mod models;
 pub mod protocol;
 mod purse;
+pub mod realms;
 mod remote;
 mod rights;
 mod session;

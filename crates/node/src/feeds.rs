@@ -159,10 +159,17 @@ pub async fn begin(state: &Arc<State>) {
 
 /// Realms may be trusted, and trusted no more, while the node runs.
 async fn follow_all(state: Arc<State>, mut tasks: BTreeMap<RealmName, JoinHandle<()>>) {
+    let mut seen = state.client.trust().generation();
     loop {
         tokio::select! {
             () = state.stop.cancelled() => break,
             () = tokio::time::sleep(FEED_RETRY) => follow_new(&state, &mut tasks, false),
+        }
+        // Also a realm that is trusted no more ends its connections.
+        let present = state.client.trust().generation();
+        if present != seen {
+            seen = present;
+            recheck(&state);
         }
     }
     tasks.values().for_each(JoinHandle::abort);
@@ -241,13 +248,17 @@ pub async fn took_back(state: &State, revoked: &[Revoked], epoch_rose: bool) {
     if revoked.is_empty() && !epoch_rose {
         return;
     }
-    state.recheck.all();
-    state.client.pool().recheck();
+    recheck(state);
     for revoked in revoked {
         let Revoked::Principal { principal, .. } = revoked else { continue };
         tracing::info!(%principal, "revoked: its connections and leases end");
         expel(state, principal).await;
     }
+}
+
+fn recheck(state: &State) {
+    state.recheck.all();
+    state.client.pool().recheck();
 }
 
 async fn expel(state: &State, principal: &Principal) {

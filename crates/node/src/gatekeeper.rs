@@ -55,6 +55,11 @@ impl Caller {
         }
     }
 
+    /// The chain under which the peer asks for somebody else.
+    pub fn chain(&self) -> Option<&VerifiedChain> {
+        self.chain.as_ref()
+    }
+
     /// Whether the peer asks for itself, as control messages demand.
     pub fn for_itself(&self) -> Result<&Peer, Problem> {
         if self.chain.is_some() {
@@ -85,6 +90,11 @@ impl Gatekeeper {
     /// A gatekeeper over these groups and this log.
     pub fn new(world: World, trust: TrustStore, groups: Arc<Groups>, audit: AuditLog) -> Self {
         Self { world, trust, groups, audit }
+    }
+
+    /// The realms that are trusted here, and what they have taken back.
+    pub fn trust(&self) -> &TrustStore {
+        &self.trust
     }
 
     /// The groups that decisions look into.

@@ -117,6 +117,8 @@ impl Node {
         crate::published::resume(&state).await?;
         state.tasks.spawn(housekeeping(state.clone()));
         state.tasks.spawn(crate::serving::announce(state.clone()));
+        state.tasks.spawn(crate::realms::follow(state.clone()));
+        state.tasks.spawn(crate::realms::refresh_all(state.clone()));
         Ok(Self { state, server })
     }
 

@@ -249,15 +249,7 @@ impl Judge<'_> {
             fresh = earliest(fresh, self.check_heard(&peer.principal.realm)?);
         }
         let Some(chain) = self.asker.chain else { return Ok(fresh) };
-        for link in chain.links() {
-            let issuer = &link.link.issuer;
-            if self.standing.is_revoked(issuer, link.issuer_certified) {
-                return Err(Ground::PrincipalRevoked { principal: issuer.clone() });
-            }
-            if self.standing.has_ended(&issuer.realm, link.link.id, link.link.epoch) {
-                return Err(Ground::ChainRevoked { id: link.link.id });
-            }
-        }
+        chain.stands(self.standing)?;
         chain.realms().try_fold(fresh, |fresh, realm| Ok(earliest(fresh, self.check_heard(realm)?)))
     }
 

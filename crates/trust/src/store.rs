@@ -75,8 +75,7 @@ impl TrustStore {
     pub fn insert(&self, bundle: Bundle) -> bool {
         let mut realms = self.realms_mut();
         let present = realms.get(&bundle.realm);
-        let older = present
-            .is_some_and(|present| (bundle.epoch, bundle.issued) < (present.bundle.epoch, present.bundle.issued));
+        let older = present.is_some_and(|present| present.bundle.is_newer_than(&bundle));
         if !older {
             let (feed, own) = present.map_or((None, false), |present| (present.feed.clone(), present.own));
             realms.insert(bundle.realm.clone(), Realm { bundle: Arc::new(bundle), feed, own });

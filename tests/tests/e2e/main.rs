@@ -8,6 +8,7 @@ mod crash;
 mod curl;
 mod files;
 mod ports_and_clocks;
+mod realms;
 mod relay;
 mod sockets;
 mod via;

@@ -187,6 +187,12 @@ impl Chain {
         Ok(self)
     }
 
+    /// Its first links, at least one.
+    #[must_use]
+    pub fn up_to(&self, links: usize) -> Self {
+        Self(self.0.iter().take(links.max(1)).cloned().collect())
+    }
+
     /// What its last link says, unverified.
     fn last(&self) -> Result<Claims, TrustError> {
         let link = self.0.last().ok_or_else(|| TrustError::malformed("the chain", "it has no link"))?;

@@ -10,6 +10,7 @@ use crate::codec::decode;
 use crate::error::TrustError;
 use crate::key::sha256;
 use crate::limits::{CLOCK_SKEW, MAX_TRANSFER_BYTES};
+use crate::reason::Ground;
 use crate::signed;
 use crate::standing::Standing;
 use crate::store::{Certified, TrustStore};
@@ -70,6 +71,22 @@ impl VerifiedChain {
     /// The realms that could take it back: of the subject, of every issuer, of every audience.
     pub fn realms(&self) -> impl Iterator<Item = &RealmName> {
         self.links().flat_map(|link| [&link.link.issuer.realm, &link.link.audience.realm])
+    }
+
+    /// Whether nothing of it was taken back since it was verified.
+    ///
+    /// # Errors
+    /// What was.
+    pub fn stands(&self, standing: &dyn Standing) -> Result<(), Ground> {
+        for VerifiedLink { link, issuer_certified } in self.links() {
+            if standing.is_revoked(&link.issuer, *issuer_certified) {
+                return Err(Ground::PrincipalRevoked { principal: link.issuer.clone() });
+            }
+            if standing.has_ended(&link.issuer.realm, link.id, link.epoch) {
+                return Err(Ground::ChainRevoked { id: link.id });
+            }
+        }
+        Ok(())
     }
 
     /// Good from this time, the allowance for clocks included.

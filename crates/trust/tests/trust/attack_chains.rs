@@ -7,9 +7,7 @@ use crate::support::{
 use ciborium::Value;
 use std::time::Duration;
 use webos_trust::transfer::verify;
-use webos_trust::{
-    Chain, CreateTransfer, Grant, Identity, Refusal, TransferCertificate, TrustError, VerifiedChain,
-};
+use webos_trust::{Chain, CreateTransfer, Grant, Identity, Refusal, TransferCertificate};
 
 const KIND: &str = "webos-transfer-v1";
 const SUB: i64 = 2;

@@ -5,13 +5,15 @@ mod files;
 mod local;
 mod realm;
 mod service;
+mod transfer;
 mod values;
 
-pub use files::{AclCommand, AclEdit, Cat, Get, Ls, Put, Rm, Stat, VolumeCommand};
+pub use files::{AclCommand, AclEdit, Cat, Get, Ls, Put, Rm, Stat, Under, VolumeCommand};
 pub use local::{Bench, Down, Man, UpArgs};
-pub use realm::{Invite, Lend, NodeCommand, NodeRun, RealmCommand, UserCommand, Whoami};
+pub use realm::{Invite, Lend, NodeCommand, NodeRun, RealmCommand, Trust, UserCommand, Whoami};
 pub use service::{Fetch, Proxy, Publish, ServiceCommand};
-pub use values::{FileAddress, LinkRate, NodeName, UrlNode, WhoName};
+pub use transfer::{CreateArgs, TransferCommand};
+pub use values::{FileAddress, LinkRate, NodeName, PlacedRights, UrlNode, WhoName};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
@@ -78,6 +80,9 @@ pub enum Command {
     /// See and change who may do what
     #[command(subcommand)]
     Acl(AclCommand),
+    /// Lend some of your rights to a server, see what was lent, take it back
+    #[command(subcommand)]
+    Transfer(TransferCommand),
     /// Publish folders as services, and look at services
     #[command(subcommand)]
     Service(ServiceCommand),
