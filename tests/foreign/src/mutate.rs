@@ -45,7 +45,7 @@ impl Mutator {
         bytes
     }
 
-    /// Up to three alterations of the values within CBOR, or within CBOR behind one byte that chooses the kind of
+    /// One alteration of a value within CBOR, or within CBOR behind one byte that chooses the kind of
     /// message; nothing if it is neither.
     pub fn altered_values(&mut self, seed: &[u8]) -> Option<Vec<u8>> {
         let (front, content) = match seed.split_first() {
@@ -53,10 +53,8 @@ impl Mutator {
             _ => (None, seed),
         };
         let mut value = decoded(content)?;
-        for _ in 0..=self.below(3) {
-            let mut at = self.below(nodes(&value));
-            self.alter_node(&mut value, &mut at);
-        }
+        let mut at = self.below(nodes(&value));
+        self.alter_node(&mut value, &mut at);
         Some(front.into_iter().chain(cbor(&value)).collect())
     }
 
