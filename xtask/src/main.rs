@@ -2,6 +2,7 @@
 //! The checks among them are unit tests too, so that `make test` holds what `make lint` says.
 
 mod documents;
+mod fuzz;
 mod layers;
 mod licences;
 mod limits;
@@ -27,6 +28,8 @@ const USAGE: &str = "cargo xtask TASK
   limits [--write]      compare docs/limits.md with every limits.rs
   web                   check, test and rebuild the console's page, compare with what is committed
   docs                  tests that documents name, links, routes
+  fuzz [--seconds N] [--target NAME] [--planted]
+                        libFuzzer over every decoder of foreign bytes; --planted tries the fuzzer itself
   soak                  the long runs
   bench-setup           build webos-bench";
 
@@ -56,6 +59,7 @@ fn choose(arguments: &[String]) -> Result<ExitCode> {
         "docs" => documents::check(&root)?,
         "limits" if rest == ["--write"] => limits::write(&root)?,
         "limits" => limits::check(&root)?,
+        "fuzz" => fuzz::run(&root, rest)?,
         "soak" => return tasks::soak(&root),
         "bench-setup" => tasks::bench_setup(&root)?,
         "help" | "--help" => println!("{USAGE}"),
