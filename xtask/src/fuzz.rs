@@ -100,7 +100,13 @@ fn fuzz(root: &Path, program: &Path, corpus: &Path, name: &str, plan: &Plan) -> 
     command.arg(format!("-dict={}", corpus.join(format!("{name}.dict")).display()));
     command.arg(format!("-artifact_prefix={}/{name}-", found.display()));
     command.arg(format!("-max_total_time={}", plan.seconds)).arg(format!("-max_len={MAX_INPUT_BYTES}"));
-    command.args(["-len_control=0", "-mutate_depth=2", "-print_final_stats=0", "-verbosity=0", "-rss_limit_mb=3000"]);
+    command.args([
+        "-len_control=0",
+        "-mutate_depth=2",
+        "-print_final_stats=0",
+        "-verbosity=0",
+        "-rss_limit_mb=3000",
+    ]);
     let output = command.output().with_context(|| format!("run the target {name}"))?;
     let held = output.status.success();
     match (held, plan.planted) {
