@@ -63,6 +63,15 @@ pub fn cases(scene: &Scene, count: usize) -> Vec<Case> {
     cases
 }
 
+/// An honest chain of so many links, and who shows it.
+pub fn honest_chain(scene: &Scene, links: usize) -> (Vec<u8>, &'static str) {
+    let mut draft = Draft::honest(scene, links, &mut Mutator::new(1));
+    for link in &mut draft.links {
+        link.set(claim::NBF, scene.now.secs());
+    }
+    (encoded(&draft.signed()), NAMES[links])
+}
+
 /// Changes a draft, signs it, and says whether it should be accepted; nothing if there is no such change of it.
 type Change = fn(&mut Draft<'_>, &mut Mutator) -> Option<(Vec<u8>, bool)>;
 

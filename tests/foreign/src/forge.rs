@@ -57,7 +57,7 @@ pub(crate) fn fill(value: &mut Value, meaning: &dyn Fn(&str) -> Option<Vec<u8>>)
     }
 }
 
-/// A COSE_Sign1 from its description: the document's tag and parts, the protected header as a map rather than as
+/// A COSE_Sign1 from its description: the document's tag and parts, header and content as values rather than as
 /// bytes, and for the signature the mark `@sign`, which Alice then makes.
 pub(crate) fn described(scene: &Scene, kind: &str, description: &[u8]) -> Vec<u8> {
     let Some(mut value) = decoded(description) else { return description.to_vec() };
@@ -66,6 +66,9 @@ pub(crate) fn described(scene: &Scene, kind: &str, description: &[u8]) -> Vec<u8
         && let Value::Array(parts) = inner.as_mut()
         && let [protected, _, payload, signature] = parts.as_mut_slice()
     {
+        if !payload.is_bytes() {
+            *payload = Value::Bytes(cbor(payload));
+        }
         let header = if protected.is_bytes() { protected.clone() } else { Value::Bytes(cbor(protected)) };
         if *signature == Value::Bytes(b"@sign".to_vec()) {
             let context = Value::Text("Signature1".into());

@@ -13,7 +13,7 @@ mod scene;
 mod targets;
 mod transfer_claims;
 
-pub use cases::{Case, cases, hexadecimal, thumbprint};
+pub use cases::{Case, cases, hexadecimal, honest_chain, thumbprint};
 pub use forge::{certificates_header, filled, link, seal};
 pub use mutate::Mutator;
 pub use scene::{Scene, scene};

@@ -78,6 +78,7 @@ impl Mutator {
     fn alter_value(&mut self, value: &mut Value) {
         const BOUNDS: [u64; 9] = [0, 1, 23, 255, 1 << 16, u32::MAX as u64, 1 << 53, i64::MAX as u64, u64::MAX];
         match value {
+            _ if self.below(8) == 0 => *value = self.other_kind(),
             Value::Integer(number) => {
                 let small = i128::from(*number).saturating_add(i128::from(self.number() % 9) - 4);
                 let near = i64::try_from(small).map_or(Value::Null, Value::from);
@@ -92,10 +93,20 @@ impl Mutator {
             Value::Bool(flag) => *flag = !*flag,
             Value::Array(items) => self.alter_list(items),
             Value::Map(pairs) => self.alter_list(pairs),
-            _ => {
-                *value =
-                    [Value::Null, Value::Bool(true), Value::from(1), Value::Array(vec![])][self.below(4)].clone()
-            }
+            _ => *value = self.other_kind(),
+        }
+    }
+
+    /// A small value of any kind.
+    fn other_kind(&mut self) -> Value {
+        match self.below(7) {
+            0 => Value::Null,
+            1 => Value::Bool(true),
+            2 => Value::from(1),
+            3 => Value::Text(String::new()),
+            4 => Value::Bytes(Vec::new()),
+            5 => Value::Array(Vec::new()),
+            _ => Value::Map(Vec::new()),
         }
     }
 

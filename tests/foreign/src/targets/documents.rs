@@ -20,9 +20,8 @@ pub const COSE: Target = Target {
     seeds: || {
         let mark = |text: &str| Value::Bytes(text.into());
         let header = cbor!({ 1 => -7, 33 => [mark("@alice"), mark("@issuing")] }).expect("a header");
-        let content = |value: &Value| Value::Bytes(cbor(value));
         let sealed = |value: &Value| {
-            let parts = vec![header.clone(), Value::Map(vec![]), content(value), mark("@sign")];
+            let parts = vec![header.clone(), Value::Map(vec![]), value.clone(), mark("@sign")];
             cbor(&Value::Tag(18, Box::new(Value::Array(parts))))
         };
         vec![sealed(&Value::from("text")), sealed(&Value::from(7))]
