@@ -1,5 +1,6 @@
 //! Control messages: each route's message in, its answer out, both CBOR.
 
+use crate::audit;
 use crate::candidates;
 use crate::files;
 use crate::gatekeeper::Caller;
@@ -7,6 +8,7 @@ use crate::limits::{MAX_CONTROL_BYTES, MAX_OPEN_BYTES};
 use crate::node::{HomeVolume, State};
 use crate::published;
 use crate::routes::Route;
+use crate::tokens;
 use crate::via;
 use client::models::{VOLUME_KIND, VolumeRecord};
 use client::protocol::{
@@ -88,6 +90,10 @@ pub async fn answer(
         Route::Beat => Ok(cbor(&state.serving.beat(state, caller, message(body).await?.0)?)),
         Route::Drain => Ok(cbor(&state.serving.drain(state, caller, message(body).await?.0)?)),
         Route::Status => Ok(cbor(&status(state).await)),
+        Route::Witness if get => Ok(cbor(&state.witness.kept_of(caller)?)),
+        Route::Witness => Ok(cbor(&audit::hear(state, caller, &message(body).await?.0).await?)),
+        Route::Token if get => Ok(cbor(&state.tokens.of(caller)?)),
+        Route::Token => Ok(cbor(&tokens::answer(state, caller, message(body).await?.0).await?)),
         Route::Session(_) | Route::File(..) | Route::Service(_) => {
             Err(Problem::new(Code::Internal, "this route is answered elsewhere"))
         }

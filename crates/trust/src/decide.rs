@@ -4,6 +4,7 @@
 use crate::bucket::{Bucket, anonymous_rights};
 use crate::group::{Member, Membership, earliest, latest};
 use crate::reason::{Ground, Reason, Resource};
+use crate::token::VerifiedToken;
 use crate::transfer::VerifiedChain;
 use terms::{GroupName, Location, Principal, Right, ServiceName, UnixMs, Who};
 use wire::Peer;
@@ -15,6 +16,16 @@ pub struct Asker<'a> {
     pub peer: Option<&'a Peer>,
     /// The transfer certificate that came with the request, verified.
     pub chain: Option<&'a VerifiedChain>,
+    /// The bearer token that came with the request instead of a certificate, looked up here.
+    pub token: Option<&'a VerifiedToken>,
+}
+
+impl<'a> Asker<'a> {
+    /// On whose behalf it is asked.
+    fn subject(self) -> Option<&'a Principal> {
+        let behind = self.chain.map(VerifiedChain::subject).or(self.token.map(VerifiedToken::subject));
+        behind.or(self.peer.map(|peer| &peer.principal))
+    }
 }
 
 /// A question about a file or directory.
@@ -167,10 +178,7 @@ pub fn decide_object(question: &ObjectQuestion<'_>) -> ObjectDecision {
 }
 
 fn reason(asker: Asker<'_>, right: Right, resource: Resource, ground: Ground) -> Reason {
-    let subject = match asker.chain {
-        Some(chain) => Some(chain.subject().clone()),
-        None => asker.peer.map(|peer| peer.principal.clone()),
-    };
+    let subject = asker.subject().cloned();
     let via = asker.chain.map(|chain| {
         let server = asker.peer.map_or_else(|| chain.audience().clone(), |peer| peer.principal.clone());
         (server, chain.id())
@@ -199,8 +207,7 @@ fn judge(
     if let Err(ground) = check_chain(asker, path, right) {
         return refused(ground);
     }
-    let subject = asker.chain.map(VerifiedChain::subject).or(asker.peer.map(|peer| &peer.principal));
-    match subject {
+    match asker.subject() {
         None => Judged { ground: check_anonymous(right, bucket), until: standing },
         Some(subject) => match check_entries(subject, now, right, bucket, groups) {
             Ok((who, until)) => Judged { ground: Ground::Entry(who), until: earliest(standing, until) },
@@ -223,11 +230,21 @@ fn check_times(asker: Asker<'_>, now: UnixMs) -> Result<Option<UnixMs>, Ground> 
             return Err(Ground::ChainNotYet { start: chain.from() });
         }
     }
-    Ok(earliest(peer_end, asker.chain.map(VerifiedChain::until)))
+    let token_end = asker.token.map(VerifiedToken::until);
+    if let Some(end) = token_end.filter(|end| now >= *end) {
+        return Err(Ground::TokenEnded { end });
+    }
+    Ok(earliest(earliest(peer_end, token_end), asker.chain.map(VerifiedChain::until)))
 }
 
-/// Step 2. Without a chain there is nothing to check: the peer asks for itself.
+/// Step 2. Without a chain or token there is nothing to check: the peer asks for itself.
 fn check_chain(asker: Asker<'_>, path: Option<&Location>, right: Right) -> Result<(), Ground> {
+    if let Some(token) = asker.token {
+        let covered = path.is_some_and(|path| token.grants().iter().any(|grant| grant.covers(path, right)));
+        if !covered {
+            return Err(Ground::NotInToken { id: token.id() });
+        }
+    }
     let Some(chain) = asker.chain else { return Ok(()) };
     let peer = asker.peer.ok_or(Ground::ChainWithoutPeer)?;
     if &peer.principal != chain.audience() {

@@ -21,11 +21,13 @@ mod path;
 mod reason;
 pub mod signed;
 mod store;
+mod token;
 pub mod transfer;
 mod x509;
 
 pub use audit::{
-    AuditFault, AuditHead, AuditLink, AuditLog, AuditOutcome, AuditRecord, AuditSummary, verify_audit,
+    AuditEntry, AuditFault, AuditHead, AuditLink, AuditLog, AuditOutcome, AuditQuery, AuditRecord, AuditSummary,
+    HEAD_KIND, HeadStatement, Testimony, Witnessed, noted_head, read_audit, verify_audit,
 };
 pub use authority::Authority;
 pub use bucket::Bucket;
@@ -41,4 +43,5 @@ pub use key::{KeyPair, PublicKey};
 pub use reason::{Ground, Reason, Resource};
 pub use signed::Opened;
 pub use store::TrustStore;
+pub use token::{BearerToken, MintToken, TokenGrant, TokenInfo, TokenRefusal, Tokens, VerifiedToken};
 pub use transfer::{Chain, CreateTransfer, Grant, Refusal, TransferCertificate, TransferId, VerifiedChain};

@@ -47,6 +47,16 @@ pub enum Ground {
     NotKey,
     /// The transfer certificate does not give this right here.
     NotInGrants,
+    /// The bearer token has ended.
+    TokenEnded {
+        /// When.
+        end: UnixMs,
+    },
+    /// The bearer token does not give this right here.
+    NotInToken {
+        /// Which one.
+        id: TransferId,
+    },
     /// No entry of the access list gives the right to this subject.
     NoEntry,
     /// No entry gives the right to somebody without a certificate.
@@ -95,6 +105,7 @@ impl From<Reason> for Problem {
             Ground::ChainEnded { .. } | Ground::NotInGrants | Ground::NotAudience { .. } | Ground::NotKey => {
                 "ask for a transfer certificate that covers this"
             }
+            Ground::TokenEnded { .. } | Ground::NotInToken { .. } => "make a token that covers this",
             Ground::GroupUnknown { .. } => "try again later",
             Ground::ChainNotYet { .. } => "set the clocks right",
             Ground::ChainWithoutPeer | Ground::Entry(_) => "",
@@ -175,6 +186,8 @@ impl fmt::Display for Ground {
             Self::NotAudience { audience } => write!(f, "the transfer certificate is for {audience} only"),
             Self::NotKey => f.write_str("the transfer certificate is for another key of this server"),
             Self::NotInGrants => f.write_str("the transfer certificate does not grant it there"),
+            Self::TokenEnded { end } => write!(f, "the token ended {}", date(*end)),
+            Self::NotInToken { id } => write!(f, "the token {id} does not give it there"),
             Self::NoEntry => f.write_str("no entry of the access list names it or a group it is in"),
             Self::NoEntryForAnyone => f.write_str("the access list does not give it to anyone"),
             Self::NeedsCertificate => f.write_str("without a certificate nobody can"),

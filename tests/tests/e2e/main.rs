@@ -1,5 +1,6 @@
 //! End to end, through the real binary and real processes.
 
+mod audit;
 mod bad_input;
 mod browser;
 mod clock;
@@ -10,6 +11,7 @@ mod files;
 mod ports_and_clocks;
 mod relay;
 mod sockets;
+mod tokens;
 mod via;
 mod watch;
 mod world_fetch;

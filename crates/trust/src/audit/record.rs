@@ -3,14 +3,15 @@
 use crate::decide::Asker;
 use crate::limits::{MAX_AUDIT_GRANT, MAX_AUDIT_TEXT};
 use crate::reason::Reason;
-use crate::transfer::{Refusal, VerifiedChain};
-use serde::Serialize;
+use crate::token::{TokenInfo, VerifiedToken};
+use crate::transfer::{Grant, Refusal, VerifiedChain};
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use terms::{Principal, Right, UnixMs};
 use wire::Peer;
 
 /// What happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AuditOutcome {
     /// A right was granted.
@@ -22,7 +23,7 @@ pub enum AuditOutcome {
 }
 
 /// One link of the chain that stood behind a decision.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditLink {
     /// The link's id.
     pub id: String,
@@ -35,36 +36,40 @@ pub struct AuditLink {
 }
 
 /// One record.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditRecord {
     /// When.
     pub at: UnixMs,
     /// What happened.
     pub outcome: AuditOutcome,
     /// The principal for whom it was asked.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Principal>,
     /// The peer of the connection.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<Principal>,
     /// Where the connection came from.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// The right asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub right: Option<String>,
     /// On what.
     pub resource: String,
     /// Why, in words.
     pub reason: String,
     /// The chain that stood behind it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chain: Vec<AuditLink>,
     /// For how many alike events this record stands.
-    #[serde(skip_serializing_if = "is_one")]
+    #[serde(default = "one", skip_serializing_if = "is_one")]
     pub count: u64,
     #[serde(skip)]
     pub(super) address: Option<IpAddr>,
+}
+
+fn one() -> u64 {
+    1
 }
 
 // serde gives predicates a reference.
@@ -101,6 +106,16 @@ fn link(chain: &VerifiedChain) -> AuditLink {
     }
 }
 
+/// A token stands in the chain as a link whose audience is the home that minted it.
+fn token_link(token: &VerifiedToken) -> AuditLink {
+    AuditLink {
+        id: token.id().to_string(),
+        subject: token.subject().clone(),
+        audience: token.audience().clone(),
+        grants: token.grants().iter().map(|grant| bounded(grant, MAX_AUDIT_GRANT)).collect(),
+    }
+}
+
 impl AuditRecord {
     pub(super) fn blank(at: UnixMs, outcome: AuditOutcome) -> Self {
         Self {
@@ -132,7 +147,7 @@ impl AuditRecord {
             right: Some(reason.right.to_string()),
             resource: bounded(&reason.resource, MAX_AUDIT_TEXT),
             reason: bounded(reason, MAX_AUDIT_TEXT),
-            chain: asker.chain.map(link).into_iter().collect(),
+            chain: asker.chain.map(link).into_iter().chain(asker.token.map(token_link)).collect(),
             address: source,
             ..Self::blank(at, outcome)
         })
@@ -152,6 +167,17 @@ impl AuditRecord {
             reason: bounded(reason, MAX_AUDIT_TEXT),
             address: source,
             ..Self::blank(at, AuditOutcome::Refused)
+        }
+    }
+
+    /// A token as the link that its home records: its audience is that home.
+    pub fn link_of_token(info: &TokenInfo, home: &Principal) -> AuditLink {
+        let grants = info.grants.iter().cloned().map(Grant::from);
+        AuditLink {
+            id: info.id.clone(),
+            subject: info.subject.clone(),
+            audience: home.clone(),
+            grants: grants.map(|grant| bounded(grant, MAX_AUDIT_GRANT)).collect(),
         }
     }
 

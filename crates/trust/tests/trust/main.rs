@@ -11,3 +11,4 @@ mod groups;
 mod invitations;
 mod property;
 mod support;
+mod tokens;

@@ -3,12 +3,17 @@
 
 mod files;
 mod local;
+mod moment;
+mod operate;
 mod realm;
 mod service;
 mod values;
 
 pub use files::{AclCommand, AclEdit, Cat, Get, Ls, Put, Rm, Stat, VolumeCommand};
 pub use local::{Bench, Down, Man, UpArgs};
+pub use operate::{
+    Audit, AuditCommand, AuditKind, AuditShow, AuditVerify, NodeInstall, NodeUninstall, TokenCommand, TokenCreate,
+};
 pub use realm::{Invite, Lend, NodeCommand, NodeRun, RealmCommand, UserCommand, Whoami};
 pub use service::{Fetch, Proxy, Publish, ServiceCommand};
 pub use values::{FileAddress, LinkRate, NodeName, UrlNode, WhoName};
@@ -78,6 +83,10 @@ pub enum Command {
     /// See and change who may do what
     #[command(subcommand)]
     Acl(AclCommand),
+    Audit(Audit),
+    /// Give programs without a certificate a token for some files and hours
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Publish folders as services, and look at services
     #[command(subcommand)]
     Service(ServiceCommand),

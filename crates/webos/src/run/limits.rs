@@ -37,3 +37,6 @@ pub const PROXY_END: Duration = Duration::from_secs(2);
 
 const _: () =
     assert!(PROXY_PORT < DEFAULT_PORT || PROXY_PORT >= DEFAULT_PORT + PORTS_TRIED, "no console listens there");
+
+/// How long `audit verify` waits for each node that may vouch for the log's end.
+pub const WITNESS_PATIENCE: Duration = Duration::from_secs(5);
