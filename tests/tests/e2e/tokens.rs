@@ -75,9 +75,9 @@ fn curl_without_a_certificate_reads_and_writes_within_a_token() {
     assert_eq!(put_there(&changing, "in/new.txt") / 100, 2);
     assert_eq!(delete(&changing, "in/new.txt"), 403, "GET, HEAD and PUT only");
     // The list decides now: what alice loses, her token loses.
-    alice.ok(["acl", "revoke", &realm.path("in/a.txt"), "user/alice", "r"]);
+    alice.ok(["acl", "revoke", "user/alice", "r", &realm.path("in/a.txt")]);
     assert_eq!(get(&reading, "in/a.txt").0, 403);
-    alice.ok(["acl", "grant", &realm.path("in/a.txt"), "user/alice", "r"]);
+    alice.ok(["acl", "grant", "user/alice", "r", &realm.path("in/a.txt")]);
     assert_eq!(get(&reading, "in/a.txt").0, 200);
     // What stood behind a refusal is in the log: for whom, and the token as a link to this home.
     let log = realm.first.home.ok(["audit", "--json", "--transfer", &id]);
