@@ -8,6 +8,7 @@ mod command_line;
 mod crash;
 mod curl;
 mod files;
+mod install;
 mod ports_and_clocks;
 mod relay;
 mod sockets;

@@ -20,6 +20,7 @@ mod service;
 mod settings;
 mod status;
 mod token;
+mod unit;
 mod volume;
 mod who;
 
@@ -169,7 +170,7 @@ fn choose(setup: &Setup, out: &mut Out, command: Command) -> Outcome {
         Command::Acl(acl) => wait_for(acl::run(setup, out, &acl)),
         Command::Audit(audit) => wait_for(audit::run(setup, out, &audit)),
         Command::Token(token) => wait_for(token::run(setup, out, &token)),
-        Command::Node(NodeCommand::Install(arguments)) => install::install(setup, out, &arguments),
+        Command::Node(NodeCommand::Install(arguments)) => install::install(out, &arguments),
         Command::Node(NodeCommand::Uninstall(arguments)) => install::uninstall(out, &arguments),
         Command::Service(service) => wait_for(service::run(setup, out, &service)),
         Command::Fetch(fetch) => wait_for(fetch::run(setup, out, &fetch)),
