@@ -53,7 +53,7 @@ pub const MAX_WRONG_SOURCES: usize = 1024;
 /// How often a node tells a second one where its audit log ends.
 pub const WITNESS_INTERVAL: Duration = Duration::from_secs(60);
 /// How long a node waits for its witness when it stops.
-pub const LAST_WORD_DEADLINE: Duration = Duration::from_secs(2);
+pub const LAST_WORD_DEADLINE: Duration = Duration::from_secs(1);
 /// Nodes whose audit logs are witnessed here: count. Further ones are refused by name.
 pub const MAX_WITNESSED: usize = 1024;
 /// What is kept of one node's audit log: bytes.

@@ -83,6 +83,8 @@ pub const MAX_PEER_SUMS: usize = 999;
 /// Records of anonymous refusals in one minute: count. What exceeds it is summed to one record more.
 pub const MAX_ANONYMOUS_SUMS: usize = 999;
 
+/// What is read of the end of an audit log for a look at its newest records: bytes.
+pub const MAX_AUDIT_TAIL_BYTES: u64 = 256 << 10;
 /// Summed refusals that wait for a disk that cannot be written: count. Further ones are counted into the last one.
 pub const MAX_UNWRITTEN_SUMS: usize = 2 * (MAX_ANONYMOUS_SUMS + MAX_PEER_SUMS + 2);
 

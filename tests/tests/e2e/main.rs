@@ -9,6 +9,7 @@ mod crash;
 mod curl;
 mod files;
 mod install;
+mod operations;
 mod ports_and_clocks;
 mod relay;
 mod sockets;

@@ -9,7 +9,7 @@ mod sums;
 mod witness;
 
 pub use chain::{AuditFault, AuditHead, AuditSummary, verify_audit};
-pub use read::{AuditEntry, AuditQuery, read_audit};
+pub use read::{AuditEntry, AuditQuery, newest_audit, read_audit};
 pub use record::{AuditLink, AuditOutcome, AuditRecord};
 pub use witness::{HEAD_KIND, HeadStatement, Testimony, Witnessed};
 

@@ -3,11 +3,11 @@
 
 use super::chain::{AuditFault, io, open_files};
 use super::record::{AuditOutcome, AuditRecord};
-use crate::limits::MAX_AUDIT_RECORD_BYTES;
+use crate::limits::{MAX_AUDIT_RECORD_BYTES, MAX_AUDIT_TAIL_BYTES};
 use crate::reason::plain;
 use serde::Deserialize;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
 use std::path::Path;
 use terms::{Principal, UnixMs};
@@ -120,4 +120,24 @@ fn skip_line(reader: &mut BufReader<File>) -> std::io::Result<bool> {
             return Ok(true);
         }
     }
+}
+
+/// The newest records of a log, oldest first, from the end of its newest file: for a look that must not read it all.
+/// There may be fewer than `count` when the file has just begun.
+///
+/// # Errors
+/// [`AuditFault::Io`].
+pub fn newest_audit(path: &Path, count: usize) -> Result<Vec<AuditEntry>, AuditFault> {
+    let mut file = File::open(path).map_err(io(path))?;
+    let length = file.metadata().map_err(io(path))?.len();
+    let begin = length.saturating_sub(MAX_AUDIT_TAIL_BYTES);
+    file.seek(SeekFrom::Start(begin)).map_err(io(path))?;
+    let mut tail = Vec::new();
+    file.take(MAX_AUDIT_TAIL_BYTES).read_to_end(&mut tail).map_err(io(path))?;
+    // What begins within a line, and what is being written, is no record.
+    let lines = tail.split_inclusive(|byte| *byte == b'\n').skip(usize::from(begin > 0));
+    let entries = lines.filter(|line| line.ends_with(b"\n")).filter_map(|line| serde_json::from_slice(line).ok());
+    let mut entries: Vec<AuditEntry> = entries.collect();
+    entries.drain(..entries.len().saturating_sub(count));
+    Ok(entries)
 }

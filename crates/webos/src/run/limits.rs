@@ -40,3 +40,7 @@ const _: () =
 
 /// How long `audit verify` waits for each node that may vouch for the log's end.
 pub const WITNESS_PATIENCE: Duration = Duration::from_secs(5);
+/// How long `status` waits for a node: all are asked at once, and with it the command ends within two seconds.
+pub const STATUS_PATIENCE: Duration = Duration::from_millis(1500);
+
+const _: () = assert!(STATUS_PATIENCE.as_millis() < 2000);
