@@ -90,13 +90,26 @@ pub async fn answer(
         Route::Beat => Ok(cbor(&state.serving.beat(state, caller, message(body).await?.0)?)),
         Route::Drain => Ok(cbor(&state.serving.drain(state, caller, message(body).await?.0)?)),
         Route::Status => Ok(cbor(&status(state).await)),
-        Route::Witness if get => Ok(cbor(&state.witness.kept_of(caller)?)),
-        Route::Witness => Ok(cbor(&audit::hear(state, caller, &message(body).await?.0).await?)),
-        Route::Token if get => Ok(cbor(&state.tokens.of(caller)?)),
-        Route::Token => Ok(cbor(&tokens::answer(state, caller, message(body).await?.0).await?)),
+        Route::Witness | Route::Token => operate(state, &route, caller, get, body).await,
         Route::Session(_) | Route::File(..) | Route::Service(_) => {
             Err(Problem::new(Code::Internal, "this route is answered elsewhere"))
         }
+    }
+}
+
+/// Audit heads and bearer tokens.
+async fn operate(
+    state: &Arc<State>,
+    route: &Route,
+    caller: &Caller,
+    get: bool,
+    body: Incoming,
+) -> Result<Response<Body>, Problem> {
+    match (route, get) {
+        (Route::Witness, true) => Ok(cbor(&state.witness.kept_of(caller)?)),
+        (Route::Witness, false) => Ok(cbor(&audit::hear(state, caller, &message(body).await?.0).await?)),
+        (_, true) => Ok(cbor(&state.tokens.of(caller)?)),
+        (_, false) => Ok(cbor(&tokens::answer(state, caller, message(body).await?.0).await?)),
     }
 }
 

@@ -4,6 +4,7 @@
 mod attack_certificates;
 mod attack_transfers;
 mod audit;
+mod audit_reading;
 mod authority;
 mod decisions;
 mod documents;

@@ -125,8 +125,7 @@ async fn run(
     let nodes = seats.iter().map(|seat| node_line(&local, seat)).collect::<Vec<_>>();
     let files = site.sizes().await?;
     let arms = arms::arms(&client, &site, &names.service);
-    let console_client = client.clone();
-    let folders = names.nodes.iter().map(|name| (name.clone(), local.folder(name))).collect();
+    let desk = desk(&client, &local);
     let parts = Parts {
         world: setup.world.clone(),
         names: names.clone(),
@@ -139,15 +138,8 @@ async fn run(
         tasks: tasks.clone(),
     };
     let (supervisor, picture, orders) = Supervisor::new(parts);
-    let desk = Desk { client: console_client, names: names.clone(), folders };
-    let stage = Stage {
-        frame: frame(setup, &names),
-        picture,
-        book: book.clone(),
-        orders,
-        world: setup.world.clone(),
-        desk,
-    };
+    let (frame, world) = (frame(setup, &names), setup.world.clone());
+    let stage = Stage { frame, picture, book: book.clone(), orders, world, desk };
     let console = console(setup, out, stage).await?;
     book.record(EventKind::Started, None, format!("the local world {} is up", names.realm));
     let ready = Ready {
@@ -183,6 +175,13 @@ async fn run(
         .map_err(|error| Problem::new(Code::Internal, format!("the supervisor broke: {error}")))?;
     said?;
     finish(out, summary, length.is_some())
+}
+
+/// For the console's questions about rights.
+fn desk(client: &client::Client, local: &world::LocalWorld) -> Desk {
+    let names = local.names().clone();
+    let folders = names.nodes.iter().map(|name| (name.clone(), local.folder(name))).collect();
+    Desk { client: client.clone(), names, folders }
 }
 
 /// What the console shows that never changes.
