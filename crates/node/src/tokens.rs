@@ -210,3 +210,57 @@ async fn blocking<T: Send + 'static>(
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| Problem::new(Code::Internal, format!("the tokens were not changed: {error}")))?
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(value: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, value.parse().expect("a header"));
+        headers
+    }
+
+    #[test]
+    fn tokens_come_as_bearer_or_as_basic_password() {
+        let token = format!("webos-token-1.{}", "A".repeat(64));
+        let basic = |pair: &str| base64::engine::general_purpose::STANDARD.encode(pair);
+        assert!(shown(&HeaderMap::new()).is_none());
+        for good in [
+            format!("Bearer {token}"),
+            format!("bearer  {token}"),
+            format!("Basic {}", basic(&format!("anybody:{token}"))),
+            format!("BASIC {}", basic(&format!(":{token}"))),
+        ] {
+            assert!(matches!(shown(&header(&good)), Some(Ok(_))), "{good}");
+        }
+        for bad in [
+            String::new(),
+            "Bearer".into(),
+            token.clone(),
+            "Bearer x".into(),
+            format!("Digest {token}"),
+            format!("Basic {token}"),
+            format!("Basic {}", basic(&token)),
+            format!("Basic {}", basic(&format!("{token}:anybody"))),
+            format!("Bearer {token}{}", " ".repeat(MAX_AUTHORIZATION_BYTES)),
+        ] {
+            assert!(matches!(shown(&header(&bad)), Some(Err(TokenRefusal::NoToken))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn wrong_tokens_are_counted_by_network_and_minute() {
+        let mut wrong = Wrong::default();
+        let (one, beside, other) = ("2001:db8::1", "2001:db8::ffff:1", "2001:db8:0:1::1");
+        let mut count = |at: u64, from: &str| wrong.count(BootMs(at), from.parse().expect("an address"));
+        assert!((0..MAX_WRONG_TOKENS).all(|_| !count(0, one)));
+        assert!(count(0, beside), "the same /64");
+        assert!(!count(0, other), "another one");
+        assert!(!count(60_000, one), "the next minute");
+        // More sources than are told apart share one count, and take no more memory.
+        let many = u32::try_from(MAX_WRONG_SOURCES).expect("small") * 2;
+        let too_many = (0..many).filter(|n| count(60_000, &std::net::Ipv4Addr::from_bits(*n).to_string())).count();
+        assert!(too_many > 0 && wrong.by_source.len() <= MAX_WRONG_SOURCES + 1, "{}", wrong.by_source.len());
+    }
+}

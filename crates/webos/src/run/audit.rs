@@ -173,6 +173,7 @@ async fn verify(setup: &Setup, out: &mut Out, arguments: &AuditVerify) -> Outcom
     };
     if noted.is_none() {
         must_exist(&path)?;
+        out.note("no note of where the log ended lies beside it: only a second node can show that the end was cut");
     }
     let (witness, kept) = if arguments.offline { (None, None) } else { ask(setup, out, arguments).await? };
     let mut known: Vec<AuditHead> = noted.into_iter().collect();

@@ -91,6 +91,9 @@ fn people(out: &mut Out, status: &Status, now: UnixMs) -> Outcome {
         Some(identity) => out.line(&format!("you are {identity}, in {}", status.home))?,
         None => out.line(&format!("there is no identity in {}", status.home))?,
     }
+    if let Some(pid) = status.world_pid {
+        out.line(&format!("the local world runs: `webos up`, process {pid}"))?;
+    }
     status.nodes.iter().try_for_each(|node| one(out, node, now))?;
     advice(status).map_or(Ok(()), |text| out.line(&text))
 }
