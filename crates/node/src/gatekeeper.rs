@@ -63,6 +63,16 @@ impl Caller {
         }
     }
 
+    /// The chain under which the peer asks for somebody else.
+    pub fn chain(&self) -> Option<&VerifiedChain> {
+        self.chain.as_ref()
+    }
+
+    /// The token that was shown instead of a certificate.
+    pub fn token(&self) -> Option<&VerifiedToken> {
+        self.token.as_ref()
+    }
+
     /// Whether the peer asks for itself, as control messages demand.
     pub fn for_itself(&self) -> Result<&Peer, Problem> {
         if self.chain.is_some() {
@@ -93,6 +103,11 @@ impl Gatekeeper {
     /// A gatekeeper over these groups and this log.
     pub fn new(world: World, trust: TrustStore, groups: Arc<Groups>, audit: AuditLog) -> Self {
         Self { world, trust, groups, audit }
+    }
+
+    /// The realms that are trusted here, and what they have taken back.
+    pub fn trust(&self) -> &TrustStore {
+        &self.trust
     }
 
     /// The groups that decisions look into.
@@ -151,8 +166,8 @@ impl Gatekeeper {
     }
 
     fn decide(&self, now: UnixMs, caller: &Caller, location: &Location, right: Right, bucket: &Bucket) -> Decision {
-        let (asker, groups) = (caller.asker(), &*self.groups);
-        decide(&Question { now, asker, location, right, bucket, groups })
+        let (asker, groups, standing) = (caller.asker(), &*self.groups, &self.trust);
+        decide(&Question { now, asker, location, right, bucket, groups, standing })
     }
 
     /// The three-step check of a right on a path.
@@ -218,8 +233,8 @@ impl Gatekeeper {
     ) -> Result<(), Problem> {
         self.groups.prepare(bucket, caller.subject()).await;
         let now = self.world.clock.unix();
-        let asker = caller.asker();
-        let decision = decide_object(&ObjectQuestion { now, asker, object, right, bucket, groups: &*self.groups });
+        let (asker, groups, standing) = (caller.asker(), &*self.groups, &self.trust);
+        let decision = decide_object(&ObjectQuestion { now, asker, object, right, bucket, groups, standing });
         if let Some(record) = AuditRecord::of_decision(now, Some(caller.source()), asker, &decision.reason) {
             self.note(&record)?;
         }
@@ -236,7 +251,8 @@ impl Gatekeeper {
     ) -> bool {
         self.groups.prepare(bucket, caller.subject()).await;
         let (now, asker) = (self.world.clock.unix(), caller.asker());
-        let question = ObjectQuestion { now, asker, object, right, bucket, groups: &*self.groups };
+        let (groups, standing) = (&*self.groups, &self.trust);
+        let question = ObjectQuestion { now, asker, object, right, bucket, groups, standing };
         decide_object(&question).reason.granted()
     }
 

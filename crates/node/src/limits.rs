@@ -62,3 +62,16 @@ pub const MAX_WITNESSED_BYTES: u64 = 4096;
 pub const HOME_LOOKUP_DEADLINE: Duration = Duration::from_secs(10);
 
 const _: () = assert!(GROUP_ASK_INTERVAL.as_secs() < GROUP_LIFE.as_secs());
+
+/// A page of a feed as it comes: bytes. A signed document has at most 64 KiB.
+pub const MAX_FEED_BYTES: usize = 64 * 1024;
+/// Readers that wait for news of a feed at one time: count. One more is answered at once.
+pub const MAX_WAITING_READERS: usize = 2048;
+/// Realms whose feeds are followed: count. What stands on others is refused.
+pub const MAX_FOLLOWED_REALMS: usize = 256;
+/// How long after a failure a feed is asked for again, and how often newly trusted realms are looked for.
+pub const FEED_RETRY: Duration = Duration::from_secs(1);
+/// How long a start waits for the first words of the realms. Whoever has not answered by then fails closed.
+pub const FEED_FIRST_WITHIN: Duration = Duration::from_secs(3);
+/// Transfer certificates that a node's purse holds: count. One more is refused.
+pub const MAX_PURSE: usize = 1024;

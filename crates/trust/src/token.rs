@@ -6,7 +6,9 @@ use crate::codec::check_size;
 use crate::error::TrustError;
 use crate::files::{read_private, write_private};
 use crate::limits::{CLOCK_SKEW, MAX_GRANTS, MAX_TOKENS, MAX_TOKENS_FILE_BYTES, MAX_TOKENS_OF_ONE, TOKEN_LIFETIME};
-use crate::transfer::{Grant, TransferId};
+use crate::reason::{Ground, Resource};
+use crate::standing::Standing;
+use crate::transfer::Grant;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
@@ -14,7 +16,7 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use terms::{Code, Epoch, Location, Principal, Problem, Right, Rights, UnixMs};
+use terms::{Code, Epoch, Location, Principal, Problem, Right, Rights, TransferId, UnixMs};
 use zeroize::Zeroizing;
 
 /// How a token begins, so that people and secret scanners know one.
@@ -98,7 +100,7 @@ pub struct TokenGrant {
 
 impl From<TokenGrant> for Grant {
     fn from(grant: TokenGrant) -> Self {
-        Self { location: grant.location, exact: grant.exact, rights: grant.rights }
+        Self { on: Resource::Path(grant.location), exact: grant.exact, rights: grant.rights }
     }
 }
 
@@ -124,7 +126,9 @@ pub struct VerifiedToken {
     subject: Principal,
     audience: Principal,
     grants: Vec<Grant>,
+    made: UnixMs,
     until: UnixMs,
+    epoch: Epoch,
 }
 
 impl VerifiedToken {
@@ -146,6 +150,20 @@ impl VerifiedToken {
     /// What it gives.
     pub fn grants(&self) -> &[Grant] {
         &self.grants
+    }
+
+    /// Whether neither it nor its subject was taken back by the subject's realm since it was made.
+    ///
+    /// # Errors
+    /// The ground of the refusal.
+    pub fn stands(&self, standing: &dyn Standing) -> Result<(), Ground> {
+        if standing.is_revoked(&self.subject, self.made) {
+            return Err(Ground::PrincipalRevoked { principal: self.subject.clone() });
+        }
+        if standing.has_ended(&self.subject.realm, self.id, self.epoch) {
+            return Err(Ground::ChainRevoked { id: self.id });
+        }
+        Ok(())
     }
 
     /// It is worthless from this time on.
@@ -287,7 +305,9 @@ impl Tokens {
             subject: info.subject.clone(),
             audience: self.own.clone(),
             grants: info.grants.iter().cloned().map(Grant::from).collect(),
+            made: info.made,
             until: info.until,
+            epoch: info.epoch,
         })
     }
 

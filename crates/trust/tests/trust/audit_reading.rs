@@ -8,8 +8,8 @@ use std::ops::ControlFlow;
 use terms::{Right, UnixMs};
 use webos_trust::transfer::verify;
 use webos_trust::{
-    Asker, AuditEntry, AuditHead, AuditOutcome, AuditQuery, AuditRecord, Bucket, NoGroups, Question, decide,
-    newest_audit, read_audit, verify_audit,
+    AllStand, Asker, AuditEntry, AuditHead, AuditOutcome, AuditQuery, AuditRecord, Bucket, NoGroups, Question,
+    decide, newest_audit, read_audit, verify_audit,
 };
 
 #[test]
@@ -24,7 +24,15 @@ fn records_are_found_by_who_where_when_what_and_link() {
     let refuse = |at: u64, asker: Asker<'_>, location: &str| {
         let (location, bucket) = (place(location), Bucket::empty());
         let (now, right) = (lab.now(), Right::Read);
-        let question = Question { now, asker, location: &location, right, bucket: &bucket, groups: &NoGroups };
+        let question = Question {
+            now,
+            asker,
+            location: &location,
+            right,
+            bucket: &bucket,
+            groups: &NoGroups,
+            standing: &AllStand,
+        };
         let record = AuditRecord::of_decision(UnixMs(at), None, asker, decide(&question).reason());
         log.record(&record.expect("a refusal")).expect("recorded");
     };

@@ -2,12 +2,15 @@
 //! each is refused by name.
 
 mod attack_certificates;
+mod attack_chains;
 mod attack_transfers;
 mod audit;
 mod audit_reading;
 mod authority;
+mod chains;
 mod decisions;
 mod documents;
+mod feeds;
 mod groups;
 mod invitations;
 mod property;

@@ -3,11 +3,11 @@
 use crate::support::{HOUR, Lab, lab, place, principal, rights};
 use std::path::PathBuf;
 use std::time::Duration;
-use terms::{Epoch, Principal, Right, UnixMs, Who};
+use terms::{Epoch, Principal, RealmName, Right, TransferId, UnixMs, Who};
 use webos_trust::limits::{MAX_TOKENS_OF_ONE, TOKEN_LIFETIME};
 use webos_trust::{
-    Asker, AuditRecord, BearerToken, Bucket, Decision, Ground, MintToken, NoGroups, Question, TokenGrant,
-    TokenRefusal, Tokens, decide,
+    AllStand, Asker, AuditRecord, BearerToken, Bucket, Decision, FeedLimits, Ground, Head, MintToken, NoGroups,
+    Question, Standing, TokenGrant, TokenRefusal, Tokens, decide,
 };
 
 struct Desk {
@@ -146,15 +146,17 @@ fn a_token_gives_no_more_than_grant_and_list_both_do() {
     let all = Bucket::new([(Who::Principal(alice()), terms::Rights::OWNER)]).expect("valid");
     let anyone = Bucket::new([(Who::Anyone, rights("r"))]).expect("valid");
     let asker = Asker { token: Some(&token), ..Asker::default() };
-    let ask = |at: &str, right, bucket: &Bucket, now| {
+    let ask_under = |at: &str, right, bucket: &Bucket, now, standing: &dyn Standing| {
         let location = place(at);
-        let decision = decide(&Question { now, asker, location: &location, right, bucket, groups: &NoGroups });
+        let decision =
+            decide(&Question { now, asker, location: &location, right, bucket, groups: &NoGroups, standing });
         let until = match &decision {
             Decision::Granted { authorised, .. } => authorised.until(),
             Decision::Refused { .. } => None,
         };
         (decision.reason().clone(), until)
     };
+    let ask = |at: &str, right, bucket: &Bucket, now| ask_under(at, right, bucket, now, &AllStand);
     let now = desk.lab.now();
     let (granted, until) = ask("data.lab.example/in/x", Right::Read, &all, now);
     assert!(granted.granted());
@@ -175,4 +177,35 @@ fn a_token_gives_no_more_than_grant_and_list_both_do() {
     assert_eq!((link.id.clone(), link.audience.name.as_str()), (token.id().to_string(), "home"));
     let (reason, _) = ask("data.lab.example/in/x", Right::Read, &all, now.plus(HOUR));
     assert!(matches!(reason.ground, Ground::TokenEnded { .. }), "{reason}");
+    // What the subject's realm takes back, or does not speak of for too long, ends the token like any link.
+    let under = |taken: Taken| ask_under("data.lab.example/in/x", Right::Read, &all, now, &taken).0.ground;
+    assert!(matches!(under(Taken::Principal), Ground::PrincipalRevoked { .. }));
+    assert_eq!(under(Taken::Link), Ground::ChainRevoked { id: token.id() });
+    assert!(matches!(under(Taken::Silent), Ground::RealmUnheard { .. }));
+}
+
+/// What a realm has taken back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    Principal,
+    Link,
+    Silent,
+}
+
+impl Standing for Taken {
+    fn head(&self, _: &RealmName) -> Head {
+        if *self == Self::Silent { Head::Unheard } else { Head::Own }
+    }
+
+    fn limits(&self) -> FeedLimits {
+        FeedLimits::default()
+    }
+
+    fn is_revoked(&self, _: &Principal, _: UnixMs) -> bool {
+        *self == Self::Principal
+    }
+
+    fn has_ended(&self, _: &RealmName, _: TransferId, _: Epoch) -> bool {
+        *self == Self::Link
+    }
 }

@@ -7,16 +7,18 @@ mod moment;
 mod operate;
 mod realm;
 mod service;
+mod transfer;
 mod values;
 
-pub use files::{AclCommand, AclEdit, Cat, Get, Ls, Put, Rm, Stat, VolumeCommand};
+pub use files::{AclCommand, AclEdit, Cat, Get, Ls, Put, Rm, Stat, Under, VolumeCommand};
 pub use local::{Bench, Down, Man, UpArgs};
 pub use operate::{
     Audit, AuditCommand, AuditKind, AuditShow, AuditVerify, NodeInstall, NodeUninstall, TokenCommand, TokenCreate,
 };
-pub use realm::{Invite, Lend, NodeCommand, NodeRun, RealmCommand, UserCommand, Whoami};
+pub use realm::{Invite, Lend, NodeCommand, NodeRun, RealmCommand, RevokePrincipal, Trust, UserCommand, Whoami};
 pub use service::{Fetch, Proxy, Publish, ServiceCommand};
-pub use values::{FileAddress, LinkRate, NodeName, UrlNode, WhoName};
+pub use transfer::{CreateArgs, TransferCommand};
+pub use values::{FileAddress, LinkRate, NodeName, PlacedRights, UrlNode, WhoName};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
@@ -87,6 +89,9 @@ pub enum Command {
     /// Give programs without a certificate a token for some files and hours
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Lend some of your rights to a server, see what was lent, take it back
+    #[command(subcommand)]
+    Transfer(TransferCommand),
     /// Publish folders as services, and look at services
     #[command(subcommand)]
     Service(ServiceCommand),

@@ -15,11 +15,14 @@ mod pages;
 mod proxy;
 mod reach;
 mod realm;
+mod revoke;
 mod running;
 mod service;
 mod settings;
 mod status;
 mod token;
+mod transfer;
+mod trusted;
 mod unit;
 mod volume;
 mod who;
@@ -154,7 +157,7 @@ fn choose(setup: &Setup, out: &mut Out, command: Command) -> Outcome {
         Command::Status => wait_for(status::show(setup, out)),
         Command::Doctor => wait_for(doctor::run(setup, out)),
         Command::Settings => settings::show(setup, out),
-        Command::Realm(realm) => realm::run(setup, out, &realm),
+        Command::Realm(realm) => wait_for(realm::run(setup, out, &realm)),
         Command::Node(NodeCommand::Run(run)) => to_the_end(node::run(setup, out, &run)),
         Command::Node(NodeCommand::Join) => wait_for(who::join(setup, out, PrincipalKind::Server)),
         Command::Node(NodeCommand::Lend(lend)) => wait_for(node::lend(setup, out, &lend)),
@@ -172,6 +175,7 @@ fn choose(setup: &Setup, out: &mut Out, command: Command) -> Outcome {
         Command::Token(token) => wait_for(token::run(setup, out, &token)),
         Command::Node(NodeCommand::Install(arguments)) => install::install(out, &arguments),
         Command::Node(NodeCommand::Uninstall(arguments)) => install::uninstall(out, &arguments),
+        Command::Transfer(transfer) => wait_for(transfer::run(setup, out, &transfer)),
         Command::Service(service) => wait_for(service::run(setup, out, &service)),
         Command::Fetch(fetch) => wait_for(fetch::run(setup, out, &fetch)),
         Command::Proxy(_) => to_the_end(proxy::run(setup, out)),
