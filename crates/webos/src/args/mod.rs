@@ -3,6 +3,9 @@
 
 mod files;
 mod local;
+mod moment;
+mod operate;
+mod placed;
 mod realm;
 mod service;
 mod transfer;
@@ -10,10 +13,14 @@ mod values;
 
 pub use files::{AclCommand, AclEdit, Cat, Get, Ls, Put, Rm, Stat, Under, VolumeCommand};
 pub use local::{Bench, Down, Man, UpArgs};
+pub use operate::{
+    Audit, AuditCommand, AuditKind, AuditShow, AuditVerify, NodeInstall, NodeUninstall, TokenCommand, TokenCreate,
+};
+pub use placed::PlacedRights;
 pub use realm::{Invite, Lend, NodeCommand, NodeRun, RealmCommand, RevokePrincipal, Trust, UserCommand, Whoami};
 pub use service::{Fetch, Proxy, Publish, ServiceCommand};
 pub use transfer::{CreateArgs, TransferCommand};
-pub use values::{FileAddress, LinkRate, NodeName, PlacedRights, UrlNode, WhoName};
+pub use values::{FileAddress, LinkRate, NodeName, UrlNode, WhoName};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
@@ -80,6 +87,10 @@ pub enum Command {
     /// See and change who may do what
     #[command(subcommand)]
     Acl(AclCommand),
+    Audit(Audit),
+    /// Give programs without a certificate a token for some files and hours
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Lend some of your rights to a server, see what was lent, take it back
     #[command(subcommand)]
     Transfer(TransferCommand),

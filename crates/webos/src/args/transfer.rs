@@ -1,6 +1,7 @@
 //! Commands about transfer certificates.
 
-use super::values::{NodeName, PlacedRights};
+use super::placed::PlacedRights;
+use super::values::NodeName;
 use clap::{Args, Subcommand};
 use std::time::Duration;
 
