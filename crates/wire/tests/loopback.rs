@@ -9,8 +9,8 @@ use std::sync::Arc;
 use terms::{Code, Principal, Problem, Thumbprint, UnixMs};
 use tokio::net::TcpListener;
 use webos_wire::{
-    Body, CallError, Credentials, Described, Expect, Handler, HandlerFuture, Peer, PeerCheck, Pool, Purpose,
-    Recheck, Server, Target, body, read_body,
+    Body, CallError, Credentials, Described, Expect, Handler, HandlerFuture, Peer, PeerCheck, Pool, PoolCounts,
+    Purpose, Recheck, Server, Target, body, read_body,
 };
 use world::World;
 
