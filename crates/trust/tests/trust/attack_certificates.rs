@@ -8,12 +8,12 @@ use webos_trust::Authority;
 use wire::PeerCheck;
 
 /// A realm's issuing key in an attacker's hands, who signs what he likes.
-struct Stolen {
+pub(crate) struct Stolen {
     issuer: Issuer<'static, rcgen::KeyPair>,
-    chain: Vec<CertificateDer<'static>>,
+    pub(crate) chain: Vec<CertificateDer<'static>>,
 }
 
-fn first_key(pem: &str) -> rcgen::KeyPair {
+pub(crate) fn first_key(pem: &str) -> rcgen::KeyPair {
     let key = webos_trust::KeyPair::from_pem(pem).expect("a key");
     rcgen::KeyPair::from_pem(&key.to_pem()).expect("a key")
 }
@@ -24,7 +24,7 @@ fn saved_key(authority: &Authority, file: &str) -> rcgen::KeyPair {
     first_key(&std::fs::read_to_string(folder.path().join(file)).expect("read"))
 }
 
-fn stolen(lab: &Lab, authority: &Authority) -> Stolen {
+pub(crate) fn stolen(lab: &Lab, authority: &Authority) -> Stolen {
     let key = saved_key(authority, "issuing.pem");
     let anybody = principal(&format!("spiffe://{}/user/anybody", authority.realm()));
     let honest = authority.issue_identity(&anybody, None, lab.now()).expect("an identity");
@@ -32,7 +32,7 @@ fn stolen(lab: &Lab, authority: &Authority) -> Stolen {
     Stolen { issuer: Issuer::from_ca_cert_der(&chain[0], key).expect("an issuer"), chain }
 }
 
-fn params(lab: &Lab, names: &[SanType]) -> CertificateParams {
+pub(crate) fn params(lab: &Lab, names: &[SanType]) -> CertificateParams {
     let mut params = CertificateParams::default();
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     params.not_before = epoch + Duration::from_secs(lab.now().secs());
@@ -45,18 +45,18 @@ fn params(lab: &Lab, names: &[SanType]) -> CertificateParams {
 }
 
 impl Stolen {
-    fn issue(&self, params: &CertificateParams) -> Vec<CertificateDer<'static>> {
+    pub(crate) fn issue(&self, params: &CertificateParams) -> Vec<CertificateDer<'static>> {
         let key = rcgen::KeyPair::generate().expect("a key");
         let leaf = params.signed_by(&key, &self.issuer).expect("issued").der().clone();
         [vec![leaf], self.chain.clone()].concat()
     }
 }
 
-fn uri(text: &str) -> SanType {
+pub(crate) fn uri(text: &str) -> SanType {
     SanType::URI(text.try_into().expect("ascii"))
 }
 
-fn dns(text: &str) -> SanType {
+pub(crate) fn dns(text: &str) -> SanType {
     SanType::DnsName(text.try_into().expect("ascii"))
 }
 

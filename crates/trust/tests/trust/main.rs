@@ -12,5 +12,7 @@ mod documents;
 mod feeds;
 mod groups;
 mod invitations;
+mod openssl;
 mod property;
 mod support;
+mod vectors;
