@@ -176,6 +176,7 @@ async fn compose(
     let folder = settings.folder.clone();
     let realm = identity.principal().realm.clone();
     let advertised = settings.advertised(address)?;
+    client.trust().set_limits(settings.feed_limits);
     let registrar = Registrar::open(&folder, &world)?.filter(|registrar| *registrar.realm() == realm);
     if let Some(registrar) = &registrar {
         registrar.sign_bundle(&folder, client.trust(), identity.principal(), &advertised)?;

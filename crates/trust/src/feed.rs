@@ -187,6 +187,11 @@ impl FeedPage {
         Ok(Self(document))
     }
 
+    /// The realm's epoch.
+    pub fn epoch(&self) -> Epoch {
+        self.0.epoch
+    }
+
     /// Whether nothing is listed behind this page.
     fn is_last(&self) -> bool {
         self.0.entries.len() < MAX_FEED_PAGE

@@ -11,6 +11,7 @@ mod ports_and_clocks;
 mod realms;
 mod relay;
 mod sockets;
+mod two_realms;
 mod via;
 mod watch;
 mod world_fetch;

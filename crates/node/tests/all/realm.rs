@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tempfile::TempDir;
 use terms::{Label, Principal, PrincipalKind, RealmName, Rights, VolumeName, VolumePath, Who};
-use trust::{Authority, Bucket, Invitations};
+use trust::{Authority, Bucket, FeedLimits, Invitations};
 use webfs::store::Store;
 use webos_node::{Node, Settings};
 use world::World;
@@ -58,6 +58,8 @@ impl Realm {
         let folder = realm.folder("home");
         realm.authority.save(&folder.authority()).expect("saved");
         realm.issue("home", PrincipalKind::Server);
+        let owner = format!("{}\n", realm.principal(PrincipalKind::Server, "home"));
+        client::durable::replace(&folder.owner(), owner.as_bytes()).expect("written");
         let alice = Who::Principal(realm.principal(PrincipalKind::User, "alice"));
         let bucket = Bucket::new([(alice, Rights::OWNER)]).expect("a list");
         let volume = format!("data.{name}").parse().expect("a volume");
@@ -94,7 +96,14 @@ impl Realm {
 
     pub fn settings(&self, name: &str, listen: &str) -> Settings {
         let folder = self.folder(name);
-        Settings { folder, listen: listen.into(), address: None, link_bps: self.link_bps, place: None }
+        Settings {
+            folder,
+            listen: listen.into(),
+            address: None,
+            link_bps: self.link_bps,
+            place: None,
+            feed_limits: FeedLimits::default(),
+        }
     }
 
     pub async fn start_home(&mut self, listen: &str) {

@@ -53,13 +53,29 @@ pub struct CreateTransfer {
 
 impl fmt::Display for CreateTransfer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} may, in your name, for {} s:", self.audience, self.valid_for.as_secs())?;
+        writeln!(f, "{} may, in your name, for {}:", self.audience, plain_time(self.valid_for))?;
         self.grants.iter().try_for_each(|grant| writeln!(f, "  {grant}"))?;
         match self.depth {
             0 => f.write_str("It may not pass this on."),
             depth => write!(f, "It may pass this on, over at most {depth} further servers."),
         }
     }
+}
+
+/// A time as people say it: in its two greatest units.
+fn plain_time(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let units = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
+    let mut left = seconds;
+    let mut parts = Vec::new();
+    for (length, unit) in units {
+        if left >= length {
+            parts.push(format!("{} {unit}", left / length));
+            left %= length;
+        }
+    }
+    parts.truncate(2);
+    if parts.is_empty() { "0 s".into() } else { parts.join(" ") }
 }
 
 /// Makes transfer certificates.

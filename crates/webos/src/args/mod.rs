@@ -10,7 +10,7 @@ mod values;
 
 pub use files::{AclCommand, AclEdit, Cat, Get, Ls, Put, Rm, Stat, Under, VolumeCommand};
 pub use local::{Bench, Down, Man, UpArgs};
-pub use realm::{Invite, Lend, NodeCommand, NodeRun, RealmCommand, Trust, UserCommand, Whoami};
+pub use realm::{Invite, Lend, NodeCommand, NodeRun, RealmCommand, RevokePrincipal, Trust, UserCommand, Whoami};
 pub use service::{Fetch, Proxy, Publish, ServiceCommand};
 pub use transfer::{CreateArgs, TransferCommand};
 pub use values::{FileAddress, LinkRate, NodeName, PlacedRights, UrlNode, WhoName};

@@ -1,6 +1,6 @@
 //! Commands about realms, nodes and people.
 
-use super::values::LinkRate;
+use super::values::{LinkRate, WhoName};
 use clap::{Args, Subcommand};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -31,6 +31,16 @@ pub enum RealmCommand {
         /// Which one
         realm: RealmName,
     },
+    Revoke(RevokePrincipal),
+    /// End every transfer certificate that principals of the realm signed until now
+    #[command(
+        after_help = "Example:\n  webos realm revoke-all\n\nFor owners of the realm's first node. Certificates of principals stay valid; whoever lent something lends it anew."
+    )]
+    RevokeAll {
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
     /// Print an invitation line, good for ten minutes and one use
     #[command(after_help = "Examples:\n  webos realm invite server n2\n  webos realm invite user alice")]
     Invite(Invite),
@@ -53,6 +63,22 @@ pub struct Trust {
     pub fingerprint: Digest,
     /// Do not ask
     #[arg(long)]
+    pub yes: bool,
+}
+
+/// End every certificate of a user or a machine, with its connections, its leases and whatever it lent
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  webos realm revoke user/bob
+  webos realm revoke spiffe://lab.example/server/n2
+
+For owners of the realm's first node. Invite it again to let it come back, as somebody new.")]
+pub struct RevokePrincipal {
+    /// user/NAME, server/NAME, or a whole spiffe:// id
+    pub who: WhoName,
+    /// Do not ask
+    #[arg(short, long)]
     pub yes: bool,
 }
 

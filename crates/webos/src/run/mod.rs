@@ -13,6 +13,7 @@ mod pages;
 mod proxy;
 mod reach;
 mod realm;
+mod revoke;
 mod running;
 mod service;
 mod settings;

@@ -1,6 +1,6 @@
 //! `realm`: make one, read what is trusted, invite.
 
-use super::{Setup, reach, trusted};
+use super::{Setup, reach, revoke, trusted};
 use crate::args::{Invite, RealmCommand};
 use crate::home;
 use crate::output::{Out, Outcome, age, time, time_left};
@@ -17,6 +17,8 @@ pub async fn run(setup: &Setup, out: &mut Out, command: &RealmCommand) -> Outcom
         RealmCommand::Show { realm } => show(setup, out, realm.as_ref()),
         RealmCommand::Trust(wanted) => trusted::trust(setup, out, wanted).await,
         RealmCommand::Distrust { realm } => trusted::distrust(setup, out, realm),
+        RealmCommand::Revoke(wanted) => revoke::principal(setup, out, wanted).await,
+        RealmCommand::RevokeAll { yes } => revoke::all_chains(setup, out, *yes).await,
         RealmCommand::Invite(invite) => self::invite(setup, out, invite),
     }
 }

@@ -4,7 +4,7 @@ use super::{Setup, reach};
 use crate::args::{CreateArgs, PlacedRights, TransferCommand};
 use crate::output::{Failure, Out, Outcome, time, time_left};
 use client::protocol::RevokeRequest;
-use client::{Client, Kept, Purse};
+use client::{Kept, Purse};
 use serde::Serialize;
 use terms::{Code, Principal, Problem, TransferId, UnixMs};
 use trust::transfer::DEFAULT_LIFETIME;
@@ -75,9 +75,9 @@ async fn create(setup: &Setup, out: &mut Out, arguments: &CreateArgs) -> Outcome
         grants: arguments.grants.iter().map(|PlacedRights(grant)| grant.clone()).collect(),
         valid_for,
         depth: arguments.depth,
-        epoch: client.trust().epoch(&own.principal().realm),
+        epoch: client.present_epoch().await?,
     };
-    out.note(&words(&wanted, parent.as_ref()));
+    words(&wanted, parent.as_ref()).lines().for_each(|line| out.note(line));
     if !arguments.yes && !out.ask("sign it?", "--yes")? {
         out.note("nothing was signed");
         return Err(Failure::Exit(1));
@@ -183,12 +183,6 @@ fn one_link(out: &mut Out, index: usize, link: &Shown, now: UnixMs) -> Outcome {
     }
 }
 
-#[derive(Serialize)]
-struct Revoked {
-    revoked: String,
-    realm: String,
-}
-
 /// Takes back the part of a chain that this principal signed.
 async fn revoke(setup: &Setup, out: &mut Out, id: &str) -> Outcome {
     let client = reach::client(setup)?;
@@ -196,21 +190,14 @@ async fn revoke(setup: &Setup, out: &mut Out, id: &str) -> Outcome {
     let purse = Purse::open(&setup.folder);
     let (request, kept) = match (purse.find(id), id.parse::<TransferId>()) {
         (Ok(kept), _) => {
-            (RevokeRequest::Chain(signed_by(&kept, &own)?.encode().map_err(Problem::from)?.into()), Some(kept))
+            let part = signed_by(&kept, &own)?.encode().map_err(Problem::from)?;
+            (RevokeRequest::Chain(part.into()), Some(kept))
         }
         (Err(_), Ok(id)) => (RevokeRequest::Transfer(id), None),
         (Err(problem), Err(_)) => return Err(problem.into()),
     };
-    let reply = first_node(&client, &own)?.revoke(&request).await?;
-    if let Some(kept) = kept {
-        purse.remove(kept.last().id)?;
-    }
-    let revoked = Revoked { revoked: reply.done, realm: own.realm.to_string() };
-    out.result(&revoked, |out, revoked| out.line(&format!("revoked {}", revoked.revoked)))
-}
-
-fn first_node(client: &Client, own: &Principal) -> Result<client::Node, Problem> {
-    client.first_node(&own.realm)
+    super::revoke::send(&client, out, &request).await?;
+    kept.map_or(Ok(()), |kept| Ok(purse.remove(kept.last().id)?))
 }
 
 /// The chain up to the last link that this principal signed.
