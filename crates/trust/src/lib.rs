@@ -20,6 +20,7 @@ mod key;
 pub mod limits;
 mod path;
 mod reason;
+mod recent;
 pub mod signed;
 mod standing;
 mod store;

@@ -7,7 +7,6 @@
 //! running process puts it in, so that a corpus is good in every process.
 
 mod cases;
-mod changes;
 mod forge;
 mod mutate;
 mod scene;

@@ -331,7 +331,7 @@ async fn a_node_of_another_realm_lends_only_where_it_is_let_in() {
     let other = Realm::named("other.example").await;
     other.issue("n9", PrincipalKind::Server);
     other.trust(&realm, &["n9"]);
-    realm.trust(&other, &[]);
+    realm.trust(&other, &["home"]);
     let n9 = other.client("n9");
     realm.hears(&other).await;
     let LendRequest::Lend(offer) = offer() else { unreachable!("an offer") };

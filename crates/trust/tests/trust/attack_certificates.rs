@@ -1,6 +1,6 @@
 //! Certificates that must not become principals.
 
-use crate::support::{DAY, Lab, lab, principal, realm, trusted};
+use crate::support::{DAY, Lab, lab, pin, principal, realm, trusted};
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose, SanType};
 use rustls_pki_types::CertificateDer;
 use std::time::Duration;
@@ -285,4 +285,31 @@ fn nothing_outlives_its_root() {
     assert!(peer.not_after < lab.now().plus(3653 * DAY), "and no longer than the root");
     lab.clock.advance(3653 * DAY);
     refused(&lab, &chain, "ended");
+}
+
+#[test]
+fn a_chain_verified_before_ends_in_time_and_with_its_roots() {
+    let lab = lab();
+    let alice = lab.identity("user/alice");
+    let refused = |lab: &Lab| lab.check(alice.chain()).expect_err("refused").detail;
+    for _ in 0..3 {
+        assert!(lab.check(alice.chain()).is_ok());
+    }
+    // The same bytes, at other times.
+    lab.clock.jump_wall(-1000 * 3600);
+    assert!(refused(&lab).contains("not valid yet"));
+    lab.clock.jump_wall(1000 * 3600);
+    assert!(lab.check(alice.chain()).is_ok());
+    lab.clock.advance(31 * DAY);
+    assert!(refused(&lab).contains("ended"));
+    // The same bytes, under another root of the same name.
+    let lab = self::lab();
+    let alice = lab.identity("user/alice");
+    assert!(lab.check(alice.chain()).is_ok());
+    lab.clock.advance(Duration::from_secs(1));
+    let usurper = realm(&lab.world, "lab.example");
+    pin(&lab.store, &usurper, terms::Epoch(2), lab.now());
+    assert!(lab.check(alice.chain()).expect_err("another root").detail.contains("was not issued by the realm"));
+    lab.store.remove(&"lab.example".parse().expect("a realm"));
+    assert!(lab.check(alice.chain()).expect_err("no root").detail.contains("not trusted here"));
 }

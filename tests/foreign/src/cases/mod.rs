@@ -1,8 +1,11 @@
 //! Chains for the comparison with another implementation: honest ones of one to four links, and each with one thing
 //! wrong. What a chain should be is known from how it was made; what it is, both implementations say.
 
+mod grants;
+mod members;
+mod signers;
+
 use crate::LONGEST_CHAIN;
-use crate::changes::CHANGES;
 use crate::forge::cbor;
 use crate::mutate::Mutator;
 use crate::scene::Scene;
@@ -12,7 +15,7 @@ use serde::Serialize;
 use terms::Thumbprint;
 use trust::Identity;
 
-pub(crate) const NAMES: [&str; 5] = ["user/alice", "server/n1", "server/n2", "server/n3", "server/n4"];
+const NAMES: [&str; 5] = ["user/alice", "server/n1", "server/n2", "server/n3", "server/n4"];
 
 /// One chain as it is shown.
 #[derive(Serialize)]
@@ -32,11 +35,11 @@ pub struct Case {
 }
 
 /// A chain under construction: the claims of each link, and what is to be done to its bytes.
-pub(crate) struct Draft<'a> {
-    pub scene: &'a Scene,
-    pub links: Vec<Claims>,
-    pub peer: &'a Identity,
-    pub now: u64,
+struct Draft<'a> {
+    scene: &'a Scene,
+    links: Vec<Claims>,
+    peer: &'a Identity,
+    now: u64,
 }
 
 /// So many cases; the same number gives the same kinds in the same order.
@@ -44,9 +47,10 @@ pub fn cases(scene: &Scene, count: usize) -> Vec<Case> {
     let mut dice = Mutator::new(1);
     let mut cases = Vec::with_capacity(count);
     let mut kind = 0;
+    let changes = [HONEST, grants::CHANGES, signers::CHANGES, members::CHANGES].concat();
     while cases.len() < count {
         let links = 1 + dice.below(LONGEST_CHAIN);
-        let (name, change) = CHANGES[kind % CHANGES.len()];
+        let (name, change) = changes[kind % changes.len()];
         kind += 1;
         let mut draft = Draft::honest(scene, links, &mut dice);
         if let Some((bytes, expected)) = change(&mut draft, &mut dice) {
@@ -72,9 +76,12 @@ pub fn honest_chain(scene: &Scene, links: usize) -> (Vec<u8>, &'static str) {
     (encoded(&draft.signed()), NAMES[links])
 }
 
+/// Changes a draft, signs it, and says whether it should be accepted; nothing if there is no such change of it.
+type Change = fn(&mut Draft<'_>, &mut Mutator) -> Option<(Vec<u8>, bool)>;
+
 impl<'a> Draft<'a> {
     /// Alice's rights over so many servers, each lending a little less.
-    pub fn honest(scene: &'a Scene, links: usize, dice: &mut Mutator) -> Self {
+    fn honest(scene: &'a Scene, links: usize, dice: &mut Mutator) -> Self {
         let now = scene.now.secs();
         let mut drafted = Vec::new();
         for index in 0..links {
@@ -93,20 +100,20 @@ impl<'a> Draft<'a> {
         Self { scene, links: drafted, peer: scene.identity(NAMES[links]), now: now + 60 }
     }
 
-    pub fn signer(&self, index: usize) -> &'a Identity {
+    fn signer(&self, index: usize) -> &'a Identity {
         self.scene.identity(NAMES[index.min(4)])
     }
 
     /// Each link signed by whom the honest chain has there, and naming its parent.
-    pub fn signed(&self) -> Vec<Vec<u8>> {
+    fn signed(&self) -> Vec<Vec<u8>> {
         self.signed_by(|index| self.signer(index))
     }
 
-    pub fn signed_by(&self, signer: impl Fn(usize) -> &'a Identity) -> Vec<Vec<u8>> {
+    fn signed_by(&self, signer: impl Fn(usize) -> &'a Identity) -> Vec<Vec<u8>> {
         self.sealed(|index, payload| crate::link(signer(index), &payload))
     }
 
-    pub fn sealed(&self, seal: impl Fn(usize, Vec<u8>) -> Vec<u8>) -> Vec<Vec<u8>> {
+    fn sealed(&self, seal: impl Fn(usize, Vec<u8>) -> Vec<u8>) -> Vec<Vec<u8>> {
         let mut links: Vec<Vec<u8>> = Vec::new();
         for (index, claims) in self.links.iter().enumerate() {
             let mut claims = claims.clone();
@@ -120,37 +127,47 @@ impl<'a> Draft<'a> {
         links
     }
 
-    pub fn refused(&self) -> Option<(Vec<u8>, bool)> {
+    fn refused(&self) -> Option<(Vec<u8>, bool)> {
         Some((encoded(&self.signed()), false))
     }
 
-    pub fn accepted(&self) -> Option<(Vec<u8>, bool)> {
+    fn accepted(&self) -> Option<(Vec<u8>, bool)> {
         Some((encoded(&self.signed()), true))
     }
 
     /// A link other than the first, if there is one.
-    pub fn further(&self, dice: &mut Mutator) -> Option<usize> {
+    fn further(&self, dice: &mut Mutator) -> Option<usize> {
         (self.links.len() > 1).then(|| 1 + dice.below(self.links.len() - 1))
     }
 
-    pub fn any(&self, dice: &mut Mutator) -> usize {
+    fn any(&self, dice: &mut Mutator) -> usize {
         dice.below(self.links.len())
     }
 
-    pub fn with(&mut self, index: usize, name: i64, value: impl Into<Value>) -> Option<(Vec<u8>, bool)> {
+    fn with(&mut self, index: usize, name: i64, value: impl Into<Value>) -> Option<(Vec<u8>, bool)> {
         self.links[index].set(name, value);
         self.refused()
     }
 
     /// The claim of one link, altered, in a chain that is refused for it.
-    pub fn grants(&mut self, index: usize, grants: Vec<Value>, expected: bool) -> Option<(Vec<u8>, bool)> {
+    fn grants(&mut self, index: usize, grants: Vec<Value>, expected: bool) -> Option<(Vec<u8>, bool)> {
         self.links[index].set(claim::GRANTS, grants);
         Some((encoded(&self.signed()), expected))
     }
 }
 
-/// These links as a chain.
-pub(crate) fn encoded(links: &[Vec<u8>]) -> Vec<u8> {
+const VOLUME: &str = "data.lab.example";
+
+const HONEST: &[(&str, Change)] = &[
+    ("honest", |draft, _| draft.accepted()),
+    ("honest, another length", |draft, _| draft.accepted()),
+    ("honest, near its end", |draft, _| {
+        draft.now = draft.scene.now.secs() + 7200 - 600 * (draft.links.len() as u64 - 1) + 59;
+        draft.accepted()
+    }),
+];
+
+fn encoded(links: &[Vec<u8>]) -> Vec<u8> {
     cbor(&Value::Array(links.iter().map(|link| Value::Bytes(link.clone())).collect()))
 }
 
