@@ -64,15 +64,7 @@ pub async fn answer(
             let (request, _) = message::<PublishRequest>(body).await?;
             Ok(cbor(&published::publish(state, caller, request).await?))
         }
-        Route::Update => {
-            let (update, _) = message::<StateUpdate>(body).await?;
-            let (service, table) = (update.service.clone(), update.table.clone());
-            state.names.update(caller.for_itself()?, update)?;
-            if let Some(front) = state.published.front(&service) {
-                front.hear(&table)?;
-            }
-            Ok(cbor(&()))
-        }
+        Route::Update => update(state, caller, message(body).await?.0),
         Route::Announce(name) if get => {
             must_be_authority(state, caller, &name)?;
             Ok(cbor(&state.candidates.of(&service_name(state, &name), state.world.clock.boot())))
@@ -100,6 +92,16 @@ pub async fn answer(
             Err(Problem::new(Code::Internal, "this route is answered elsewhere"))
         }
     }
+}
+
+/// What the load daemon signed last.
+fn update(state: &State, caller: &Caller, update: StateUpdate) -> Result<Response<Body>, Problem> {
+    let (service, table) = (update.service.clone(), update.table.clone());
+    state.names.update(caller.for_itself()?, update)?;
+    if let Some(front) = state.published.front(&service) {
+        front.hear(&table)?;
+    }
+    Ok(cbor(&()))
 }
 
 /// Audit heads and bearer tokens.

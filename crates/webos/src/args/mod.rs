@@ -2,6 +2,7 @@
 //! pages come from the same definitions. Nothing here opens a file or reads the environment.
 
 mod files;
+mod installed;
 mod local;
 mod moment;
 mod operate;
