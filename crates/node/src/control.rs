@@ -64,15 +64,7 @@ pub async fn answer(
             let (request, _) = message::<PublishRequest>(body).await?;
             Ok(cbor(&published::publish(state, caller, request).await?))
         }
-        Route::Update => {
-            let (update, _) = message::<StateUpdate>(body).await?;
-            let (service, table) = (update.service.clone(), update.table.clone());
-            state.names.update(caller.for_itself()?, update)?;
-            if let Some(front) = state.published.front(&service) {
-                front.hear(&table)?;
-            }
-            Ok(cbor(&()))
-        }
+        Route::Update => update(state, caller, message(body).await?.0),
         Route::Announce(name) => announce(state, caller, &name, get, body).await,
         Route::Lend if get => Ok(cbor(&state.serving.offers(state))),
         Route::Lend => Ok(cbor(&state.serving.lend(state, caller, message(body).await?.0).await?)),
@@ -108,6 +100,16 @@ async fn announce(
         candidates::must_be_lender(&state.gate, caller, &service, &lenders).await?;
     }
     state.candidates.heard((&service, published), caller.for_itself()?, word, now)?;
+    Ok(cbor(&()))
+}
+
+/// What the load daemon signed last.
+fn update(state: &State, caller: &Caller, update: StateUpdate) -> Result<Response<Body>, Problem> {
+    let (service, table) = (update.service.clone(), update.table.clone());
+    state.names.update(caller.for_itself()?, update)?;
+    if let Some(front) = state.published.front(&service) {
+        front.hear(&table)?;
+    }
     Ok(cbor(&()))
 }
 

@@ -32,6 +32,8 @@ pub struct AuditLog {
     path: PathBuf,
     damage: Option<AuditFault>,
     inner: Mutex<Inner>,
+    /// One note at a time: an older one never replaces a newer one.
+    noting: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -75,7 +77,7 @@ impl AuditLog {
         let (noted, damage) = look_over(path, head);
         let inner =
             Inner { file, bytes: whole, first, head, noted, sums: Sums::default(), unwritten: VecDeque::new() };
-        let log = Self { path: path.to_path_buf(), damage, inner: Mutex::new(inner) };
+        let log = Self { path: path.to_path_buf(), damage, inner: Mutex::new(inner), noting: Mutex::new(()) };
         if log.damage.is_none() {
             // A full disk keeps nobody from reading. The next flush says that the note cannot be written.
             let _ = log.note_end();
@@ -124,6 +126,7 @@ impl AuditLog {
 
     /// Notes where the log ends, once all up to there is on disk: a loss of power does not look like a cut.
     fn note_end(&self) -> Result<(), TrustError> {
+        let _turn = self.noting.lock().unwrap_or_else(PoisonError::into_inner);
         let (head, file) = {
             let inner = self.inner();
             if inner.noted == Some(inner.head) {
@@ -247,6 +250,28 @@ fn look_over(path: &Path, head: AuditHead) -> (Option<AuditHead>, Option<AuditFa
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_note_names_the_end_whoever_writes_it_meanwhile() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("audit.log");
+        let log = AuditLog::open(&path).expect("opened");
+        let alice = "spiffe://lab.example/user/alice".parse().expect("a principal");
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for at in 0..25 {
+                        log.record(&AuditRecord::of_change(UnixMs(at), &alice, "x", "y")).expect("recorded");
+                        let end = log.head();
+                        log.flush(UnixMs(at)).expect("noted");
+                        let noted = noted_head(&path).expect("readable").expect("there");
+                        assert!(noted.records >= end.records, "{} < {}", noted.records, end.records);
+                    }
+                });
+            }
+        });
+        assert_eq!(noted_head(&path).expect("readable"), Some(log.head()));
+    }
 
     #[test]
     fn sums_wait_for_a_disk_that_cannot_be_written() {

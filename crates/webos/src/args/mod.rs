@@ -2,10 +2,10 @@
 //! pages come from the same definitions. Nothing here opens a file or reads the environment.
 
 mod files;
+mod installed;
 mod local;
 mod moment;
 mod operate;
-mod placed;
 mod realm;
 mod service;
 mod transfer;
@@ -16,11 +16,10 @@ pub use local::{Bench, Down, Man, UpArgs};
 pub use operate::{
     Audit, AuditCommand, AuditKind, AuditShow, AuditVerify, NodeInstall, NodeUninstall, TokenCommand, TokenCreate,
 };
-pub use placed::PlacedRights;
 pub use realm::{Invite, Lend, NodeCommand, NodeRun, RealmCommand, RevokePrincipal, Trust, UserCommand, Whoami};
 pub use service::{Fetch, Proxy, Publish, ServiceCommand};
 pub use transfer::{CreateArgs, TransferCommand};
-pub use values::{FileAddress, LinkRate, NodeName, UrlNode, WhoName};
+pub use values::{FileAddress, LinkRate, NodeName, PlacedRights, UrlNode, WhoName};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;

@@ -1,7 +1,7 @@
 //! Commands of operation: the audit log, bearer tokens, the system service.
 
+use super::installed::TokenGrantArg;
 use super::moment::Moment;
-use super::placed::TokenGrantArg;
 use super::values::{FileAddress, NodeName, WhoName};
 use clap::{Args, Subcommand, ValueEnum};
 use std::net::SocketAddr;
@@ -148,13 +148,13 @@ pub struct NodeInstall {
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
     /// The user that the node runs as; made if it is not there
-    #[arg(long, value_name = "USER", default_value = "webos", value_parser = super::values::user_name)]
+    #[arg(long, value_name = "USER", default_value = "webos", value_parser = super::installed::user_name)]
     pub user: String,
     /// Where to listen
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:4433")]
     pub listen: SocketAddr,
     /// Where others reach this node, if not where it listens
-    #[arg(long, value_name = "HOST:PORT", value_parser = super::values::host_and_port)]
+    #[arg(long, value_name = "HOST:PORT", value_parser = super::installed::host_and_port)]
     pub address: Option<String>,
 }
 

@@ -1,7 +1,6 @@
 //! Commands about transfer certificates.
 
-use super::placed::PlacedRights;
-use super::values::NodeName;
+use super::values::{NodeName, PlacedRights};
 use clap::{Args, Subcommand};
 use std::time::Duration;
 

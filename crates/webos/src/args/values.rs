@@ -108,7 +108,7 @@ impl FromStr for NodeName {
     }
 }
 
-fn checked_address(text: &str) -> Option<String> {
+pub(super) fn checked_address(text: &str) -> Option<String> {
     let (host, port) = text.rsplit_once(':')?;
     let plain = host.chars().all(|c| c.is_ascii_alphanumeric() || "-.:[]".contains(c));
     (plain && !host.is_empty() && port.parse::<u16>().is_ok()).then(|| text.to_string())
@@ -177,24 +177,6 @@ impl std::fmt::Display for LinkRate {
     }
 }
 
-/// The name of a system user, as `useradd` and systemd accept it.
-pub fn user_name(text: &str) -> Result<String, String> {
-    let first = text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
-    let plain = text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(c));
-    if first && plain && text.len() <= 31 && text != "root" {
-        return Ok(text.to_string());
-    }
-    Err(format!(
-        "'{}' is no name for the node's own user: use up to 31 of a-z 0-9 _ -, a letter first, and not root",
-        text.escape_default()
-    ))
-}
-
-/// `HOST:PORT`.
-pub fn host_and_port(text: &str) -> Result<String, String> {
-    checked_address(text).ok_or_else(|| format!("'{}' is no HOST:PORT", text.escape_default()))
-}
-
 /// Cores, such as `2` or `0.5`, as thousandths.
 pub fn cpu_milli(text: &str) -> Result<u32, String> {
     let refuse = || format!("'{}' is not a number of cores: use 2 or 0.5", text.escape_default());
@@ -234,6 +216,33 @@ impl FromStr for ServiceAddress {
     }
 }
 
+/// Rights at a place, as people lend them: `NAME.REALM/path:rw`, `service://NAME.REALM:r`,
+/// `spiffe://REALM/group/NAME:a`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacedRights(pub trust::Grant);
+
+impl FromStr for PlacedRights {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let shown = text.escape_default();
+        let (place, rights) =
+            text.rsplit_once(':').ok_or_else(|| format!("'{shown}' names no rights: write NAME.REALM/path:r"))?;
+        let rights: terms::Rights = rights.parse().map_err(|error: terms::RightsError| error.to_string())?;
+        if rights.is_empty() {
+            return Err(format!("'{shown}' gives nothing"));
+        }
+        let on = if place.starts_with("service://") {
+            trust::Resource::Service(place.parse().map_err(|error: NameError| error.to_string())?)
+        } else if place.starts_with("spiffe://") {
+            trust::Resource::Group(place.parse().map_err(|error: NameError| error.to_string())?)
+        } else {
+            let location: Location = place.parse().map_err(|error: PathError| error.to_string())?;
+            return Ok(Self(trust::Grant::below(location, rights)));
+        };
+        Ok(Self(trust::Grant { on, exact: true, rights }))
+    }
+}
+
 /// Where a server answers: `https://HOST:PORT`, or only `HOST:PORT`.
 pub fn server_address(text: &str) -> Result<String, String> {
     let rest = text.strip_prefix("https://").unwrap_or(text);
@@ -255,6 +264,24 @@ pub fn fingerprint(text: &str) -> Result<terms::Digest, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn placed_rights() {
+        for (text, shown) in [
+            ("data.lab.example/in:r", "r on data.lab.example/in and all below it"),
+            ("data.lab.example:rw", "rw on data.lab.example/ and all below it"),
+            ("data.lab.example/a:b:r", "r on data.lab.example/a:b and all below it"),
+            ("service://site.lab.example:r", "r on service://site.lab.example"),
+            ("spiffe://lab.example/group/staff:a", "a on spiffe://lab.example/group/staff"),
+        ] {
+            let placed: PlacedRights = text.parse().expect(text);
+            assert_eq!(placed.0.to_string(), shown);
+        }
+        for bad in ["data.lab.example/in", "data.lab.example/in:", "data.lab.example/in:q", "data:r", "x.y/../z:r"]
+        {
+            assert!(bad.parse::<PlacedRights>().is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn files_by_name_and_by_url() {
@@ -334,14 +361,6 @@ mod tests {
         }
         let digest = terms::Digest::of(b"x");
         assert_eq!((etag(&format!("\"{digest}\"")), etag(&digest.to_string())), (Ok(digest), Ok(digest)));
-    }
-
-    #[test]
-    fn names_of_system_users() {
-        assert!(user_name("webos").is_ok() && user_name("_web-os2").is_ok());
-        for bad in ["", "root", "Web", "a b", "2web", "a\nb", "x".repeat(32).as_str()] {
-            assert!(user_name(bad).is_err(), "{bad}");
-        }
     }
 
     #[test]
