@@ -3,17 +3,21 @@
 
 use crate::models::{Load, Offer, OfferState, Phase};
 use serde::{Deserialize, Serialize};
-use terms::{Digest, GroupName, Location, Principal, PrincipalKind, RealmName, Rights, ServiceName, UnixMs, Who};
+use terms::{
+    Digest, Generation, GroupName, Location, Principal, PrincipalKind, RealmName, Rights, ServiceName, UnixMs, Who,
+};
 use trust::PublicKey;
 
 /// POST [`JoinRequest`], answered with [`JoinReply`]. Open to peers without a certificate.
 pub const JOIN_ROUTE: &str = "/.webos/join";
 /// GET: the realm's signed bundle. Open to peers without a certificate.
 pub const BUNDLE_ROUTE: &str = "/.webos/bundle";
-/// GET [`AclView`], POST [`AclChange`]: `/.webos/acl/VOLUME/path`.
+/// GET [`AclView`], POST [`AclChange`], PUT [`AclSet`]: `/.webos/acl/VOLUME/path`.
 pub const ACL_ROUTE: &str = "/.webos/acl";
-/// POST [`MemberChange`], GET the signed list: `/.webos/group/NAME`.
+/// POST [`GroupMessage`], GET the signed list: `/.webos/group/NAME`; GET [`AclView`]: `/.webos/group/NAME/acl`.
 pub const GROUP_ROUTE: &str = "/.webos/group";
+/// GET a list of [`GroupLine`]: the groups whose list is held there.
+pub const GROUPS_ROUTE: &str = "/.webos/groups";
 /// POST [`ViaRequest`]: the node reads for the caller and answers with the content.
 pub const VIA_ROUTE: &str = "/.webos/via";
 /// POST [`PublishRequest`], answered with [`PublishReply`].
@@ -66,6 +70,9 @@ pub struct AclView {
     pub bucket: Digest,
     /// Who may do what.
     pub entries: Vec<(Who, Rights)>,
+    /// What whoever changed it should know, such as that nobody of that name is known.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// A change of an access list.
@@ -81,15 +88,82 @@ pub struct AclChange {
     pub recursive: bool,
 }
 
-/// Puts a member into a group, moves its end, or takes it out.
+/// Gives an object an access list in place of the one it has (PUT).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MemberChange {
+pub struct AclSet {
+    /// The entries.
+    pub entries: Vec<(Who, Rights)>,
+    /// Everything below as well, as one operation.
+    pub recursive: bool,
+}
+
+/// Changes a group at its home.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupMessage {
     /// Which group.
     pub group: GroupName,
-    /// Who.
-    pub member: Principal,
-    /// Until when; taken out if there is none.
-    pub until: Option<UnixMs>,
+    /// What to do.
+    pub order: GroupOrder,
+}
+
+/// What is done to a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GroupOrder {
+    /// Make it; whoever does so administers it.
+    Create,
+    /// Remove it with its list.
+    Delete,
+    /// Put a member in, move its end, or take it out.
+    Member {
+        /// Who: a principal or another group.
+        member: Who,
+        /// For how long.
+        term: MemberTerm,
+    },
+    /// Change who may administer it.
+    List {
+        /// Whose entry.
+        who: Who,
+        /// Which rights.
+        rights: Rights,
+        /// Add them; else take them away.
+        grant: bool,
+    },
+}
+
+/// For how long somebody is a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MemberTerm {
+    /// Until just before this time.
+    Until(UnixMs),
+    /// Until it is taken out.
+    ForGood,
+    /// No longer.
+    Out,
+}
+
+/// What a change of a group, or of an access list, left behind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupReply {
+    /// The version of the list now.
+    pub version: Generation,
+    /// How many members there are.
+    pub members: u32,
+    /// Whether this is a change, and not what was so already.
+    pub changed: bool,
+    /// What the changer should know.
+    pub notes: Vec<String>,
+}
+
+/// A group in a listing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupLine {
+    /// The group.
+    pub group: GroupName,
+    /// The version of its list.
+    pub version: Generation,
+    /// How many members it has, those whose end has passed left out.
+    pub members: u32,
 }
 
 /// Read this file at its home on my behalf, under the certificate in the `webos-transfer` header.

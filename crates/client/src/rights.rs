@@ -1,13 +1,13 @@
 //! Rights at a volume: its access lists, and reading through a node under a transfer certificate.
 
 use crate::files::{Download, Volume, download};
-use crate::protocol::{ACL_ROUTE, AclChange, AclView, VIA_ROUTE, ViaRequest};
+use crate::protocol::{ACL_ROUTE, AclChange, AclSet, AclView, VIA_ROUTE, ViaRequest};
 use crate::remote::Node;
 use crate::session::{Client, request};
 use http::{HeaderValue, Method};
 use std::time::Duration;
-use terms::{Code, Epoch, Location, Problem, Right, Rights, VolumePath};
-use trust::{Chain, CreateTransfer, Grant, TransferCertificate};
+use terms::{Code, Epoch, GroupName, Location, Problem, Right, Rights, VolumePath};
+use trust::{Chain, CreateTransfer, Grant, SignedList, TransferCertificate};
 use wire::{Envelope, Purpose};
 
 /// How long a transfer certificate for one read holds.
@@ -27,9 +27,21 @@ impl Volume {
     pub async fn change_acl(&self, path: &VolumePath, change: &AclChange) -> Result<AclView, Problem> {
         self.node().post(&self.acl_route(path), change).await
     }
+
+    /// Puts a list in place of the one that is there, and answers with it.
+    pub async fn set_acl(&self, path: &VolumePath, list: &AclSet) -> Result<AclView, Problem> {
+        self.node().put(&self.acl_route(path), list).await
+    }
 }
 
 impl Client {
+    /// The list of a group, as the home of its realm's groups signed it now.
+    pub async fn group_list(&self, group: &GroupName) -> Result<SignedList, Problem> {
+        let home = self.first_node(&group.realm)?;
+        let bytes = home.group(group).await?;
+        Ok(SignedList::open(&bytes, group, home.principal(), self.trust(), self.world().clock.unix())?)
+    }
+
     /// Reads a file through a node that acts for this client: under a one-link transfer certificate for exactly
     /// this file, reading, five minutes, not to be passed on.
     pub async fn read_via(&self, node: &Node, location: &Location) -> Result<Download, Problem> {

@@ -3,6 +3,8 @@
 use crate::candidates;
 use crate::files;
 use crate::gatekeeper::Caller;
+use crate::groups::orders;
+use crate::known;
 use crate::limits::{MAX_CONTROL_BYTES, MAX_OPEN_BYTES};
 use crate::node::{HomeVolume, State};
 use crate::published;
@@ -10,7 +12,7 @@ use crate::routes::Route;
 use crate::via;
 use client::models::{VOLUME_KIND, VolumeRecord};
 use client::protocol::{
-    AclChange, Announcement, JoinRequest, MemberChange, NodeStatus, PublishRequest, StateUpdate,
+    AclChange, AclSet, Announcement, GroupMessage, JoinRequest, NodeStatus, PublishRequest, StateUpdate,
 };
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
@@ -20,8 +22,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_bytes::ByteBuf;
 use std::sync::Arc;
-use terms::{Code, GroupName, Label, Location, OperationId, Problem, Right, ServiceName, VolumeName, Who};
-use trust::Object;
+use terms::{Code, GroupName, Label, Location, OperationId, Problem, Right, ServiceName, VolumeName};
 use webfs::session::OpenRequest;
 use wire::{Body, Envelope, read_body};
 
@@ -45,13 +46,28 @@ pub async fn answer(
             let here = home_of(state, &volume)?;
             Ok(cbor(&files::show_acl(&here.home, &state.gate, caller, &path).await?))
         }
+        Route::Acl(volume, path) if parts.method == Method::PUT => {
+            let (list, operation) = message::<AclSet>(body).await?;
+            let (entries, edit) = (list.entries, files::Edit { recursive: list.recursive, operation });
+            let list = trust::Bucket::new(entries)?;
+            let here = home_of(state, &volume)?;
+            Ok(cbor(&files::replace_acl(&here.home, &state.gate, caller, &path, &list, edit).await?))
+        }
         Route::Acl(volume, path) => {
             let (change, operation) = message::<AclChange>(body).await?;
             let here = home_of(state, &volume)?;
-            Ok(cbor(&files::change_acl(&here.home, &state.gate, caller, &path, &change, operation).await?))
+            let mut view = files::change_acl(&here.home, &state.gate, caller, &path, &change, operation).await?;
+            view.notes =
+                if change.grant { known::note(state, &change.who).into_iter().collect() } else { Vec::new() };
+            Ok(cbor(&view))
         }
         Route::Group(name) if get => group(state, caller, &name),
-        Route::Group(name) => change_member(state, caller, &name, message(body).await?.0).await,
+        Route::Group(name) => {
+            let (message, _) = message::<GroupMessage>(body).await?;
+            Ok(cbor(&orders::carry_out(state, caller, &group_name(state, &name), message).await?))
+        }
+        Route::GroupAcl(name) => Ok(cbor(&orders::show_list(state, caller, &group_name(state, &name)).await?)),
+        Route::Groups => Ok(cbor(&orders::list(state, caller)?)),
         Route::Via => via::answer(state, caller, parts, message(body).await?.0).await,
         Route::Publish => {
             let (request, _) = message::<PublishRequest>(body).await?;
@@ -204,40 +220,9 @@ fn group_name(state: &State, name: &Label) -> GroupName {
 /// The signed list, for any node of a trusted realm: rights are decided with it.
 fn group(state: &State, caller: &Caller, name: &Label) -> Result<Response<Body>, Problem> {
     caller.require_peer()?;
-    let group = group_name(state, name);
-    let own = state.gate.groups().own(&group);
-    let own = own.ok_or_else(|| Problem::new(Code::NotFound, format!("the list of {group} is not here")))?;
+    let own = orders::held(state, &group_name(state, name))?;
     let signed = own.list.sign(state.identity()?, state.world.clock.unix())?;
     Ok(cbor(&ByteBuf::from(signed)))
-}
-
-async fn change_member(
-    state: &State,
-    caller: &Caller,
-    name: &Label,
-    change: MemberChange,
-) -> Result<Response<Body>, Problem> {
-    let group = group_name(state, name);
-    if change.group != group {
-        return Err(Problem::new(
-            Code::Invalid,
-            format!("the message is about {}, not about {group}", change.group),
-        ));
-    }
-    caller.for_itself()?;
-    let bucket = state.gate.groups().own(&group).map_or_else(trust::Bucket::empty, |own| own.bucket);
-    state.gate.allow_object(caller, &Object::Group(group.clone()), Right::Administer, &bucket).await?;
-    let now = state.world.clock.unix();
-    let member = change.member.clone();
-    state.gate.groups().set_member(&group, Who::Principal(change.member), change.until, now)?;
-    if change.until.is_none() {
-        // What it has cached under the membership is not its any more: its sessions end, and begin anew with rights
-        // looked at again.
-        for volume in state.volumes.values() {
-            volume.coherence.expel(member.clone()).await?;
-        }
-    }
-    Ok(cbor(&()))
 }
 
 fn must_be_authority(state: &State, caller: &Caller, service: &Label) -> Result<(), Problem> {

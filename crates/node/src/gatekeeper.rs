@@ -246,6 +246,24 @@ impl Gatekeeper {
         })
     }
 
+    /// Writes a record and waits until it survives a loss of power: for a change that must not be in force without it.
+    pub fn note_first(&self, record: &AuditRecord) -> Result<(), Problem> {
+        self.note(record)?;
+        self.audit.sync().map_err(|error| {
+            tracing::error!(%error, "the audit log cannot be written");
+            Problem::new(Code::Internal, "the audit log of this node cannot be written, so nothing is changed")
+        })
+    }
+
+    /// Puts a change of trust material on record before it is in force.
+    pub fn note_change(&self, caller: &Caller, resource: &str, what: &str) -> Result<(), Problem> {
+        let peer = &caller.require_peer()?.principal;
+        let mut record =
+            AuditRecord::of_change(self.world.clock.unix(), caller.subject().unwrap_or(peer), resource, what);
+        record.peer = Some(peer.clone());
+        self.note_first(&record)
+    }
+
     /// Writes what is still summed up, at a clean stop.
     pub fn finish(&self) {
         if let Err(error) = self.audit.finish() {

@@ -11,6 +11,7 @@ pub mod front;
 pub mod gatekeeper;
 pub mod groups;
 mod handle;
+mod known;
 pub mod limits;
 mod names;
 mod node;

@@ -25,8 +25,12 @@ pub enum Route {
     Open(VolumeName),
     /// Show or change an access list.
     Acl(VolumeName, VolumePath),
-    /// Show a group's list, or change a member.
+    /// Show a group's list, or change it.
     Group(Label),
+    /// Show who may change a group.
+    GroupAcl(Label),
+    /// Name the groups held here.
+    Groups,
     /// Read for the caller.
     Via,
     /// Publish a service.
@@ -68,6 +72,7 @@ pub type Row = (&'static str, &'static [Method], Access);
 const GET: &[Method] = &[Method::GET];
 const POST: &[Method] = &[Method::POST];
 const BOTH: &[Method] = &[Method::GET, Method::POST];
+const LISTS: &[Method] = &[Method::GET, Method::POST, Method::PUT];
 const FILES: &[Method] = &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE];
 const READS: &[Method] = &[Method::GET, Method::HEAD];
 
@@ -79,8 +84,10 @@ pub const TABLE: &[Row] = &[
     ("/.webos/join", POST, Access::Open),
     ("/.webos/session/{}", POST, Access::Authenticated),
     ("/.webos/open/{}", POST, Access::Authenticated),
-    ("/.webos/acl/{}/{path}", BOTH, Access::Authenticated),
+    ("/.webos/acl/{}/{path}", LISTS, Access::Authenticated),
     ("/.webos/group/{}", BOTH, Access::Authenticated),
+    ("/.webos/group/{}/acl", GET, Access::Authenticated),
+    ("/.webos/groups", GET, Access::Authenticated),
     ("/.webos/via", POST, Access::Authenticated),
     ("/.webos/publish", POST, Access::Authenticated),
     ("/.webos/state", POST, Access::Authenticated),
@@ -149,6 +156,8 @@ fn route(pattern: &str, names: &Names<'_>) -> Result<Route, Problem> {
         "/.webos/open/{}" => Route::Open(volume()?),
         "/.webos/acl/{}/{path}" => Route::Acl(volume()?, path()?),
         "/.webos/group/{}" => Route::Group(label()?),
+        "/.webos/group/{}/acl" => Route::GroupAcl(label()?),
+        "/.webos/groups" => Route::Groups,
         "/.webos/via" => Route::Via,
         "/.webos/publish" => Route::Publish,
         "/.webos/state" => Route::Update,

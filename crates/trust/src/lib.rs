@@ -17,6 +17,7 @@ mod identity;
 mod invitation;
 mod key;
 pub mod limits;
+mod nest;
 mod path;
 mod reason;
 pub mod signed;
@@ -34,10 +35,11 @@ pub use decide::{
     Asker, Authorised, Decision, Object, ObjectDecision, ObjectQuestion, Question, decide, decide_object,
 };
 pub use error::{ChainRefusal, TrustError};
-pub use group::{GroupChange, GroupList, Groups, Member, Membership, NoGroups};
+pub use group::{GroupChange, GroupList, Member, Membership, NoGroups, SignedList};
 pub use identity::Identity;
 pub use invitation::{Invitation, InvitationRefusal, Invitations, Secret};
 pub use key::{KeyPair, PublicKey};
+pub use nest::{Found, Groups, Listed, Lists, principals_below, search};
 pub use reason::{Ground, Reason, Resource};
 pub use signed::Opened;
 pub use store::TrustStore;

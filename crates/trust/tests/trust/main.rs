@@ -9,5 +9,6 @@ mod decisions;
 mod documents;
 mod groups;
 mod invitations;
+mod nests;
 mod property;
 mod support;

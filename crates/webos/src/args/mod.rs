@@ -2,12 +2,14 @@
 //! pages come from the same definitions. Nothing here opens a file or reads the environment.
 
 mod files;
+mod group;
 mod local;
 mod realm;
 mod service;
 mod values;
 
-pub use files::{AclCommand, AclEdit, Cat, Get, Ls, Put, Rm, Stat, VolumeCommand};
+pub use files::{AclCommand, AclCopy, AclEdit, Cat, Get, Ls, Put, Rm, Stat, VolumeCommand};
+pub use group::{GroupAdd, GroupAddress, GroupCommand, Listed, Why};
 pub use local::{Bench, Down, Man, UpArgs};
 pub use realm::{Invite, Lend, NodeCommand, NodeRun, RealmCommand, UserCommand, Whoami};
 pub use service::{Fetch, Proxy, Publish, ServiceCommand};
@@ -78,6 +80,10 @@ pub enum Command {
     /// See and change who may do what
     #[command(subcommand)]
     Acl(AclCommand),
+    /// Make groups, and say who belongs to them
+    #[command(subcommand)]
+    Group(GroupCommand),
+    Why(Why),
     /// Publish folders as services, and look at services
     #[command(subcommand)]
     Service(ServiceCommand),

@@ -7,6 +7,7 @@ mod daemon;
 mod doctor;
 mod fetch;
 mod files;
+mod group;
 mod limits;
 mod node;
 mod pages;
@@ -19,6 +20,7 @@ mod settings;
 mod status;
 mod volume;
 mod who;
+mod why;
 
 pub use fetch::CACHED_SERVICES;
 pub use limits::PROXY_PORT;
@@ -164,6 +166,8 @@ fn choose(setup: &Setup, out: &mut Out, command: Command) -> Outcome {
         Command::Get(get) => wait_for(files::get(setup, out, &get)),
         Command::Rm(rm) => wait_for(files::rm(setup, out, &rm)),
         Command::Acl(acl) => wait_for(acl::run(setup, out, &acl)),
+        Command::Group(group) => wait_for(group::run(setup, out, &group)),
+        Command::Why(why) => wait_for(why::run(setup, out, &why)),
         Command::Service(service) => wait_for(service::run(setup, out, &service)),
         Command::Fetch(fetch) => wait_for(fetch::run(setup, out, &fetch)),
         Command::Proxy(_) => to_the_end(proxy::run(setup, out)),

@@ -1,0 +1,226 @@
+//! Groups at running nodes: who may make and change them, and groups of another realm inside groups of this one.
+
+use crate::realm::{REALM, Realm, path, principal, seen, volume};
+use client::protocol::{AclChange, GroupOrder, MemberTerm};
+use client::{Client, Condition, PutOptions};
+use std::time::Duration;
+use tempfile::TempDir;
+use terms::{Code, GroupName, Label, Principal, PrincipalKind, RealmName, Rights, Who};
+use trust::{Authority, Bundle};
+use webos_node::{Node, Settings};
+
+const PARENTS: PutOptions = PutOptions { condition: Condition::None, parents: true, operation: None };
+
+/// A second realm with its own first node; both trust each other.
+struct Other {
+    authority: Authority,
+    home: Node,
+    dir: TempDir,
+}
+
+impl Other {
+    async fn start(realm: &Realm) -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let authority =
+            Authority::create(RealmName::new("other.example").expect("a realm"), &realm.world).expect("made");
+        let folder = client::Folder::new(dir.path().join("home"));
+        authority.save(&folder.authority()).expect("saved");
+        let name = someone(PrincipalKind::Server, "home");
+        let identity = authority.issue_identity(&name, None, realm.world.clock.unix()).expect("a certificate");
+        identity.save(&folder.identity()).expect("saved");
+        let settings =
+            Settings { folder, listen: "127.0.0.1:0".into(), address: None, link_bps: None, place: None };
+        let home = Node::start(settings, realm.world.clone()).await.expect("a node");
+        let (theirs, ours) = (home.client().trust(), realm.home().client().trust());
+        ours.insert(Bundle::clone(&theirs.bundle(authority.realm()).expect("its own")));
+        theirs.insert(Bundle::clone(&ours.bundle(realm.authority.realm()).expect("its own")));
+        Self { authority, home, dir }
+    }
+
+    /// A user of the other realm who trusts both.
+    fn user(&self, realm: &Realm, name: &str) -> Client {
+        let folder = client::Folder::new(self.dir.path().join(name));
+        let who = someone(PrincipalKind::User, name);
+        let identity = self.authority.issue_identity(&who, None, realm.world.clock.unix()).expect("a certificate");
+        identity.save(&folder.identity()).expect("saved");
+        std::fs::create_dir_all(folder.realms()).expect("a folder");
+        for (from, of) in [
+            (realm.folder("home"), realm.authority.realm()),
+            (client::Folder::new(self.dir.path().join("home")), self.authority.realm()),
+        ] {
+            std::fs::copy(from.realm(of), folder.realm(of)).expect("copied");
+        }
+        let client = Client::open(folder, realm.world.clone()).expect("a client");
+        for (node, of) in [(realm.home(), realm.authority.realm()), (&self.home, self.authority.realm())] {
+            client.trust().insert(Bundle::clone(&node.client().trust().bundle(of).expect("its own")));
+        }
+        client
+    }
+
+    async fn order(&self, name: &str, order: GroupOrder) {
+        let home = seen(self.home.client(), &self.home);
+        home.change_group(&group("other.example", name), order).await.expect("changed");
+    }
+}
+
+fn someone(kind: PrincipalKind, name: &str) -> Principal {
+    Principal::new(RealmName::new("other.example").expect("a realm"), kind, Label::new(name).expect("a label"))
+}
+
+fn group(realm: &str, name: &str) -> GroupName {
+    format!("spiffe://{realm}/group/{name}").parse().expect("a group")
+}
+
+fn put_in(member: Who) -> GroupOrder {
+    GroupOrder::Member { member, term: MemberTerm::ForGood }
+}
+
+fn user(name: &str) -> Who {
+    Who::Principal(principal(PrincipalKind::User, name))
+}
+
+async fn order(
+    realm: &Realm,
+    name: &str,
+    order: GroupOrder,
+) -> Result<client::protocol::GroupReply, terms::Problem> {
+    seen(realm.home().client(), realm.home()).change_group(&group(REALM, name), order).await
+}
+
+/// A file that the members of `readers` may read.
+async fn file_for_readers(realm: &Realm) {
+    let files = realm.files("alice").await;
+    files.put_bytes(&path("in/x"), PARENTS, b"for readers".to_vec()).await.expect("put");
+    let rights = "r".parse::<Rights>().expect("rights");
+    let change = AclChange { who: Who::Group(group(REALM, "readers")), rights, grant: true, recursive: true };
+    let view = files.change_acl(&path("in"), &change).await.expect("granted");
+    assert!(view.notes.is_empty(), "{:?}", view.notes);
+}
+
+async fn reads(client: &Client) -> Result<Vec<u8>, Code> {
+    let files = client.volume(&volume()).await.map_err(|problem| problem.code)?;
+    files.read(&path("in/x"), 1000).await.map(|bytes| bytes.to_vec()).map_err(|problem| problem.code)
+}
+
+/// Asks again until the answer is this one: a copy that says no is asked for again, once a second.
+async fn comes_to(client: &Client, expected: Result<Vec<u8>, Code>) {
+    let until = async {
+        while reads(client).await != expected {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), until).await.unwrap_or_else(|_| panic!("never {expected:?}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_are_made_by_owners_and_changed_by_who_administers_them() {
+    let mut realm = Realm::start().await;
+    let alice_at = |realm: &Realm| seen(&realm.client("alice"), realm.home());
+    let readers = group(REALM, "readers");
+    let refused = alice_at(&realm).change_group(&readers, GroupOrder::Create).await.expect_err("no owner");
+    assert_eq!(refused.code, Code::Denied);
+    let address = realm.home().address().to_string();
+    realm.home.take().expect("it runs").stop().await;
+    let owner = format!("{}\n", principal(PrincipalKind::User, "alice"));
+    std::fs::write(realm.folder("home").owner(), owner).expect("written");
+    realm.start_home(&address).await;
+    let alice = alice_at(&realm);
+    alice.change_group(&readers, GroupOrder::Create).await.expect("an owner");
+    let again = alice.change_group(&readers, GroupOrder::Create).await.expect_err("once");
+    assert_eq!(again.code, Code::Exists);
+    let reserved = alice.change_group(&group(REALM, "site-serving"), GroupOrder::Create).await;
+    assert_eq!(reserved.expect_err("of a service").code, Code::Invalid);
+    realm.issue("bob", PrincipalKind::User);
+    let bob = seen(&realm.client("bob"), realm.home());
+    for order in [
+        put_in(user("bob")),
+        GroupOrder::Delete,
+        GroupOrder::List { who: user("bob"), rights: "a".parse().expect("rights"), grant: true },
+    ] {
+        assert_eq!(bob.change_group(&readers, order).await.expect_err("no administrator").code, Code::Denied);
+    }
+    assert_eq!(bob.group_acl(&readers).await.expect_err("no administrator").code, Code::Denied);
+    let reply = alice.change_group(&readers, put_in(user("bob"))).await.expect("its administrator");
+    assert_eq!((reply.members, reply.changed), (1, true));
+    assert_eq!(bob.groups().await.expect("any peer may see").len(), 1);
+    let list = |grant| GroupOrder::List { who: user("alice"), rights: "a".parse().expect("rights"), grant };
+    let last = alice.change_group(&readers, list(false)).await.expect_err("the last administrator");
+    assert_eq!(last.code, Code::Invalid);
+    let within = alice.change_group(&readers, put_in(Who::Group(readers.clone()))).await.expect_err("itself");
+    assert!(within.detail.contains("its own member"), "{within}");
+    alice.change_group(&readers, GroupOrder::Delete).await.expect("removed");
+    assert_eq!(alice.change_group(&readers, GroupOrder::Delete).await.expect_err("gone").code, Code::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_of_another_realm_decides_here_also_after_its_changes() {
+    let realm = Realm::start().await;
+    let other = Other::start(&realm).await;
+    order(&realm, "readers", GroupOrder::Create).await.expect("made");
+    order(&realm, "readers", put_in(Who::Group(group("other.example", "staff")))).await.expect("put in");
+    file_for_readers(&realm).await;
+    let bob = other.user(&realm, "bob");
+    assert_eq!(reads(&bob).await, Err(Code::Denied), "there is no such group yet");
+    other.order("staff", GroupOrder::Create).await;
+    other.order("team", GroupOrder::Create).await;
+    other.order("staff", put_in(Who::Group(group("other.example", "team")))).await;
+    other.order("team", put_in(Who::Principal(someone(PrincipalKind::User, "bob")))).await;
+    comes_to(&bob, Ok(b"for readers".to_vec())).await;
+    let carol = other.user(&realm, "carol");
+    assert_eq!(reads(&carol).await, Err(Code::Denied));
+    // Groups of both realms that contain each other: refused here at the change only where all lists are here.
+    other.order("team", put_in(Who::Group(group(REALM, "readers")))).await;
+    comes_to(&carol, Err(Code::Denied)).await;
+    assert_eq!(reads(&bob).await, Ok(b"for readers".to_vec()), "bob's own way is straight");
+    let note = order(&realm, "readers", put_in("spiffe://third.example/user/eve".parse().expect("a name"))).await;
+    let notes = note.expect("put in").notes;
+    assert!(notes.iter().any(|note| note.contains("third.example is not trusted here")), "{notes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cycles_within_a_realm_are_refused_at_the_change() {
+    let realm = Realm::start().await;
+    for name in ["one", "two", "three"] {
+        order(&realm, name, GroupOrder::Create).await.expect("made");
+    }
+    for (outer, inner) in [("one", "two"), ("two", "three")] {
+        order(&realm, outer, put_in(Who::Group(group(REALM, inner)))).await.expect("put in");
+    }
+    let refused = order(&realm, "three", put_in(Who::Group(group(REALM, "one")))).await.expect_err("a circle");
+    assert!(refused.detail.contains("contain itself"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_membership_is_on_record_once_and_a_change_before_it_is_in_force() {
+    let realm = Realm::start().await;
+    order(&realm, "readers", GroupOrder::Create).await.expect("made");
+    let until = |seconds| realm.world.clock.unix().plus(Duration::from_secs(seconds));
+    for seconds in [100, 200, 300, 400] {
+        let term = MemberTerm::Until(until(seconds));
+        order(&realm, "readers", GroupOrder::Member { member: user("bob"), term }).await.expect("a member");
+    }
+    let text = std::fs::read_to_string(realm.folder("home").audit()).expect("a log");
+    let about = |what: &str| text.lines().filter(|line| line.contains(what)).count();
+    assert_eq!(about("puts in spiffe://lab.example/user/bob"), 1, "{text}");
+    file_for_readers(&realm).await;
+    let text = std::fs::read_to_string(realm.folder("home").audit()).expect("a log");
+    let change = "gives spiffe://lab.example/group/readers the right r, with all below it; its list was ";
+    assert_eq!(text.lines().filter(|line| line.contains(change)).count(), 1, "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copied_list_is_the_same_bucket() {
+    let realm = Realm::start().await;
+    order(&realm, "readers", GroupOrder::Create).await.expect("made");
+    file_for_readers(&realm).await;
+    let files = realm.files("alice").await;
+    files.put_bytes(&path("out/y"), PARENTS, b"y".to_vec()).await.expect("put");
+    let from = files.acl(&path("in")).await.expect("shown");
+    let set = client::protocol::AclSet { entries: from.entries.clone(), recursive: true };
+    assert_eq!(files.set_acl(&path("out"), &set).await.expect("copied").bucket, from.bucket);
+    assert_eq!(files.acl(&path("out/y")).await.expect("shown").bucket, from.bucket);
+    let nobody = client::protocol::AclSet { entries: vec![], recursive: false };
+    assert_eq!(files.set_acl(&path("out"), &nobody).await.expect_err("nobody would be left").code, Code::Conflict);
+    let text = std::fs::read_to_string(realm.folder("home").audit()).expect("a log");
+    assert!(text.contains("did not: after this change nobody could administer"), "{text}");
+}
