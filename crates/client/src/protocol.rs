@@ -4,7 +4,8 @@
 use crate::models::{Load, Offer, OfferState, Phase};
 use serde::{Deserialize, Serialize};
 use terms::{
-    Digest, Generation, GroupName, Location, Principal, PrincipalKind, RealmName, Rights, ServiceName, UnixMs, Who,
+    Code, Digest, Generation, GroupName, Location, Principal, PrincipalKind, Problem, RealmName, Right, Rights,
+    ServiceName, UnixMs, Who,
 };
 use trust::PublicKey;
 
@@ -18,6 +19,8 @@ pub const ACL_ROUTE: &str = "/.webos/acl";
 pub const GROUP_ROUTE: &str = "/.webos/group";
 /// GET a list of [`GroupLine`]: the groups whose list is held there.
 pub const GROUPS_ROUTE: &str = "/.webos/groups";
+/// POST [`WhyRequest`]: `/.webos/why/VOLUME/path`, `/.webos/why/group/NAME`, `/.webos/why/service/NAME`.
+pub const WHY_ROUTE: &str = "/.webos/why";
 /// POST [`ViaRequest`]: the node reads for the caller and answers with the content.
 pub const VIA_ROUTE: &str = "/.webos/via";
 /// POST [`PublishRequest`], answered with [`PublishReply`].
@@ -88,6 +91,58 @@ pub struct AclChange {
     pub recursive: bool,
 }
 
+/// Asks for a reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhyRequest {
+    /// About whom; nobody is somebody without a certificate.
+    pub who: Option<Principal>,
+    /// Exactly one right.
+    right: Rights,
+}
+
+impl WhyRequest {
+    /// A question about one right.
+    pub fn new(who: Option<Principal>, right: Right) -> Self {
+        Self { who, right: Rights::of(&[right]) }
+    }
+
+    /// The right.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`] if it is not exactly one.
+    pub fn right(&self) -> Result<Right, Problem> {
+        let mut rights = Right::ALL.into_iter().filter(|right| self.right.has(*right));
+        match (rights.next(), rights.next()) {
+            (Some(right), None) => Ok(right),
+            _ => Err(Problem::new(Code::Invalid, "a question is about exactly one right")),
+        }
+    }
+}
+
+/// A reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhyReply {
+    /// Yes or no.
+    pub granted: bool,
+    /// Why, in words.
+    pub reason: String,
+    /// The groups through which a right comes.
+    pub way: Vec<GroupName>,
+    /// Entries that give it as well.
+    pub also: Vec<Who>,
+    /// What would change the answer.
+    pub changes: Vec<WhyChange>,
+}
+
+/// What would change an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhyChange {
+    /// In words.
+    pub what: String,
+    /// The command that does it, if one does.
+    pub command: Option<String>,
+}
+
 /// Gives an object an access list in place of the one it has (PUT).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AclSet {
@@ -151,6 +206,8 @@ pub struct GroupReply {
     pub members: u32,
     /// Whether this is a change, and not what was so already.
     pub changed: bool,
+    /// Who may change the group now, if that is what was changed: who did so may no longer ask.
+    pub list: Option<AclView>,
     /// What the changer should know.
     pub notes: Vec<String>,
 }

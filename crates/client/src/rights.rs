@@ -1,12 +1,14 @@
 //! Rights at a volume: its access lists, and reading through a node under a transfer certificate.
 
 use crate::files::{Download, Volume, download};
-use crate::protocol::{ACL_ROUTE, AclChange, AclSet, AclView, VIA_ROUTE, ViaRequest};
+use crate::protocol::{
+    ACL_ROUTE, AclChange, AclSet, AclView, VIA_ROUTE, ViaRequest, WHY_ROUTE, WhyReply, WhyRequest,
+};
 use crate::remote::Node;
 use crate::session::{Client, request};
 use http::{HeaderValue, Method};
 use std::time::Duration;
-use terms::{Code, Epoch, GroupName, Location, Problem, Right, Rights, VolumePath};
+use terms::{Code, Epoch, GroupName, Location, Problem, Right, Rights, ServiceName, VolumePath};
 use trust::{Chain, CreateTransfer, Grant, SignedList, TransferCertificate};
 use wire::{Envelope, Purpose};
 
@@ -28,9 +30,26 @@ impl Volume {
         self.node().post(&self.acl_route(path), change).await
     }
 
+    /// Whether somebody has a right there, why, and what would change that.
+    pub async fn why(&self, path: &VolumePath, request: &WhyRequest) -> Result<WhyReply, Problem> {
+        self.node().post(&format!("{WHY_ROUTE}/{}/{}", self.name(), path.to_url()), request).await
+    }
+
     /// Puts a list in place of the one that is there, and answers with it.
     pub async fn set_acl(&self, path: &VolumePath, list: &AclSet) -> Result<AclView, Problem> {
         self.node().put(&self.acl_route(path), list).await
+    }
+}
+
+impl Node {
+    /// The same about a group held there.
+    pub async fn why_group(&self, group: &GroupName, request: &WhyRequest) -> Result<WhyReply, Problem> {
+        self.post(&format!("{WHY_ROUTE}/group/{}", group.name), request).await
+    }
+
+    /// The same about a service published there.
+    pub async fn why_service(&self, service: &ServiceName, request: &WhyRequest) -> Result<WhyReply, Problem> {
+        self.post(&format!("{WHY_ROUTE}/service/{}", service.name), request).await
     }
 }
 

@@ -109,6 +109,11 @@ async fn delete(
     Ok(home.delete(&rights, path, parts).await)
 }
 
+/// The list that governs a path, whether there is something or not.
+pub async fn list_at(home: &Home, path: &VolumePath) -> Result<Arc<Bucket>, Problem> {
+    Ok(find(home.store(), path).await?.bucket)
+}
+
 /// Shows an access list to whoever may read the object or administer it.
 pub async fn show_acl(
     home: &Home,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use terms::{Code, Location, Principal, Problem, Right, UnixMs};
 use trust::transfer::HEADER;
 use trust::{
-    Asker, AuditLog, AuditRecord, Authorised, Bucket, Chain, Decision, Object, ObjectQuestion, Question,
+    Asker, AuditLog, AuditRecord, Authorised, Bucket, Chain, Decision, Object, ObjectQuestion, Question, Reason,
     TrustStore, VerifiedChain, decide, decide_object,
 };
 use wire::Peer;
@@ -230,6 +230,17 @@ impl Gatekeeper {
         let (now, asker) = (self.world.clock.unix(), caller.asker());
         let question = ObjectQuestion { now, asker, object, right, bucket, groups: &*self.groups };
         decide_object(&question).reason.granted()
+    }
+
+    /// The reason of what would be decided now, for whoever explains it; nothing is recorded.
+    pub fn reason(&self, caller: &Caller, location: &Location, right: Right, bucket: &Bucket) -> Reason {
+        self.decide(self.world.clock.unix(), caller, location, right, bucket).reason().clone()
+    }
+
+    /// The same for a group or a service.
+    pub fn reason_on(&self, caller: &Caller, object: &Object, right: Right, bucket: &Bucket) -> Reason {
+        let (now, asker) = (self.world.clock.unix(), caller.asker());
+        decide_object(&ObjectQuestion { now, asker, object, right, bucket, groups: &*self.groups }).reason
     }
 
     /// A refusal that no access list decided.

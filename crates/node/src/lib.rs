@@ -19,10 +19,12 @@ pub mod pipe;
 mod published;
 mod relays;
 mod replica;
+mod rights;
 pub mod routes;
 mod serving;
 mod settings;
 mod via;
+mod why;
 
 pub use node::Node;
 pub use published::{Publication, serving_group, state_folder};

@@ -169,7 +169,7 @@ fn published_from<'a>(state: &'a State, request: &PublishRequest) -> Result<&'a 
 }
 
 /// The access list of a service that exists, also of one that could not be published again since the start.
-fn present_list(state: &State, service: &ServiceName) -> Result<Option<Bucket>, Problem> {
+pub fn present_list(state: &State, service: &ServiceName) -> Result<Option<Bucket>, Problem> {
     if let Some(front) = state.published.front(service) {
         return Ok(Some(front.certificate().value().readers.clone()));
     }

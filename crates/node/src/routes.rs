@@ -31,6 +31,8 @@ pub enum Route {
     GroupAcl(Label),
     /// Name the groups held here.
     Groups,
+    /// Explain a decision: a volume's name, or `group` or `service` with a name for the path.
+    Why(String, VolumePath),
     /// Read for the caller.
     Via,
     /// Publish a service.
@@ -88,6 +90,7 @@ pub const TABLE: &[Row] = &[
     ("/.webos/group/{}", BOTH, Access::Authenticated),
     ("/.webos/group/{}/acl", GET, Access::Authenticated),
     ("/.webos/groups", GET, Access::Authenticated),
+    ("/.webos/why/{}/{path}", POST, Access::Authenticated),
     ("/.webos/via", POST, Access::Authenticated),
     ("/.webos/publish", POST, Access::Authenticated),
     ("/.webos/state", POST, Access::Authenticated),
@@ -158,6 +161,7 @@ fn route(pattern: &str, names: &Names<'_>) -> Result<Route, Problem> {
         "/.webos/group/{}" => Route::Group(label()?),
         "/.webos/group/{}/acl" => Route::GroupAcl(label()?),
         "/.webos/groups" => Route::Groups,
+        "/.webos/why/{}/{path}" => Route::Why(names.name.to_string(), path()?),
         "/.webos/via" => Route::Via,
         "/.webos/publish" => Route::Publish,
         "/.webos/state" => Route::Update,

@@ -1,11 +1,12 @@
 //! The three-step check as one pure function: times, then the chain, then the access list. Its success is a
 //! value that nothing else can make; it reads no clock, waits for nothing and remembers nothing.
 
-use crate::bucket::{Bucket, anonymous_rights};
-use crate::group::{Member, Membership, earliest, latest};
+use crate::bucket::Bucket;
+use crate::entries::{Checked, check_anonymous, check_entries};
+use crate::group::{Membership, earliest};
 use crate::reason::{Ground, Reason, Resource};
 use crate::transfer::VerifiedChain;
-use terms::{GroupName, Location, Principal, Right, ServiceName, UnixMs, Who};
+use terms::{GroupName, Location, Principal, Right, ServiceName, UnixMs};
 use wire::Peer;
 
 /// Who asks: the peer of the connection, and the chain under which it asks for somebody else.
@@ -202,10 +203,13 @@ fn judge(
     let subject = asker.chain.map(VerifiedChain::subject).or(asker.peer.map(|peer| &peer.principal));
     match subject {
         None => Judged { ground: check_anonymous(right, bucket), until: standing },
-        Some(subject) => match check_entries(subject, now, right, bucket, groups) {
-            Ok((who, until)) => Judged { ground: Ground::Entry(who), until: earliest(standing, until) },
-            Err(ground) => refused(ground),
-        },
+        Some(subject) => {
+            let Checked { ground, until, .. } = check_entries(subject, now, right, bucket, groups);
+            match ground {
+                Ok(who) => Judged { ground: Ground::Entry(who), until: earliest(standing, until) },
+                Err(ground) => refused(ground),
+            }
+        }
     }
 }
 
@@ -238,53 +242,4 @@ fn check_chain(asker: Asker<'_>, path: Option<&Location>, right: Right) -> Resul
     }
     let covered = path.is_some_and(|path| chain.grants().iter().any(|grant| grant.covers(path, right)));
     if covered { Ok(()) } else { Err(Ground::NotInGrants) }
-}
-
-/// Step 3 for somebody without a certificate.
-fn check_anonymous(right: Right, bucket: &Bucket) -> Ground {
-    if !anonymous_rights().has(right) {
-        Ground::NeedsCertificate
-    } else if bucket.rights_of(&Who::Anyone).has(right) {
-        Ground::Entry(Who::Anyone)
-    } else {
-        Ground::NoEntryForAnyone
-    }
-}
-
-/// Step 3 for a subject: of all entries that give the right, the one that lasts longest.
-fn check_entries(
-    subject: &Principal,
-    now: UnixMs,
-    right: Right,
-    bucket: &Bucket,
-    groups: &dyn Membership,
-) -> Result<(Who, Option<UnixMs>), Ground> {
-    let mut best: Option<(Who, Option<UnixMs>)> = None;
-    let mut unknown = None;
-    for (who, rights) in bucket.entries() {
-        if !rights.has(right) || (*who == Who::Anyone && !anonymous_rights().has(right)) {
-            continue;
-        }
-        let member = match who {
-            // A subject's realm is trusted: its chain could not have been verified otherwise.
-            Who::Anyone | Who::Authenticated => Member::Yes { until: None },
-            Who::Principal(principal) if principal == subject => Member::Yes { until: None },
-            Who::Principal(_) => Member::No,
-            Who::Group(group) => groups.member(group, subject, now),
-        };
-        match (member, who) {
-            (Member::Yes { until: None }, _) => return Ok((who.clone(), None)),
-            (Member::Yes { until: Some(end) }, _) if now < end => {
-                let longer = best.as_ref().is_none_or(|(_, best)| latest(*best, Some(end)) != *best);
-                if longer {
-                    best = Some((who.clone(), Some(end)));
-                }
-            }
-            (Member::Unknown(why), Who::Group(group)) => {
-                unknown = Some(Ground::GroupUnknown { group: group.clone(), why });
-            }
-            _ => {}
-        }
-    }
-    best.ok_or_else(|| unknown.unwrap_or(Ground::NoEntry))
 }

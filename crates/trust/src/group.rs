@@ -5,6 +5,7 @@ use crate::codec::check_size;
 use crate::error::TrustError;
 use crate::identity::Identity;
 use crate::limits::{CLOCK_SKEW, GROUP_LIFE, MAX_MEMBERS};
+use crate::nest::Found;
 use crate::signed;
 use crate::store::TrustStore;
 use serde::{Deserialize, Serialize};
@@ -33,9 +34,9 @@ pub trait Membership {
     /// Whether this principal belongs to this group now.
     fn member(&self, group: &GroupName, principal: &Principal, now: UnixMs) -> Member;
 
-    /// Until when the answer may be kept, beside the end that it carries: copies of foreign lists grow old.
-    fn known_until(&self, _group: &GroupName, _principal: &Principal, _now: UnixMs) -> Option<UnixMs> {
-        None
+    /// The same with all that it stands on: through which groups, and until when their lists may be used.
+    fn find(&self, group: &GroupName, principal: &Principal, now: UnixMs) -> Found {
+        Found::from(self.member(group, principal, now))
     }
 }
 

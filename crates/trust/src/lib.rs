@@ -8,8 +8,10 @@ mod audit;
 mod authority;
 mod bucket;
 mod bundle;
+mod cache;
 mod codec;
 mod decide;
+mod entries;
 mod error;
 mod files;
 mod group;
@@ -23,6 +25,7 @@ mod reason;
 pub mod signed;
 mod store;
 pub mod transfer;
+mod why;
 mod x509;
 
 pub use audit::{
@@ -31,9 +34,11 @@ pub use audit::{
 pub use authority::Authority;
 pub use bucket::Bucket;
 pub use bundle::{Bundle, NameServer};
+pub use cache::{Decisions, Entries};
 pub use decide::{
     Asker, Authorised, Decision, Object, ObjectDecision, ObjectQuestion, Question, decide, decide_object,
 };
+pub use entries::{Checked, check_entries};
 pub use error::{ChainRefusal, TrustError};
 pub use group::{GroupChange, GroupList, Member, Membership, NoGroups, SignedList};
 pub use identity::Identity;
@@ -44,3 +49,4 @@ pub use reason::{Ground, Reason, Resource};
 pub use signed::Opened;
 pub use store::TrustStore;
 pub use transfer::{Chain, CreateTransfer, Grant, Refusal, TransferCertificate, TransferId, VerifiedChain};
+pub use why::{Change, Explanation, explain, explain_outside, reason_about};

@@ -43,6 +43,14 @@ pub struct Found {
     pub known_until: Option<UnixMs>,
 }
 
+impl From<Member> for Found {
+    /// An answer that stands on nothing that is known of.
+    fn from(member: Member) -> Self {
+        let (visited, missing) = (BTreeSet::new(), BTreeSet::new());
+        Self { member, way: Vec::new(), visited, missing, known_until: None }
+    }
+}
+
 /// How a list was reached: the latest end, and through which list.
 #[derive(Clone)]
 struct Reached {
@@ -63,13 +71,7 @@ struct Search<'a> {
 /// Whether a principal belongs to a group, directly or through groups that are members. What leads nowhere else is
 /// no reason to refuse: a way that is known counts, whatever is unknown beside it.
 pub fn search(lists: &dyn Lists, group: &GroupName, principal: &Principal, now: UnixMs) -> Found {
-    let found = Found {
-        member: Member::No,
-        way: Vec::new(),
-        visited: BTreeSet::new(),
-        missing: BTreeSet::new(),
-        known_until: None,
-    };
+    let found = Found::from(Member::No);
     let start = Reached { end: None, from: None };
     let reached = BTreeMap::from([(group.clone(), start)]);
     let mut search = Search { lists, principal, now, reached, best: None, unknown: None, found };
@@ -311,6 +313,10 @@ impl Lists for Groups {
 
 impl Membership for Groups {
     fn member(&self, group: &GroupName, principal: &Principal, now: UnixMs) -> Member {
-        search(self, group, principal, now).member
+        self.find(group, principal, now).member
+    }
+
+    fn find(&self, group: &GroupName, principal: &Principal, now: UnixMs) -> Found {
+        search(self, group, principal, now)
     }
 }

@@ -7,6 +7,7 @@ mod command_line;
 mod crash;
 mod curl;
 mod files;
+mod groups;
 mod ports_and_clocks;
 mod relay;
 mod sockets;

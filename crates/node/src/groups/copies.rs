@@ -83,6 +83,9 @@ impl Copies {
         let before = copy.held.as_ref().map(|held| list(&held.signed));
         let change = match before {
             Some(before) if before == list(&new) => GroupChange::None,
+            Some(Some(before)) if new.as_ref().is_some_and(|new| new.list.version() == before.version()) => {
+                GroupChange::Extended
+            }
             _ => GroupChange::Changed,
         };
         if let Some(new) = &new {

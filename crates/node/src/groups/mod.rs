@@ -18,7 +18,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use terms::{BootMs, Code, GroupName, Principal, Problem, RealmName, Rights, UnixMs, Who};
 use trust::limits::{MAX_GROUP_NESTING, MAX_GROUPS_VISITED};
-use trust::{Bucket, Found, GroupChange, Listed, Lists, Member, Membership, SignedList, principals_below, search};
+use trust::{
+    Bucket, Found, GroupChange, GroupList, Listed, Lists, Member, Membership, SignedList, principals_below, search,
+};
 
 /// The groups of one node.
 pub struct Groups {
@@ -98,11 +100,6 @@ impl Groups {
     /// All groups held here.
     pub fn all(&self) -> Vec<OwnGroup> {
         lock(&self.own).all()
-    }
-
-    /// The search that decides, with its way, for whoever explains a decision.
-    pub fn find(&self, group: &GroupName, principal: &Principal, now: UnixMs) -> Found {
-        search(&self.view(), group, principal, now)
     }
 
     /// All principals that an entry may stand for, as far as lists are here, and whether all of them are.
@@ -205,8 +202,13 @@ impl Groups {
             own.file(group)
         };
         own::write(&file, &new)?;
+        let before = lock(&self.own).list(group).map(GroupList::version);
+        let after = new.list.version();
         lock(&self.own).keep(new)?;
-        self.changed();
+        // An end that moved forward makes no new version, and drops no decision.
+        if before != Some(after) {
+            self.changed();
+        }
         Ok(())
     }
 
@@ -272,8 +274,8 @@ impl Groups {
         });
         let heard = lock(&self.copies).heard(group, outcome, asked, clock.boot());
         match heard {
-            Ok(GroupChange::None) => {}
-            Ok(_) => self.changed(),
+            Ok(GroupChange::None | GroupChange::Extended) => {}
+            Ok(GroupChange::Changed) => self.changed(),
             Err(problem) => tracing::warn!(%group, %problem, "a group's list cannot be had"),
         }
     }
@@ -293,7 +295,7 @@ impl Membership for Groups {
         self.find(group, principal, now).member
     }
 
-    fn known_until(&self, group: &GroupName, principal: &Principal, now: UnixMs) -> Option<UnixMs> {
-        self.find(group, principal, now).known_until
+    fn find(&self, group: &GroupName, principal: &Principal, now: UnixMs) -> Found {
+        search(&self.view(), group, principal, now)
     }
 }

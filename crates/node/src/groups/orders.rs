@@ -102,7 +102,7 @@ async fn delete(state: &State, caller: &Caller, group: &GroupName) -> Result<Gro
     let below = state.gate.groups().principals_below(&Who::Group(group.clone()));
     state.gate.groups().delete(group)?;
     expel(state, below).await?;
-    Ok(GroupReply { version: own.list.version(), members: 0, changed: true, notes: Vec::new() })
+    Ok(GroupReply { version: own.list.version(), members: 0, changed: true, list: None, notes: Vec::new() })
 }
 
 async fn change_member(
@@ -168,8 +168,10 @@ async fn amend(
     let verb = if grant { "gives" } else { "takes from" };
     on_record(state, &actor, group, &format!("{verb} {who} the right {rights}; the list is now {}", new.hash()))?;
     let after = state.gate.groups().amend(group, amended)?;
-    let note = if grant { known::note(state, &who) } else { None };
-    reply(state, group, after != own.bucket, note.into_iter().collect())
+    let notes: Vec<_> = if grant { known::note(state, &who).into_iter().collect() } else { Vec::new() };
+    let (bucket, entries) = (after.hash(), after.entries().to_vec());
+    let list = Some(AclView { bucket, entries, notes: notes.clone() });
+    Ok(GroupReply { list, ..reply(state, group, after != own.bucket, notes)? })
 }
 
 /// Written before the change: what cannot be recorded is not done.
@@ -180,7 +182,7 @@ fn on_record(state: &State, actor: &Principal, group: &GroupName, what: &str) ->
 fn reply(state: &State, group: &GroupName, changed: bool, notes: Vec<String>) -> Result<GroupReply, Problem> {
     let list = held(state, group)?.list;
     let members = u32::try_from(list.members().len()).unwrap_or(u32::MAX);
-    Ok(GroupReply { version: list.version(), members, changed, notes })
+    Ok(GroupReply { version: list.version(), members, changed, list: None, notes })
 }
 
 /// What somebody has cached under a membership is not its any more: its sessions end, and begin anew with rights looked

@@ -1,11 +1,11 @@
 //! Groups at running nodes: who may make and change them, and groups of another realm inside groups of this one.
 
 use crate::realm::{REALM, Realm, path, principal, seen, volume};
-use client::protocol::{AclChange, GroupOrder, MemberTerm};
+use client::protocol::{AclChange, GroupOrder, MemberTerm, WhyRequest};
 use client::{Client, Condition, PutOptions};
 use std::time::Duration;
 use tempfile::TempDir;
-use terms::{Code, GroupName, Label, Principal, PrincipalKind, RealmName, Rights, Who};
+use terms::{Code, GroupName, Label, Principal, PrincipalKind, RealmName, Right, Rights, Who};
 use trust::{Authority, Bundle};
 use webos_node::{Node, Settings};
 
@@ -223,4 +223,63 @@ async fn a_copied_list_is_the_same_bucket() {
     assert_eq!(files.set_acl(&path("out"), &nobody).await.expect_err("nobody would be left").code, Code::Conflict);
     let text = std::fs::read_to_string(realm.folder("home").audit()).expect("a log");
     assert!(text.contains("did not: after this change nobody could administer"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_tells_everybody_about_themselves_and_administrators_about_all() {
+    let realm = Realm::start().await;
+    order(&realm, "readers", GroupOrder::Create).await.expect("made");
+    file_for_readers(&realm).await;
+    realm.issue("bob", PrincipalKind::User);
+    let bob = principal(PrincipalKind::User, "bob");
+    let (bobs, alices) = (realm.files("bob").await, realm.files("alice").await);
+    let about = |who: &Principal, right| WhyRequest::new(Some(who.clone()), right);
+    let outside = bobs.why(&path("in/x"), &about(&bob, Right::Read)).await.expect("about himself");
+    assert!(!outside.granted, "{outside:?}");
+    let missing = bobs.why(&path("in/none"), &about(&bob, Right::Read)).await.expect("about himself");
+    assert_eq!(
+        (outside.reason.replace("in/x", "in/none"), &outside.changes),
+        (missing.reason.clone(), &missing.changes),
+        "the same whether it exists or not"
+    );
+    assert!(!format!("{outside:?}").contains("readers"), "and nothing of the list: {outside:?}");
+    let alice = principal(PrincipalKind::User, "alice");
+    for who in [Some(alice), None] {
+        let refused = bobs.why(&path("in/x"), &WhyRequest::new(who, Right::Read)).await.expect_err("about others");
+        assert_eq!(refused.code, Code::Denied);
+    }
+    let reply = alices.why(&path("in/x"), &about(&bob, Right::Read)).await.expect("she administers it");
+    let command = |reply: &client::protocol::WhyReply, at: usize| reply.changes.get(at)?.command.clone();
+    let joins = "webos group add readers.lab.example spiffe://lab.example/user/bob";
+    assert_eq!(command(&reply, 1).as_deref(), Some(joins), "{reply:?}");
+    order(&realm, "readers", put_in(user("bob"))).await.expect("a member");
+    let reply = bobs.why(&path("in/x"), &about(&bob, Right::Read)).await.expect("about himself");
+    assert!(reply.granted && reply.way == [group(REALM, "readers")], "{reply:?}");
+    let home = seen(&realm.client("bob"), realm.home());
+    let reply = home.why_group(&group(REALM, "readers"), &about(&bob, Right::Administer)).await.expect("a reason");
+    assert!(!reply.granted && reply.reason.contains("group/readers"), "{reply:?}");
+    let none = "service://none.lab.example".parse().expect("a service");
+    let none = home.why_service(&none, &about(&bob, Right::Read)).await;
+    assert_eq!(none.expect_err("there is none").code, Code::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_taken_out_reads_nothing_at_the_next_request_also_through_nesting() {
+    let realm = Realm::start().await;
+    for name in ["readers", "team"] {
+        order(&realm, name, GroupOrder::Create).await.expect("made");
+    }
+    order(&realm, "readers", put_in(Who::Group(group(REALM, "team")))).await.expect("put in");
+    order(&realm, "team", put_in(user("bob"))).await.expect("put in");
+    file_for_readers(&realm).await;
+    realm.issue("bob", PrincipalKind::User);
+    let bob = realm.client("bob");
+    assert_eq!(reads(&bob).await, Ok(b"for readers".to_vec()));
+    let out = |member| GroupOrder::Member { member, term: MemberTerm::Out };
+    order(&realm, "readers", out(Who::Group(group(REALM, "team")))).await.expect("taken out");
+    assert_eq!(reads(&bob).await, Err(Code::Denied));
+    order(&realm, "readers", put_in(Who::Group(group(REALM, "team")))).await.expect("put in again");
+    assert_eq!(reads(&bob).await, Ok(b"for readers".to_vec()));
+    order(&realm, "team", GroupOrder::Delete).await.expect("removed");
+    assert_eq!(reads(&bob).await, Err(Code::Denied));
 }

@@ -12,3 +12,5 @@ mod invitations;
 mod nests;
 mod property;
 mod support;
+mod warm;
+mod why;

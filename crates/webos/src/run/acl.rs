@@ -66,9 +66,8 @@ async fn change(client: &Client, out: &mut Out, edit: &AclEdit, grant: bool) -> 
                 return Err(nothing_for_anyone(&group));
             }
             let reply = home.change_group(&group, GroupOrder::List { who, rights: edit.rights, grant }).await?;
-            let mut view = home.group_acl(&group).await?;
-            view.notes = reply.notes;
-            print(out, &group.to_string(), &view)
+            let missing = || Problem::new(Code::Internal, format!("the home of {group} did not show the new list"));
+            print(out, &group.to_string(), &reply.list.ok_or_else(missing)?)
         }
         Listed::Service(service) => Err(published(service)),
     }

@@ -44,7 +44,7 @@ fn say(out: &mut Out, group: &GroupName, reply: GroupReply, done: &str) -> Outco
     for note in &reply.notes {
         out.note(note);
     }
-    let GroupReply { version, members, changed, notes } = reply;
+    let GroupReply { version, members, changed, notes, .. } = reply;
     let changed = Changed { group: group.to_string(), version: version.0, members, changed, notes };
     out.result(&changed, |out, changed| {
         let done = if changed.changed { done } else { "nothing to change" };
