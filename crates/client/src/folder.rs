@@ -83,6 +83,21 @@ impl Folder {
         self.0.join("cache")
     }
 
+    /// What the realm has taken back, where its authority is.
+    pub fn feed(&self) -> PathBuf {
+        self.authority().join("feed")
+    }
+
+    /// The copy of another realm's feed.
+    pub fn feed_copy(&self, realm: &RealmName) -> PathBuf {
+        self.0.join("feeds").join(format!("{realm}.feed"))
+    }
+
+    /// The transfer certificates that this principal made or was given.
+    pub fn purse(&self) -> PathBuf {
+        self.0.join("purse")
+    }
+
     /// To whom this node is lent.
     pub fn offers(&self) -> PathBuf {
         self.0.join("offers.toml")

@@ -10,6 +10,8 @@ mod folder;
 pub mod limits;
 pub mod models;
 pub mod protocol;
+mod purse;
+pub mod realms;
 mod remote;
 mod rights;
 mod session;
@@ -17,5 +19,6 @@ mod sign;
 
 pub use files::{Condition, Download, PutOptions, Volume};
 pub use folder::Folder;
+pub use purse::{Kept, Purse};
 pub use remote::Node;
 pub use session::Client;

@@ -14,6 +14,16 @@ pub const RECORD_LIFE: Duration = Duration::from_secs(30);
 pub const MAX_RECORDS: usize = 1024;
 /// An invitation line read from standard input: bytes.
 pub const MAX_INVITATION_BYTES: usize = 4096;
+/// Realms that one folder trusts: count. Further ones are refused when they are pinned.
+pub const MAX_TRUSTED_REALMS: usize = 256;
+/// The file of a pinned realm: bytes. The fingerprint's line and a signed bundle.
+pub const MAX_PINNED_BYTES: u64 = 65 + trust::limits::MAX_DOCUMENT_BYTES as u64;
+/// How often a running node looks for realms that were trusted or distrusted beside it.
+pub const REALMS_LOOK: Duration = Duration::from_secs(1);
+/// How often a running node asks the realms it trusts for their newest bundle.
+pub const REALMS_REFRESH: Duration = Duration::from_secs(180);
+/// How long one realm may take to answer that.
+pub const REALM_ANSWER: Duration = Duration::from_secs(10);
 /// How often a lent node says so to the service's authority.
 pub const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(5);
 /// After this time without a word a lent node is no candidate any more.
@@ -21,3 +31,6 @@ pub const CANDIDATE_LIFE: Duration = Duration::from_secs(16);
 
 const _: () = assert!(CANDIDATE_LIFE.as_secs() > 3 * ANNOUNCE_INTERVAL.as_secs());
 const _: () = assert!(MAX_ANSWER_BYTES <= MAX_LISTING_BYTES);
+
+/// Files of a purse that are looked at: count.
+pub const MAX_PURSE_FILES: usize = 4096;

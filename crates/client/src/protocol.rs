@@ -32,6 +32,50 @@ pub const STATE_ROUTE: &str = "/.webos/state";
 /// POST [`Announcement`], GET a list of [`Candidate`]: `/.webos/candidates/NAME`.
 pub const ANNOUNCE_ROUTE: &str = "/.webos/candidates";
 
+/// GET: a signed page of the realm's feed: `/.webos/feed?after=NUMBER`, with `&wait=1` once there is news or a new head
+/// is due. Open to peers without a certificate.
+pub const FEED_ROUTE: &str = "/.webos/feed";
+/// POST [`RevokeRequest`], answered with [`RevokeReply`].
+pub const REVOKE_ROUTE: &str = "/.webos/revoke";
+/// POST [`PurseRequest`]: gives a server a transfer certificate that is for it.
+pub const PURSE_ROUTE: &str = "/.webos/purse";
+
+/// The route of one page.
+pub fn feed_route(after: terms::Serial, wait: bool) -> String {
+    format!("{FEED_ROUTE}?after={}{}", after.0, if wait { "&wait=1" } else { "" })
+}
+
+/// Take something back, at the first node of the realm whose it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RevokeRequest {
+    /// The last link of this encoded chain, which the caller signed.
+    Chain(serde_bytes::ByteBuf),
+    /// A link by its id. For owners of the realm's first node.
+    Transfer(terms::TransferId),
+    /// Every certificate of a principal. For owners of the realm's first node.
+    Principal(Principal),
+    /// Every chain that principals of the realm signed until now. For owners of the realm's first node.
+    AllChains,
+}
+
+/// What was taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokeReply {
+    /// In plain words.
+    pub done: String,
+    /// The realm's epoch.
+    pub epoch: terms::Epoch,
+}
+
+/// Keep this for yourself: an encoded chain whose last link is for the node asked, signed by the caller.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurseRequest {
+    /// The encoded chain.
+    #[serde(with = "serde_bytes")]
+    pub chain: Vec<u8>,
+}
+
 /// What the proof of a joining key signs: this, the principal, the key.
 pub const JOIN_PROOF: &[u8] = b"webos-join-v1";
 

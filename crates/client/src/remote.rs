@@ -7,15 +7,16 @@ use crate::models::{
 };
 use crate::protocol::{
     ANNOUNCE_ROUTE, AclView, Announcement, Candidate, GROUP_ROUTE, GROUPS_ROUTE, GroupLine, GroupMessage,
-    GroupOrder, GroupReply, NodeStatus, PUBLISH_ROUTE, PublishReply, PublishRequest, STATE_ROUTE, STATUS_ROUTE,
-    StateUpdate,
+    GroupOrder, GroupReply, NodeStatus, PUBLISH_ROUTE, PURSE_ROUTE, PublishReply, PublishRequest, PurseRequest,
+    REVOKE_ROUTE, RevokeReply, RevokeRequest, STATE_ROUTE, STATUS_ROUTE, StateUpdate,
 };
 use crate::session::{Client, request};
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use terms::{GroupName, Principal, Problem, ServiceName};
+use terms::{GroupName, Principal, Problem, ServiceName, TransferId};
+use trust::Chain;
 use wire::{Envelope, Expect, Purpose, Target};
 
 /// A node at an address. Whoever answers there must be that node.
@@ -55,8 +56,11 @@ impl Node {
     pub(crate) async fn send(
         &self,
         purpose: Purpose,
-        request: Request<wire::Body>,
+        mut request: Request<wire::Body>,
     ) -> Result<Response<Incoming>, Problem> {
+        if let Some(chain) = self.client.transfer() {
+            request.headers_mut().entry(trust::transfer::HEADER).or_insert_with(|| chain.clone());
+        }
         let answer = self.client.pool().request(&self.target(purpose), request).await.map_err(|error| {
             let reason = Problem::from(error);
             Problem::new(reason.code, format!("{}: {}", self.principal, reason.detail))
@@ -99,6 +103,16 @@ impl Node {
         let answer =
             self.send(Purpose::Control, request(method, &self.principal, route, wire::body::full(bytes))?).await?;
         wire::cbor::from_slice(&wire::read_body(answer.into_body(), MAX_ANSWER_BYTES).await?)
+    }
+
+    /// Takes something back, at the first node of the realm whose it is.
+    pub async fn revoke(&self, what: &RevokeRequest) -> Result<RevokeReply, Problem> {
+        self.post(REVOKE_ROUTE, what).await
+    }
+
+    /// Gives the node a transfer certificate that is for it, and that this client signed.
+    pub async fn give(&self, chain: &Chain) -> Result<TransferId, Problem> {
+        self.post(PURSE_ROUTE, &PurseRequest { chain: chain.encode()? }).await
     }
 
     /// How the node stands.

@@ -1,15 +1,16 @@
 //! Rights at a volume: its access lists, and reading through a node under a transfer certificate.
 
 use crate::files::{Download, Volume, download};
+use crate::limits::MAX_ANSWER_BYTES;
 use crate::protocol::{
-    ACL_ROUTE, AclChange, AclSet, AclView, VIA_ROUTE, ViaRequest, WHY_ROUTE, WhyReply, WhyRequest,
+    ACL_ROUTE, AclChange, AclSet, AclView, VIA_ROUTE, ViaRequest, WHY_ROUTE, WhyReply, WhyRequest, feed_route,
 };
 use crate::remote::Node;
 use crate::session::{Client, request};
 use http::{HeaderValue, Method};
 use std::time::Duration;
-use terms::{Code, Epoch, GroupName, Location, Problem, Right, Rights, ServiceName, VolumePath};
-use trust::{Chain, CreateTransfer, Grant, SignedList, TransferCertificate};
+use terms::{Code, Epoch, GroupName, Location, Problem, Right, Rights, Serial, ServiceName, VolumePath};
+use trust::{Chain, CreateTransfer, FeedPage, Grant, SignedList, TransferCertificate};
 use wire::{Envelope, Purpose};
 
 /// How long a transfer certificate for one read holds.
@@ -68,12 +69,29 @@ impl Client {
         self.read_under(node, location, &chain.encode()?).await
     }
 
+    /// The present epoch of the own realm, in which transfer certificates are signed: what its feed says now, and what is
+    /// known here if that is not to be had.
+    pub async fn present_epoch(&self) -> Result<Epoch, Problem> {
+        let realm = &self.require_identity()?.principal().realm;
+        let known = self.trust().epoch(realm);
+        let asked = self.ask_openly(realm, &feed_route(Serial(u64::MAX), false), MAX_ANSWER_BYTES).await;
+        let page =
+            asked.and_then(|bytes| Ok(FeedPage::open(&bytes, realm, self.trust(), self.world().clock.unix())?));
+        match page {
+            Ok(page) => Ok(known.max(page.epoch())),
+            Err(problem) => {
+                tracing::warn!(%realm, %problem, "its present epoch is not to be had");
+                Ok(known)
+            }
+        }
+    }
+
     /// The certificate of [`Client::read_via`].
     pub async fn transfer_for(&self, node: &Node, location: &Location) -> Result<Chain, Problem> {
         let status = node.status().await?;
-        let grant = Grant { location: location.clone(), exact: true, rights: Rights::of(&[Right::Read]) };
+        let grant = Grant::exactly(location.clone(), Rights::of(&[Right::Read]));
         let identity = self.require_identity()?;
-        let epoch = self.trust().bundle(&identity.principal().realm).map_or(Epoch(0), |bundle| bundle.epoch);
+        let epoch = self.present_epoch().await?;
         let what = CreateTransfer {
             audience: node.principal().clone(),
             audience_key: status.key,

@@ -6,14 +6,14 @@
 use crate::folder::Folder;
 use crate::limits::{MAX_ANSWER_BYTES, MAX_RECORDS, RECORD_LIFE};
 use crate::models::{VOLUME_KIND, VolumeRecord, volume_route};
-use crate::{Node, Volume, enrol};
+use crate::{Node, Volume};
 use bytes::Bytes;
-use http::{Method, Request};
+use http::{HeaderValue, Method, Request};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use terms::{BootMs, Code, OperationId, Principal, Problem, RealmName, SessionId, VolumeName};
-use trust::{Identity, NameServer, TrustStore};
+use trust::{Chain, Identity, NameServer, TrustStore};
 use wire::{Expect, Pool, Purpose, Target};
 use world::World;
 
@@ -23,6 +23,8 @@ struct Inner {
     identity: Option<Identity>,
     trust: TrustStore,
     pool: Pool,
+    /// Connections as nobody, for public documents.
+    openly: Pool,
     session: SessionId,
     sequence: AtomicU64,
     records: Mutex<HashMap<VolumeName, (VolumeRecord, BootMs)>>,
@@ -30,7 +32,7 @@ struct Inner {
 
 /// A client of everything, as one principal (or as nobody). Cheap to clone.
 #[derive(Clone)]
-pub struct Client(Arc<Inner>);
+pub struct Client(Arc<Inner>, Option<Arc<HeaderValue>>);
 
 impl Client {
     /// Opens the identity and the trusted realms in a folder. A folder without identity acts as nobody.
@@ -51,7 +53,7 @@ impl Client {
         }
         let trust = TrustStore::new();
         let own = identity.as_ref().map(|identity| &identity.principal().realm);
-        enrol::load_realms(&folder, own, &trust, &world)?;
+        crate::realms::load_realms(&folder, own, &trust, &world)?;
         Ok(Self::with(folder, world, identity, trust))
     }
 
@@ -59,18 +61,35 @@ impl Client {
     pub fn with(folder: Folder, world: World, identity: Option<Identity>, trust: TrustStore) -> Self {
         let credentials = identity.as_ref().map(Identity::credentials);
         let pool = Pool::new(&world, credentials, Arc::new(trust.clone()));
+        let openly = Pool::new(&world, None, Arc::new(trust.clone()));
         let mut session = [0; 16];
         world.entropy.fill(&mut session);
-        Self(Arc::new(Inner {
+        let inner = Inner {
             world,
             folder,
             identity,
             trust,
             pool,
+            openly,
             session: SessionId(session),
             sequence: AtomicU64::new(1),
             records: Mutex::new(HashMap::new()),
-        }))
+        };
+        Self(Arc::new(inner), None)
+    }
+
+    /// The same client acting for the subject of a chain, which must be for its own key: everything that it asks nodes
+    /// from here on is asked under the chain, and its own rights count for nothing.
+    pub fn under(&self, chain: &Chain) -> Result<Self, Problem> {
+        let text = chain.to_header()?;
+        let value = HeaderValue::from_str(&text)
+            .map_err(|_| Problem::new(Code::Internal, "the transfer certificate is not encodable"))?;
+        Ok(Self(self.0.clone(), Some(Arc::new(value))))
+    }
+
+    /// The chain under which this client asks.
+    pub(crate) fn transfer(&self) -> Option<&HeaderValue> {
+        self.1.as_deref()
     }
 
     /// Clocks and entropy.
@@ -154,6 +173,28 @@ impl Client {
                     last = Problem::new(reason.code, format!("the name server of {realm}: {}", reason.detail))
                         .next("see that its node runs; `webos doctor` tells what is reachable");
                 }
+            }
+        }
+        Err(last)
+    }
+
+    /// Asks the realm's name servers in turn for a public document, as nobody: whether that realm trusts ours does not
+    /// matter. At most `limit` bytes are read.
+    pub async fn ask_openly(&self, realm: &RealmName, route: &str, limit: usize) -> Result<Bytes, Problem> {
+        let mut last = Problem::new(Code::Unavailable, format!("no name server of {realm} is known here"));
+        for server in self.name_servers(realm)? {
+            let target = Target {
+                address: server.address.clone(),
+                expect: Expect::Principal(server.principal.clone()),
+                purpose: Purpose::Control,
+            };
+            let request = request(Method::GET, &server.principal, route, wire::body::empty())?;
+            match self.0.openly.request(&target, request).await {
+                Ok(answer) if answer.status().is_success() => {
+                    return wire::read_body(answer.into_body(), limit).await;
+                }
+                Ok(answer) => last = wire::problem_from(answer).await,
+                Err(error) => last = Problem::from(error),
             }
         }
         Err(last)

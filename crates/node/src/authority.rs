@@ -49,7 +49,7 @@ impl Registrar {
         let bytes = self.authority.bundle(servers, epoch, now)?;
         let fingerprint = self.authority.fingerprint();
         let bundle = Bundle::open(&bytes, &fingerprint, now)?;
-        client::enrol::pin(folder, &bundle, &fingerprint)?;
+        client::realms::pin(folder, &bundle, &fingerprint)?;
         trust.insert(bundle);
         Ok(())
     }

@@ -136,7 +136,13 @@ mod tests {
 
     fn peer(kind: &str) -> Peer {
         let principal = format!("spiffe://lab.example/{kind}/n1").parse().expect("valid");
-        Peer { principal, key: Thumbprint([1; 32]), not_after: UnixMs(u64::MAX), chain: Arc::from([]) }
+        Peer {
+            principal,
+            key: Thumbprint([1; 32]),
+            issued: UnixMs(0),
+            not_after: UnixMs(u64::MAX),
+            chain: Arc::from([]),
+        }
     }
 
     fn word(name: &str) -> Announcement {

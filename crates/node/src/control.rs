@@ -1,7 +1,9 @@
 //! Control messages: each route's message in, its answer out, both CBOR.
 
 use crate::candidates;
+use crate::feeds;
 use crate::gatekeeper::Caller;
+use crate::lending;
 use crate::limits::{MAX_CONTROL_BYTES, MAX_OPEN_BYTES};
 use crate::node::{HomeVolume, State};
 use crate::published;
@@ -17,7 +19,7 @@ use hyper::body::Incoming;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
-use terms::{Code, Label, Location, OperationId, Problem, Right, ServiceName, VolumeName};
+use terms::{Code, Label, Location, OperationId, Problem, Right, Serial, ServiceName, VolumeName};
 use webfs::session::OpenRequest;
 use wire::{Body, Envelope, read_body};
 
@@ -35,6 +37,9 @@ pub async fn answer(
         Route::Certificate(name) => Ok(document(state.names.certificate(&name)?.bytes().to_vec())),
         Route::State(name) => Ok(cbor(&state.names.state(&name)?)),
         Route::VolumeRecord(name) => volume_record(state, &name),
+        Route::Feed => feed(state, parts).await,
+        Route::Revoke => Ok(cbor(&lending::revoke(state, caller, message(body).await?.0).await?)),
+        Route::Purse => Ok(cbor(&lending::take_in(state, caller, message(body).await?.0)?)),
         Route::Join => join(state, body).await,
         Route::Open(volume) => open(state, caller, &volume, body).await,
         Route::Acl(..) | Route::Why(..) | Route::Group(_) | Route::GroupAcl(_) | Route::Groups => {
@@ -138,6 +143,26 @@ fn bundle(state: &State) -> Result<Response<Body>, Problem> {
     let bundle = state.client.trust().bundle(state.realm());
     let bundle = bundle.ok_or_else(|| Problem::new(Code::Internal, "this node has lost its realm's bundle"))?;
     Ok(document(bundle.encoded().to_vec()))
+}
+
+async fn feed(state: &State, parts: &Parts) -> Result<Response<Body>, Problem> {
+    let (source, registrar) = feeds::source(state)?;
+    let (mut after, mut wait) = (Serial(0), false);
+    for (name, value) in parts.uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('=')) {
+        match name {
+            "after" => {
+                let number = value.parse().map_err(|_| Problem::new(Code::Invalid, "after must be a number"))?;
+                after = Serial(number);
+            }
+            "wait" => wait = value == "1",
+            _ => {}
+        }
+    }
+    let page = tokio::select! {
+        page = source.page(after, wait, registrar) => page?,
+        () = state.stop.cancelled() => return Err(Problem::new(Code::Unavailable, "this node is ending")),
+    };
+    Ok(document(page))
 }
 
 fn volume_record(state: &State, name: &Label) -> Result<Response<Body>, Problem> {

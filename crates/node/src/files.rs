@@ -4,6 +4,7 @@
 //! who may list its parent.
 
 use crate::gatekeeper::{Caller, Gatekeeper};
+use crate::guard;
 use crate::limits::UPLOAD_PAUSE;
 use client::protocol::{AclChange, AclView};
 use http::request::Parts;
@@ -73,7 +74,10 @@ async fn put(
     body: Incoming,
 ) -> Result<Response<Body>, Problem> {
     match put_rights(home, gate, caller, path).await {
-        Ok(rights) => Ok(home.put(&rights, path, parts, wire::body::paced(body, UPLOAD_PAUSE)).await),
+        Ok(rights) => {
+            let content = guard::body(caller, gate.trust(), wire::body::paced(body, UPLOAD_PAUSE));
+            Ok(home.put(&rights, path, parts, content).await)
+        }
         Err(problem) => {
             wire::body::read_off(body).await;
             Err(problem)

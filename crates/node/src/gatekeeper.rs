@@ -55,6 +55,11 @@ impl Caller {
         }
     }
 
+    /// The chain under which the peer asks for somebody else.
+    pub fn chain(&self) -> Option<&VerifiedChain> {
+        self.chain.as_ref()
+    }
+
     /// Whether the peer asks for itself, as control messages demand.
     pub fn for_itself(&self) -> Result<&Peer, Problem> {
         if self.chain.is_some() {
@@ -85,6 +90,11 @@ impl Gatekeeper {
     /// A gatekeeper over these groups and this log.
     pub fn new(world: World, trust: TrustStore, groups: Arc<Groups>, audit: AuditLog) -> Self {
         Self { world, trust, groups, audit }
+    }
+
+    /// The realms that are trusted here, and what they have taken back.
+    pub fn trust(&self) -> &TrustStore {
+        &self.trust
     }
 
     /// The groups that decisions look into.
@@ -143,8 +153,8 @@ impl Gatekeeper {
     }
 
     fn decide(&self, now: UnixMs, caller: &Caller, location: &Location, right: Right, bucket: &Bucket) -> Decision {
-        let (asker, groups) = (caller.asker(), &*self.groups);
-        decide(&Question { now, asker, location, right, bucket, groups })
+        let (asker, groups, standing) = (caller.asker(), &*self.groups, &self.trust);
+        decide(&Question { now, asker, location, right, bucket, groups, standing })
     }
 
     /// The three-step check of a right on a path.
@@ -210,8 +220,8 @@ impl Gatekeeper {
     ) -> Result<(), Problem> {
         self.groups.prepare(bucket, caller.subject()).await;
         let now = self.world.clock.unix();
-        let asker = caller.asker();
-        let decision = decide_object(&ObjectQuestion { now, asker, object, right, bucket, groups: &*self.groups });
+        let (asker, groups, standing) = (caller.asker(), &*self.groups, &self.trust);
+        let decision = decide_object(&ObjectQuestion { now, asker, object, right, bucket, groups, standing });
         if let Some(record) = AuditRecord::of_decision(now, Some(caller.source()), asker, &decision.reason) {
             self.note(&record)?;
         }
@@ -228,7 +238,8 @@ impl Gatekeeper {
     ) -> bool {
         self.groups.prepare(bucket, caller.subject()).await;
         let (now, asker) = (self.world.clock.unix(), caller.asker());
-        let question = ObjectQuestion { now, asker, object, right, bucket, groups: &*self.groups };
+        let (groups, standing) = (&*self.groups, &self.trust);
+        let question = ObjectQuestion { now, asker, object, right, bucket, groups, standing };
         decide_object(&question).reason.granted()
     }
 
@@ -240,7 +251,8 @@ impl Gatekeeper {
     /// The same for a group or a service.
     pub fn reason_on(&self, caller: &Caller, object: &Object, right: Right, bucket: &Bucket) -> Reason {
         let (now, asker) = (self.world.clock.unix(), caller.asker());
-        decide_object(&ObjectQuestion { now, asker, object, right, bucket, groups: &*self.groups }).reason
+        let (groups, standing) = (&*self.groups, &self.trust);
+        decide_object(&ObjectQuestion { now, asker, object, right, bucket, groups, standing }).reason
     }
 
     /// A refusal that no access list decided.

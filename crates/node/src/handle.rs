@@ -3,6 +3,7 @@
 use crate::control;
 use crate::files;
 use crate::gatekeeper::Caller;
+use crate::guard;
 use crate::limits::{OPEN_REQUESTS_PER_SECOND, REQUEST_DEADLINE};
 use crate::node::State;
 use crate::routes::{self, Access, Route, SERVICE_METHODS};
@@ -104,7 +105,7 @@ async fn to_service(
         ));
     }
     match state.gate.caller(peer, from, &parts.headers, &service.to_string()) {
-        Ok(caller) => front.answer(&state.gate, &caller, &parts).await,
+        Ok(caller) => guard::answer(&caller, state.gate.trust(), front.answer(&state.gate, &caller, &parts).await),
         Err(problem) => problem_response(&problem),
     }
 }
@@ -130,7 +131,7 @@ async fn to_node(
         Route::Via => Caller::of_peer(peer, from),
         _ => state.gate.caller(peer, from, &parts.headers, &resource)?,
     };
-    match route {
+    let answer = match route {
         Route::File(volume, path) => match state.volumes.get(&volume) {
             Some(here) => files::answer(&here.home, &state.gate, &caller, &path, &parts, body).await,
             None => {
@@ -140,7 +141,8 @@ async fn to_node(
         },
         Route::Session(volume) => control::session(state, &caller, &volume, body).await,
         route => within_deadline(control::answer(state, route, &caller, &parts, body)).await,
-    }
+    };
+    answer.map(|response| guard::answer(&caller, state.gate.trust(), response))
 }
 
 async fn within_deadline(

@@ -54,3 +54,16 @@ const _: () = assert!(GROUP_ASK_INTERVAL.as_secs() < trust::limits::GROUP_LIFE.a
 const _: () = assert!(GROUP_FETCH_DEADLINE.as_secs() < GROUP_WAIT.as_secs());
 const _: () = assert!(MAX_FOREIGN_GROUPS >= trust::limits::MAX_GROUPS_VISITED);
 const _: () = assert!(GROUP_WAIT.as_secs() < REQUEST_DEADLINE.as_secs());
+
+/// A page of a feed as it comes: bytes. A signed document has at most 64 KiB.
+pub const MAX_FEED_BYTES: usize = 64 * 1024;
+/// Readers that wait for news of a feed at one time: count. One more is answered at once.
+pub const MAX_WAITING_READERS: usize = 2048;
+/// Realms whose feeds are followed: count. What stands on others is refused.
+pub const MAX_FOLLOWED_REALMS: usize = 256;
+/// How long after a failure a feed is asked for again, and how often newly trusted realms are looked for.
+pub const FEED_RETRY: Duration = Duration::from_secs(1);
+/// How long a start waits for the first words of the realms. Whoever has not answered by then fails closed.
+pub const FEED_FIRST_WITHIN: Duration = Duration::from_secs(3);
+/// Transfer certificates that a node's purse holds: count. One more is refused.
+pub const MAX_PURSE: usize = 1024;

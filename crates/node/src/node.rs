@@ -4,6 +4,7 @@
 
 use crate::authority::Registrar;
 use crate::candidates::Candidates;
+use crate::feeds::{self, Followed, Source};
 use crate::gatekeeper::Gatekeeper;
 use crate::groups::Groups;
 use crate::handle::Requests;
@@ -28,7 +29,7 @@ use webfs::coherence::Coherence;
 use webfs::rules::LeaseRules;
 use webfs::serve::Home;
 use webfs::store::Store;
-use wire::{Peer, Server};
+use wire::{Peer, Recheck, Server};
 use world::World;
 
 /// A volume that has its home here.
@@ -50,6 +51,9 @@ pub struct State {
     pub(crate) started: UnixMs,
     pub(crate) gate: Arc<Gatekeeper>,
     pub(crate) registrar: Option<Registrar>,
+    pub(crate) feed: Option<Source>,
+    pub(crate) followed: Followed,
+    pub(crate) recheck: Recheck,
     pub(crate) names: Names,
     pub(crate) volumes: BTreeMap<VolumeName, HomeVolume>,
     pub(crate) published: Published,
@@ -107,11 +111,14 @@ impl Node {
         let state = Arc::new(compose(settings, world.clone(), client, &identity, address).await?);
         let requests = Arc::new(Requests::new(state.clone()));
         let check = Arc::new(state.client.trust().clone());
-        let server = Server::start(&world, listener, &identity.credentials(), check, requests)
+        feeds::begin(&state).await;
+        let server = Server::start(&world, listener, &identity.credentials(), check, requests, &state.recheck)
             .map_err(|error| Problem::new(Code::Internal, format!("{error}: {}", source(&error))))?;
         crate::published::resume(&state).await?;
         state.tasks.spawn(housekeeping(state.clone()));
         state.tasks.spawn(crate::serving::announce(state.clone()));
+        state.tasks.spawn(crate::realms::follow(state.clone()));
+        state.tasks.spawn(crate::realms::refresh_all(state.clone()));
         Ok(Self { state, server })
     }
 
@@ -169,16 +176,20 @@ async fn compose(
     let folder = settings.folder.clone();
     let realm = identity.principal().realm.clone();
     let advertised = settings.advertised(address)?;
+    client.trust().set_limits(settings.feed_limits);
     let registrar = Registrar::open(&folder, &world)?.filter(|registrar| *registrar.realm() == realm);
     if let Some(registrar) = &registrar {
         registrar.sign_bundle(&folder, client.trust(), identity.principal(), &advertised)?;
     }
+    let feed =
+        registrar.as_ref().map(|registrar| Source::open(&folder, &world, client.trust(), registrar)).transpose()?;
     let groups = Arc::new(Groups::load(client.clone(), &folder, realm.clone(), registrar.is_some())?);
     let audit = open_audit(&folder, &world, identity.principal())?;
     let gate = Arc::new(Gatekeeper::new(world.clone(), client.trust().clone(), groups, audit));
     let own = Arc::new(Peer {
         principal: identity.principal().clone(),
         key: identity.key().thumbprint(),
+        issued: identity.issued(),
         not_after: identity.not_after(),
         chain: identity.chain().iter().cloned().map(CertificateDer::into_owned).collect(),
     });
@@ -204,6 +215,9 @@ async fn compose(
         advertised,
         gate,
         registrar,
+        feed,
+        followed: Followed::new(),
+        recheck: Recheck::default(),
     })
 }
 

@@ -17,6 +17,12 @@ pub enum Route {
     State(Label),
     /// A volume's signed record.
     VolumeRecord(Label),
+    /// A page of the realm's feed.
+    Feed,
+    /// Take something back.
+    Revoke,
+    /// Take in a transfer certificate.
+    Purse,
     /// Redeem an invitation.
     Join,
     /// The session stream of a holder.
@@ -83,7 +89,10 @@ pub const TABLE: &[Row] = &[
     ("/.webos/bundle", GET, Access::Open),
     ("/.webos/name/{}", GET, Access::Open),
     ("/.webos/name/{}/state", GET, Access::Open),
+    ("/.webos/feed", GET, Access::Open),
     ("/.webos/join", POST, Access::Open),
+    ("/.webos/revoke", POST, Access::Authenticated),
+    ("/.webos/purse", POST, Access::Authenticated),
     ("/.webos/session/{}", POST, Access::Authenticated),
     ("/.webos/open/{}", POST, Access::Authenticated),
     ("/.webos/acl/{}/{path}", LISTS, Access::Authenticated),
@@ -154,6 +163,9 @@ fn route(pattern: &str, names: &Names<'_>) -> Result<Route, Problem> {
             None => Route::Certificate(label()?),
         },
         "/.webos/name/{}/state" => Route::State(label()?),
+        "/.webos/feed" => Route::Feed,
+        "/.webos/revoke" => Route::Revoke,
+        "/.webos/purse" => Route::Purse,
         "/.webos/join" => Route::Join,
         "/.webos/session/{}" => Route::Session(volume()?),
         "/.webos/open/{}" => Route::Open(volume()?),
@@ -182,7 +194,8 @@ mod tests {
     #[test]
     fn only_the_stated_routes_are_open() {
         let open: Vec<&str> = TABLE.iter().filter(|row| row.2 == Access::Open).map(|row| row.0).collect();
-        assert_eq!(open, ["/.webos/bundle", "/.webos/name/{}", "/.webos/name/{}/state", "/.webos/join"]);
+        let stated = ["/.webos/bundle", "/.webos/name/{}", "/.webos/name/{}/state", "/.webos/feed", "/.webos/join"];
+        assert_eq!(open, stated);
         assert!(TABLE.iter().all(|row| row.2 != Access::ByList), "only services are open by list");
     }
 

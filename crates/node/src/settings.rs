@@ -4,6 +4,7 @@ use client::Folder;
 use client::models::Place;
 use std::net::SocketAddr;
 use terms::{Code, Problem};
+use trust::FeedLimits;
 
 /// How a node runs.
 #[derive(Debug, Clone)]
@@ -18,6 +19,8 @@ pub struct Settings {
     pub link_bps: Option<u64>,
     /// Where it is, if its owner says.
     pub place: Option<Place>,
+    /// How old the word of a realm may be.
+    pub feed_limits: FeedLimits,
 }
 
 impl Settings {
@@ -62,6 +65,7 @@ mod tests {
                 address: address.map(String::from),
                 link_bps: None,
                 place: None,
+                feed_limits: FeedLimits::default(),
             };
             let found = settings.advertised(own.parse().expect("valid"));
             assert_eq!(found.as_deref().ok(), told, "{own} {address:?}");

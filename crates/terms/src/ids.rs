@@ -95,6 +95,12 @@ bytes_id!(
     16
 );
 
+bytes_id!(
+    /// Names one transfer certificate: 128 random bits that its issuer chose. The signature is never used for this.
+    TransferId,
+    16
+);
+
 impl Digest {
     /// The BLAKE3 hash of these bytes.
     pub fn of(bytes: &[u8]) -> Self {

@@ -13,7 +13,9 @@ mod rights;
 mod size;
 mod time;
 
-pub use ids::{ChangeNumber, Digest, Epoch, Generation, OperationId, Serial, SessionId, Thumbprint, Version};
+pub use ids::{
+    ChangeNumber, Digest, Epoch, Generation, OperationId, Serial, SessionId, Thumbprint, TransferId, Version,
+};
 pub use limits::{MAX_LABEL_BYTES, MAX_PATH_BYTES, MAX_PATH_SEGMENTS, MAX_REALM_BYTES, MAX_SEGMENT_BYTES};
 pub use names::{Label, NameError, RealmName, ServiceName, VolumeName};
 pub use path::{Location, PathError, VolumePath};

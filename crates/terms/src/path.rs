@@ -147,6 +147,11 @@ impl VolumePath {
         }
     }
 
+    /// Whether this path is `top` or below it.
+    pub fn is_below(&self, top: &Self) -> bool {
+        top.is_root() || self.0.strip_prefix(&*top.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// What remains of this path below `top`, if `top` is this path or above it.
     pub fn below(&self, top: &Self) -> Option<Self> {
         if top.is_root() {

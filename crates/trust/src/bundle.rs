@@ -93,6 +93,16 @@ impl Bundle {
         })
     }
 
+    /// Whether it was signed after the other: an older one never replaces it.
+    pub fn is_newer_than(&self, other: &Self) -> bool {
+        (self.epoch, self.issued) > (other.epoch, other.issued)
+    }
+
+    /// Whether the root with this fingerprint is one of its roots.
+    pub fn has_root(&self, fingerprint: &[u8; 32]) -> bool {
+        self.roots.iter().any(|root| sha256(root) == *fingerprint)
+    }
+
     /// The signed bytes, to be passed on.
     pub fn encoded(&self) -> &[u8] {
         &self.encoded

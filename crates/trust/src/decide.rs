@@ -5,8 +5,9 @@ use crate::bucket::Bucket;
 use crate::entries::{Checked, check_anonymous, check_entries};
 use crate::group::{Membership, earliest};
 use crate::reason::{Ground, Reason, Resource};
+use crate::standing::{Head, Standing};
 use crate::transfer::VerifiedChain;
-use terms::{GroupName, Location, Principal, Right, ServiceName, UnixMs};
+use terms::{GroupName, Location, Principal, RealmName, Right, ServiceName, UnixMs};
 use wire::Peer;
 
 /// Who asks: the peer of the connection, and the chain under which it asks for somebody else.
@@ -33,6 +34,8 @@ pub struct Question<'a> {
     pub bucket: &'a Bucket,
     /// What is known of groups.
     pub groups: &'a dyn Membership,
+    /// What is known of what realms have taken back.
+    pub standing: &'a dyn Standing,
 }
 
 /// A group or a service as the object of a question.
@@ -44,7 +47,7 @@ pub enum Object {
     Service(ServiceName),
 }
 
-/// A question about a group or a service. Transfer certificates of this release grant nothing on these.
+/// A question about a group or a service.
 #[derive(Clone, Copy)]
 pub struct ObjectQuestion<'a> {
     /// The wall clock.
@@ -59,6 +62,8 @@ pub struct ObjectQuestion<'a> {
     pub bucket: &'a Bucket,
     /// What is known of groups.
     pub groups: &'a dyn Membership,
+    /// What is known of what realms have taken back.
+    pub standing: &'a dyn Standing,
 }
 
 /// The proof that [`decide`] granted one right on one path to one subject.
@@ -68,6 +73,7 @@ pub struct Authorised {
     right: Right,
     subject: Option<Principal>,
     until: Option<UnixMs>,
+    fresh_until: Option<UnixMs>,
 }
 
 impl Authorised {
@@ -89,6 +95,12 @@ impl Authorised {
     /// Good until just before this time: the earliest end of all it stands on.
     pub fn until(&self) -> Option<UnixMs> {
         self.until
+    }
+
+    /// A new request needs a new decision from this time on: some realm on which it stands has to be heard of again
+    /// before. What was begun under it goes on until [`Authorised::until`], or until something is taken back.
+    pub fn fresh_until(&self) -> Option<UnixMs> {
+        earliest(self.until, self.fresh_until)
     }
 
     /// Whether it covers this right on this path at this time. Who acts on the proof asks this first.
@@ -146,25 +158,27 @@ pub struct ObjectDecision {
 /// Decides. The subject is that of the chain if there is one, else the peer itself, else nobody; with a chain
 /// the peer's own rights count for nothing.
 pub fn decide(question: &Question<'_>) -> Decision {
-    let Question { now, asker, location, right, bucket, groups } = *question;
-    let judged = judge(asker, now, Some(location), right, bucket, groups);
+    let Question { now, asker, location, right, bucket, groups, standing } = *question;
+    let judged = Judge { now, asker, on: On::Path(location), right, bucket, groups, standing }.judge();
     let reason = reason(asker, right, Resource::Path(location.clone()), judged.ground);
     if !reason.granted() {
         return Decision::Refused { reason };
     }
-    let (location, subject, until) = (location.clone(), reason.subject.clone(), judged.until);
-    Decision::Granted { authorised: Authorised { location, right, subject, until }, reason }
+    let (location, subject) = (location.clone(), reason.subject.clone());
+    let Judged { until, fresh_until, .. } = judged;
+    Decision::Granted { authorised: Authorised { location, right, subject, until, fresh_until }, reason }
 }
 
 /// Decides about a group or a service, by the same three steps.
 pub fn decide_object(question: &ObjectQuestion<'_>) -> ObjectDecision {
-    let ObjectQuestion { now, asker, object, right, bucket, groups } = *question;
-    let judged = judge(asker, now, None, right, bucket, groups);
+    let ObjectQuestion { now, asker, object, right, bucket, groups, standing } = *question;
+    let judged = Judge { now, asker, on: On::Object(object), right, bucket, groups, standing }.judge();
     let resource = match object {
         Object::Group(group) => Resource::Group(group.clone()),
         Object::Service(service) => Resource::Service(service.clone()),
     };
-    ObjectDecision { reason: reason(asker, right, resource, judged.ground), until: judged.until }
+    let until = earliest(judged.until, judged.fresh_until);
+    ObjectDecision { reason: reason(asker, right, resource, judged.ground), until }
 }
 
 fn reason(asker: Asker<'_>, right: Right, resource: Resource, ground: Ground) -> Reason {
@@ -182,34 +196,93 @@ fn reason(asker: Asker<'_>, right: Right, resource: Resource, ground: Ground) ->
 struct Judged {
     ground: Ground,
     until: Option<UnixMs>,
+    fresh_until: Option<UnixMs>,
 }
 
-fn judge(
-    asker: Asker<'_>,
+#[derive(Clone, Copy)]
+enum On<'a> {
+    Path(&'a Location),
+    Object(&'a Object),
+}
+
+/// One question of either kind.
+#[derive(Clone, Copy)]
+struct Judge<'a> {
     now: UnixMs,
-    path: Option<&Location>,
+    asker: Asker<'a>,
+    on: On<'a>,
     right: Right,
-    bucket: &Bucket,
-    groups: &dyn Membership,
-) -> Judged {
-    let refused = |ground| Judged { ground, until: None };
-    let standing = match check_times(asker, now) {
-        Ok(until) => until,
-        Err(ground) => return refused(ground),
-    };
-    if let Err(ground) = check_chain(asker, path, right) {
-        return refused(ground);
+    bucket: &'a Bucket,
+    groups: &'a dyn Membership,
+    standing: &'a dyn Standing,
+}
+
+impl Judge<'_> {
+    fn judge(&self) -> Judged {
+        self.try_judge().unwrap_or_else(|ground| Judged { ground, until: None, fresh_until: None })
     }
-    let subject = asker.chain.map(VerifiedChain::subject).or(asker.peer.map(|peer| &peer.principal));
-    match subject {
-        None => Judged { ground: check_anonymous(right, bucket), until: standing },
-        Some(subject) => {
-            let Checked { ground, until, .. } = check_entries(subject, now, right, bucket, groups);
-            match ground {
-                Ok(who) => Judged { ground: Ground::Entry(who), until: earliest(standing, until) },
-                Err(ground) => refused(ground),
+
+    fn try_judge(&self) -> Result<Judged, Ground> {
+        let Self { now, asker, right, bucket, groups, .. } = *self;
+        let standing = check_times(asker, now)?;
+        let fresh = self.check_standing()?;
+        self.check_chain()?;
+        let subject = asker.chain.map(VerifiedChain::subject).or(asker.peer.map(|peer| &peer.principal));
+        let Some(subject) = subject else {
+            return Ok(Judged { ground: check_anonymous(right, bucket), until: standing, fresh_until: None });
+        };
+        let Checked { ground, until, known_until, realms, .. } = check_entries(subject, now, right, bucket, groups);
+        let who = ground?;
+        // Every realm whose group stands on the way may have taken somebody back.
+        let heard = realms.iter().try_fold(fresh, |fresh, realm| Ok(earliest(fresh, self.check_heard(realm)?)))?;
+        let (until, fresh_until) = (earliest(standing, until), earliest(heard, known_until));
+        Ok(Judged { ground: Ground::Entry(who), until, fresh_until })
+    }
+
+    /// Step 1, the other half: nothing of it was taken back, and every realm that could have done so was heard of lately.
+    /// Answers until when that is known.
+    fn check_standing(&self) -> Result<Option<UnixMs>, Ground> {
+        let mut fresh = None;
+        if let Some(peer) = self.asker.peer {
+            if self.standing.is_revoked(&peer.principal, peer.issued) {
+                return Err(Ground::PrincipalRevoked { principal: peer.principal.clone() });
             }
+            fresh = earliest(fresh, self.check_heard(&peer.principal.realm)?);
         }
+        let Some(chain) = self.asker.chain else { return Ok(fresh) };
+        chain.stands(self.standing)?;
+        chain.realms().try_fold(fresh, |fresh, realm| Ok(earliest(fresh, self.check_heard(realm)?)))
+    }
+
+    /// Until when the word of this realm is enough.
+    fn check_heard(&self, realm: &RealmName) -> Result<Option<UnixMs>, Ground> {
+        let since = match self.standing.head(realm) {
+            Head::Own => return Ok(None),
+            Head::At(at) => Some(at),
+            Head::Unheard => None,
+        };
+        let end = since.map(|at| at.plus(self.standing.limits().of(self.right)));
+        match end.filter(|end| self.now < *end) {
+            Some(end) => Ok(Some(end)),
+            None => Err(Ground::RealmUnheard { realm: realm.clone(), since }),
+        }
+    }
+
+    /// Step 2. Without a chain there is nothing to check: the peer asks for itself.
+    fn check_chain(&self) -> Result<(), Ground> {
+        let Some(chain) = self.asker.chain else { return Ok(()) };
+        let peer = self.asker.peer.ok_or(Ground::ChainWithoutPeer)?;
+        if &peer.principal != chain.audience() {
+            return Err(Ground::NotAudience { audience: chain.audience().clone() });
+        }
+        if peer.key != chain.audience_key() {
+            return Err(Ground::NotKey);
+        }
+        let covered = chain.grants().iter().any(|grant| match self.on {
+            On::Path(location) => grant.covers(location, self.right),
+            On::Object(object) => grant.covers_object(object, self.right),
+        });
+        if covered { Ok(()) } else { Err(Ground::NotInGrants) }
     }
 }
 
@@ -228,18 +301,4 @@ fn check_times(asker: Asker<'_>, now: UnixMs) -> Result<Option<UnixMs>, Ground> 
         }
     }
     Ok(earliest(peer_end, asker.chain.map(VerifiedChain::until)))
-}
-
-/// Step 2. Without a chain there is nothing to check: the peer asks for itself.
-fn check_chain(asker: Asker<'_>, path: Option<&Location>, right: Right) -> Result<(), Ground> {
-    let Some(chain) = asker.chain else { return Ok(()) };
-    let peer = asker.peer.ok_or(Ground::ChainWithoutPeer)?;
-    if &peer.principal != chain.audience() {
-        return Err(Ground::NotAudience { audience: chain.audience().clone() });
-    }
-    if peer.key != chain.audience_key() {
-        return Err(Ground::NotKey);
-    }
-    let covered = path.is_some_and(|path| chain.grants().iter().any(|grant| grant.covers(path, right)));
-    if covered { Ok(()) } else { Err(Ground::NotInGrants) }
 }

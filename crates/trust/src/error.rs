@@ -49,6 +49,12 @@ pub enum ChainRefusal {
         /// When it was looked at.
         now: UnixMs,
     },
+    /// Its realm has taken it back.
+    #[error("the realm of {principal} has revoked it")]
+    Revoked {
+        /// Whose certificate.
+        principal: Principal,
+    },
     /// The chain breaks a rule of X.509: constraints, usages, signatures.
     #[error("the certificate chain of {principal} breaks a rule: {rule}")]
     Rule {
@@ -242,6 +248,7 @@ impl From<ChainRefusal> for Problem {
             ChainRefusal::Expired { .. } => "renew the certificate, or set the clock right",
             ChainRefusal::NotYetValid { .. } => "set the clock right",
             ChainRefusal::UnknownRealm { .. } => "trust the realm first",
+            ChainRefusal::Revoked { .. } => "ask who administers its realm for a new invitation",
             _ => "",
         };
         Self::new(Code::Denied, refusal.to_string()).next(next)

@@ -3,7 +3,7 @@
 use crate::error::TrustError;
 use crate::files::{read_private, write_private};
 use crate::key::{KeyPair, pem};
-use crate::limits::{MAX_CHAIN_CERTIFICATES, MAX_KEY_FILE_BYTES};
+use crate::limits::{CLOCK_SKEW, MAX_CHAIN_CERTIFICATES, MAX_KEY_FILE_BYTES};
 use crate::x509;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -19,6 +19,7 @@ pub struct Identity {
     principal: Principal,
     chain: Arc<[CertificateDer<'static>]>,
     key: KeyPair,
+    issued: UnixMs,
     not_after: UnixMs,
 }
 
@@ -42,7 +43,8 @@ impl Identity {
         let ends = chain.iter().map(|certificate| Ok(x509::read_validity(certificate)?.end));
         let ends = ends.collect::<Result<Vec<_>, TrustError>>()?;
         let not_after = ends.into_iter().fold(leaf.validity.end, UnixMs::min);
-        Ok(Self { principal: leaf.principal, chain: chain.into(), key, not_after })
+        let issued = leaf.validity.start.plus(CLOCK_SKEW);
+        Ok(Self { principal: leaf.principal, chain: chain.into(), key, issued, not_after })
     }
 
     /// Reads an identity from its folder.
@@ -92,6 +94,11 @@ impl Identity {
     /// The chain, leaf first.
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.chain
+    }
+
+    /// When its certificate was issued.
+    pub fn issued(&self) -> UnixMs {
+        self.issued
     }
 
     /// When the first certificate of the chain ends.

@@ -35,7 +35,7 @@ pub const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
 pub const MAX_TRANSFER_BYTES: usize = 32 * 1024;
 /// Depth of nested CBOR in signed documents: count. Ours need six; each level costs stack.
 pub const MAX_DEPTH: usize = 16;
-/// Links in a chain that can be decoded: count. More than one is refused by name in this release.
+/// Links in a chain: count.
 pub const MAX_LINKS: usize = 4;
 /// Further links that a link may allow: count.
 pub const MAX_TRANSFER_DEPTH: u8 = 3;
@@ -87,6 +87,26 @@ pub const MAX_PEER_SUMS: usize = 999;
 /// Records of anonymous refusals in one minute: count. What exceeds it is summed to one record more.
 pub const MAX_ANONYMOUS_SUMS: usize = 999;
 
+/// How old the word of a realm may be for `w`, `m`, `x`, `a` and `relay`, unless the site says otherwise.
+pub const DEFAULT_ACTING_LIMIT: Duration = Duration::from_secs(60);
+/// How old the word of a realm may be for `r`, unless the site says otherwise.
+pub const DEFAULT_READING_LIMIT: Duration = Duration::from_secs(600);
+/// The shortest of these limits that a site can choose: three times the interval of heads.
+pub const MIN_FEED_LIMIT: Duration = Duration::from_secs(60);
+/// The longest of these limits that a site can choose.
+pub const MAX_FEED_LIMIT: Duration = Duration::from_secs(3600);
+/// How often a realm says that its feed is all, to whoever listens.
+pub const HEAD_INTERVAL: Duration = Duration::from_secs(20);
+/// Entries of one page of a feed: count. So many of the longest names fit into a document.
+pub const MAX_FEED_PAGE: usize = 128;
+/// Revocations that a realm lists at one time: count. They are forgotten when what they end has ended by itself.
+pub const MAX_REVOCATIONS: usize = 100_000;
+/// How long a revocation is kept of which nobody knows how long its object lasts: longer than any leaf, and so any link.
+pub const REVOCATION_MEMORY: Duration = Duration::from_secs(31 * DAY_S);
+
+const _: () = assert!(HEAD_INTERVAL.as_secs() * 3 <= MIN_FEED_LIMIT.as_secs());
+const _: () = assert!(REVOCATION_MEMORY.as_secs() > USER_LIFETIME.as_secs() + 2 * CLOCK_SKEW.as_secs());
+const _: () = assert!(MAX_FEED_PAGE * 400 + 2 * MAX_CERTIFICATE_BYTES + 1024 <= MAX_DOCUMENT_BYTES);
 const _: () = assert!(MAX_TRANSFER_BYTES <= MAX_DOCUMENT_BYTES);
 const _: () = assert!(MAX_CERTIFICATE_BYTES * MAX_CHAIN_CERTIFICATES <= MAX_TRANSFER_BYTES);
 const _: () = assert!(SERVER_LIFETIME.as_secs() < ISSUING_LIFETIME.as_secs());
@@ -94,8 +114,15 @@ const _: () = assert!(ISSUING_LIFETIME.as_secs() < ROOT_LIFETIME.as_secs());
 const _: () = assert!((MAX_TRANSFER_DEPTH as usize) < MAX_LINKS);
 /// One grant of a chain within an audit record: bytes as escaped there.
 pub const MAX_AUDIT_GRANT: usize = 256;
-/// All else in an audit record: six names of at most 320 bytes, numbers, hashes and the names of fields.
-const AUDIT_REST: usize = 4096;
+/// What one link of a chain covers within an audit record: bytes as escaped there.
+pub const MAX_AUDIT_LINK: usize = 768;
+/// Ids and names of one link within an audit record: bytes.
+const AUDIT_LINK_REST: usize = 3 * 330 + 256;
+/// All else in an audit record: names of at most 320 bytes, numbers, hashes and the names of fields.
+const AUDIT_REST: usize = 3072;
 
-const _: () = assert!(2 * MAX_AUDIT_TEXT + MAX_GRANTS * MAX_AUDIT_GRANT + AUDIT_REST <= MAX_AUDIT_RECORD_BYTES);
+const _: () = assert!(
+    2 * MAX_AUDIT_TEXT + MAX_LINKS * (MAX_AUDIT_LINK + MAX_AUDIT_GRANT + AUDIT_LINK_REST) + AUDIT_REST
+        <= MAX_AUDIT_RECORD_BYTES
+);
 const _: () = assert!(MAX_AUDIT_RECORD_BYTES as u64 * 16 < MAX_AUDIT_FILE_BYTES);

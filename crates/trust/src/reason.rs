@@ -1,9 +1,10 @@
 //! Why a question about rights was answered as it was: a value first, a sentence second. The same value feeds
 //! the audit log, the error message and `webos why`.
 
-use crate::transfer::TransferId;
 use std::fmt;
-use terms::{Code, GroupName, Location, Principal, Problem, Right, ServiceName, UnixMs, Who};
+use terms::{
+    Code, GroupName, Location, Principal, Problem, RealmName, Right, ServiceName, TransferId, UnixMs, Who,
+};
 
 /// What a question is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,23 @@ pub enum Ground {
     PeerEnded {
         /// When.
         end: UnixMs,
+    },
+    /// The realm of the peer, or of a link's issuer, has revoked it.
+    PrincipalRevoked {
+        /// Whom.
+        principal: Principal,
+    },
+    /// A transfer certificate of the chain was taken back.
+    ChainRevoked {
+        /// Which.
+        id: TransferId,
+    },
+    /// A realm on which the answer stands was not heard of for too long: it may have taken something back.
+    RealmUnheard {
+        /// The realm.
+        realm: RealmName,
+        /// Since when.
+        since: Option<UnixMs>,
     },
     /// A transfer certificate came over a connection without a certificate.
     ChainWithoutPeer,
@@ -95,7 +113,9 @@ impl From<Reason> for Problem {
             Ground::ChainEnded { .. } | Ground::NotInGrants | Ground::NotAudience { .. } | Ground::NotKey => {
                 "ask for a transfer certificate that covers this"
             }
-            Ground::GroupUnknown { .. } => "try again later",
+            Ground::GroupUnknown { .. } | Ground::RealmUnheard { .. } => "try again later",
+            Ground::PrincipalRevoked { .. } => "ask who administers its realm",
+            Ground::ChainRevoked { .. } => "ask for a new transfer certificate",
             Ground::ChainNotYet { .. } => "set the clocks right",
             Ground::ChainWithoutPeer | Ground::Entry(_) => "",
         };
@@ -167,6 +187,12 @@ impl fmt::Display for Ground {
         match self {
             Self::Entry(who) => write!(f, "the access list gives it to {who}"),
             Self::PeerEnded { end } => write!(f, "the certificate of the connection ended {}", date(*end)),
+            Self::PrincipalRevoked { principal } => write!(f, "the realm of {principal} has revoked it"),
+            Self::ChainRevoked { id } => write!(f, "the transfer certificate {id} was revoked"),
+            Self::RealmUnheard { realm, since: Some(since) } => {
+                write!(f, "what {realm} has revoked is not known since {}", date(*since))
+            }
+            Self::RealmUnheard { realm, since: None } => write!(f, "what {realm} has revoked is not known here"),
             Self::ChainWithoutPeer => f.write_str("a transfer certificate needs a connection with a certificate"),
             Self::ChainEnded { end } => write!(f, "the transfer certificate ended {}", date(*end)),
             Self::ChainNotYet { start } => {

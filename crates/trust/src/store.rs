@@ -3,20 +3,46 @@
 
 use crate::bundle::Bundle;
 use crate::error::ChainRefusal;
+use crate::feed::FeedCopy;
 use crate::key::{PublicKey, sha256};
 use crate::limits::{CLOCK_SKEW, MAX_CHAIN_CERTIFICATES};
 use crate::path::{self, Anchor, Usage};
+use crate::standing::{FeedLimits, Head, Standing};
 use crate::x509::{self, Leaf};
 use rustls_pki_types::CertificateDer;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use terms::{Epoch, Principal, Problem, RealmName, UnixMs};
+use terms::{Epoch, Principal, Problem, RealmName, TransferId, UnixMs};
 use wire::{Described, Peer, PeerCheck};
 
 /// The bundles of the realms that are trusted here. Clones share one store. Trusting a realm means believing
 /// its names, nothing else.
 #[derive(Clone, Debug, Default)]
-pub struct TrustStore(Arc<RwLock<BTreeMap<RealmName, Arc<Bundle>>>>);
+pub struct TrustStore(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    realms: RwLock<BTreeMap<RealmName, Realm>>,
+    /// Rises with every change that can end something.
+    generation: AtomicU64,
+    limits: RwLock<FeedLimits>,
+}
+
+/// One trusted realm.
+#[derive(Debug, Clone)]
+struct Realm {
+    bundle: Arc<Bundle>,
+    feed: Option<Arc<FeedCopy>>,
+    /// The feed is written here.
+    own: bool,
+}
+
+impl Realm {
+    fn epoch(&self) -> Epoch {
+        self.feed.as_ref().map_or(self.bundle.epoch, |feed| feed.epoch().max(self.bundle.epoch))
+    }
+}
 
 /// A leaf whose chain was verified.
 #[derive(Debug, Clone)]
@@ -25,6 +51,8 @@ pub(crate) struct Certified {
     pub key: PublicKey,
     /// When the first certificate of the chain ends, without allowance.
     pub end: UnixMs,
+    /// When the leaf was issued: its start without the allowance for clocks.
+    pub certified: UnixMs,
     /// The realm's epoch as known here.
     pub epoch: Epoch,
 }
@@ -35,26 +63,75 @@ impl TrustStore {
         Self::default()
     }
 
+    fn realms_mut(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<RealmName, Realm>> {
+        self.0.realms.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn look<T>(&self, realm: &RealmName, read: impl FnOnce(&Realm) -> T) -> Option<T> {
+        self.0.realms.read().unwrap_or_else(PoisonError::into_inner).get(realm).map(read)
+    }
+
     /// Pins a bundle, unless the store holds a later one of the same realm. Answers whether it is now in force.
     pub fn insert(&self, bundle: Bundle) -> bool {
-        let mut realms = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let older = realms
-            .get(&bundle.realm)
-            .is_some_and(|present| (bundle.epoch, bundle.issued) < (present.epoch, present.issued));
+        let mut realms = self.realms_mut();
+        let present = realms.get(&bundle.realm);
+        let older = present.is_some_and(|present| present.bundle.is_newer_than(&bundle));
         if !older {
-            realms.insert(bundle.realm.clone(), Arc::new(bundle));
+            let (feed, own) = present.map_or((None, false), |present| (present.feed.clone(), present.own));
+            realms.insert(bundle.realm.clone(), Realm { bundle: Arc::new(bundle), feed, own });
+            self.0.generation.fetch_add(1, Ordering::Release);
         }
         !older
     }
 
+    /// Trusts a realm no more.
+    pub fn remove(&self, realm: &RealmName) {
+        self.realms_mut().remove(realm);
+        self.0.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Takes a realm's feed as known here: a copy, or (`own`) the list that is written here.
+    pub fn set_feed(&self, copy: FeedCopy, own: bool) {
+        if let Some(realm) = self.realms_mut().get_mut(copy.realm()) {
+            let old = realm.feed.replace(Arc::new(copy));
+            let same = old.zip(realm.feed.clone()).is_some_and(|(old, new)| old.takes_back_the_same(&new));
+            let same = same && realm.own == own;
+            realm.own = own;
+            if !same {
+                self.0.generation.fetch_add(1, Ordering::Release);
+            }
+        }
+    }
+
+    /// A realm's feed as known here.
+    pub fn feed(&self, realm: &RealmName) -> Option<Arc<FeedCopy>> {
+        self.look(realm, |realm| realm.feed.clone())?
+    }
+
+    /// How old the word of realms may be here.
+    pub fn set_limits(&self, limits: FeedLimits) {
+        *self.0.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
+    }
+
+    /// Rises whenever a realm, its roots or what it has taken back changes: what was verified before has to be looked at
+    /// again.
+    pub fn generation(&self) -> u64 {
+        self.0.generation.load(Ordering::Acquire)
+    }
+
     /// The bundle of a realm.
     pub fn bundle(&self, realm: &RealmName) -> Option<Arc<Bundle>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(realm).cloned()
+        self.look(realm, |realm| realm.bundle.clone())
+    }
+
+    /// The epoch of a realm as known here: of its bundle or its feed, whichever is later.
+    pub fn epoch(&self, realm: &RealmName) -> Epoch {
+        self.look(realm, Realm::epoch).unwrap_or_default()
     }
 
     /// The realms that are trusted here.
     pub fn realms(&self) -> Vec<RealmName> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+        self.0.realms.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 
     /// Verifies a chain to the pinned roots of the realm which its leaf names.
@@ -72,7 +149,38 @@ impl TrustStore {
         })?;
         let usages = Usage::of(read.principal.kind);
         let end = path::verify(&read, leaf, intermediates, bundle.anchors(), usages, now)?;
-        Ok(Certified { principal: read.principal, key: read.key, end, epoch: bundle.epoch })
+        let certified = read.validity.start.plus(CLOCK_SKEW);
+        if self.is_revoked(&read.principal, certified) {
+            return Err(ChainRefusal::Revoked { principal: read.principal });
+        }
+        let epoch = self.epoch(realm);
+        Ok(Certified { principal: read.principal, key: read.key, end, certified, epoch })
+    }
+}
+
+impl Standing for TrustStore {
+    fn head(&self, realm: &RealmName) -> Head {
+        let head = |realm: &Realm| match (realm.own, &realm.feed) {
+            (true, _) => Head::Own,
+            (false, feed) => feed.as_ref().and_then(|feed| feed.at()).map_or(Head::Unheard, Head::At),
+        };
+        self.look(realm, head).unwrap_or(Head::Unheard)
+    }
+
+    fn limits(&self) -> FeedLimits {
+        *self.0.limits.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_revoked(&self, principal: &Principal, certified: UnixMs) -> bool {
+        let revoked = |realm: &Realm| realm.feed.as_ref().is_some_and(|feed| feed.is_revoked(principal, certified));
+        self.look(&principal.realm, revoked).unwrap_or(false)
+    }
+
+    fn has_ended(&self, realm: &RealmName, id: TransferId, epoch: Epoch) -> bool {
+        let ended = |realm: &Realm| {
+            epoch < realm.epoch() || realm.feed.as_ref().is_some_and(|feed| feed.has_ended(id, epoch))
+        };
+        self.look(realm, ended).unwrap_or(true)
     }
 }
 
@@ -89,6 +197,7 @@ impl PeerCheck for TrustStore {
         Ok(Peer {
             principal: certified.principal,
             key: certified.key.thumbprint(),
+            issued: certified.certified,
             not_after: certified.end.plus(CLOCK_SKEW),
             chain: chain.map(|certificate| certificate.clone().into_owned()).collect(),
         })

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use terms::{Code, Epoch, Location, Principal, Problem, Right, Rights, VolumeName, VolumePath, Who};
 use tokio::net::TcpListener;
-use trust::{Asker, Authority, Bucket, Bundle, Identity, NoGroups, Question, TrustStore};
+use trust::{AllStand, Asker, Authority, Bucket, Bundle, Identity, NoGroups, Question, TrustStore};
 use webos_webfs::cache::Cache;
 use webos_webfs::coherence::Coherence;
 use webos_webfs::relay::{PoolLink, Replica, ReplicaObject};
@@ -15,7 +15,7 @@ use webos_webfs::rules::LeaseRules;
 use webos_webfs::serve::{FileSource, Home, WriteRights};
 use webos_webfs::session::{open_answer, session_answer};
 use webos_webfs::store::{Lookup, Store};
-use wire::{Body, Handler, HandlerFuture, Peer, Pool, Server};
+use wire::{Body, Handler, HandlerFuture, Peer, Pool, Recheck, Server};
 use world::World;
 
 fn volume() -> VolumeName {
@@ -70,7 +70,7 @@ impl Node {
     ) -> Result<trust::Authorised, Problem> {
         let asker = Asker { peer: Some(peer), chain: None };
         let now = self.world.clock.unix();
-        let question = Question { now, asker, location, right, bucket, groups: &NoGroups };
+        let question = Question { now, asker, location, right, bucket, groups: &NoGroups, standing: &AllStand };
         let refused = |reason: Box<trust::Reason>| Problem::new(Code::Denied, reason.to_string());
         trust::decide(&question).into_result().map_err(refused)
     }
@@ -138,7 +138,14 @@ async fn start_node(realm: &Realm, identity: &Identity, dir: &std::path::Path) -
     let node = Arc::new(Node { home, coherence, world: realm.world.clone() });
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let (credentials, check) = (identity.credentials(), Arc::new(realm.trusted.clone()));
-    let server = Server::start(&realm.world, listener, &credentials, check, Arc::new(Route(node.clone())));
+    let server = Server::start(
+        &realm.world,
+        listener,
+        &credentials,
+        check,
+        Arc::new(Route(node.clone())),
+        &Recheck::default(),
+    );
     (node, server.expect("listens"))
 }
 

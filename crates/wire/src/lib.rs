@@ -22,4 +22,4 @@ pub use crowd::{Crowd, Full, Seat};
 pub use peer::{Credentials, Described, Expect, Peer, PeerCheck};
 pub use pool::{CallError, Pool, Purpose, Target};
 pub use problem::{problem_from, problem_response};
-pub use server::{Handler, HandlerFuture, Server, ServerError};
+pub use server::{Handler, HandlerFuture, Recheck, Server, ServerError};

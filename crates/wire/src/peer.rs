@@ -32,6 +32,8 @@ pub struct Peer {
     pub principal: Principal,
     /// The key that it proved to hold.
     pub key: Thumbprint,
+    /// When its own certificate was issued: a revocation ends what was issued before it.
+    pub issued: UnixMs,
     /// When its chain ends; the connection is closed then.
     pub not_after: UnixMs,
     /// The chain as it came, leaf first.

@@ -14,7 +14,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -110,6 +110,8 @@ struct Connection {
     sender: SendRequest<Body>,
     used: AtomicU64,
     until: UnixMs,
+    /// The chain that the peer showed.
+    chain: Vec<CertificateDer<'static>>,
 }
 
 type Slot = Arc<tokio::sync::Mutex<Option<Arc<Connection>>>>;
@@ -183,6 +185,20 @@ impl Pool {
         self.slots().remove(target);
     }
 
+    /// Looks at every cached connection again, after what makes peers acceptable has changed: those of peers that are
+    /// refused now are dropped. What was sent on them already is answered, and nothing more is sent.
+    pub fn recheck(&self) {
+        let now = self.0.world.clock.unix();
+        self.slots().retain(|target, slot| {
+            // One that is being made is checked with what is known now.
+            let Ok(held) = slot.try_lock() else { return true };
+            match (&target.expect, held.as_ref().map(|connection| connection.chain.as_slice())) {
+                (Expect::Principal(_), Some([leaf, rest @ ..])) => self.0.check.check(leaf, rest, now).is_ok(),
+                _ => true,
+            }
+        });
+    }
+
     fn slots(&self) -> std::sync::MutexGuard<'_, HashMap<Target, Slot>> {
         self.0.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -242,7 +258,7 @@ impl Pool {
             .await
             .map_err(|_| unreachable(std::io::ErrorKind::TimedOut.into()))?
             .map_err(|error| handshake_error(target, error))?;
-        let until = self.chain_end(target, &stream);
+        let (until, chain) = self.chain_end(target, &stream);
         let (sender, connection) = builder()
             .handshake(TokioIo::new(stream))
             .await
@@ -254,17 +270,19 @@ impl Pool {
             }
         });
         let used = AtomicU64::new(now(&self.0.world).0);
-        Ok(Connection { sender, used, until })
+        Ok(Connection { sender, used, until, chain })
     }
 
-    /// When the peer's chain ends. A peer known by key alone is bounded by the document that names the key.
-    fn chain_end(&self, target: &Target, stream: &TlsStream<TcpStream>) -> UnixMs {
+    /// When the peer's chain ends, and the chain. A peer known by key alone is bounded by the document that names the key.
+    fn chain_end(&self, target: &Target, stream: &TlsStream<TcpStream>) -> (UnixMs, Vec<CertificateDer<'static>>) {
         let far = UnixMs(u64::MAX);
         match (&target.expect, stream.get_ref().1.peer_certificates()) {
-            (Expect::Principal(_), Some([leaf, rest @ ..])) => {
-                self.0.check.check(leaf, rest, self.0.world.clock.unix()).map_or(UnixMs(0), |peer| peer.not_after)
+            (Expect::Principal(_), Some(chain @ [leaf, rest @ ..])) => {
+                let peer = self.0.check.check(leaf, rest, self.0.world.clock.unix());
+                let chain = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
+                (peer.map_or(UnixMs(0), |peer| peer.not_after), chain)
             }
-            _ => far,
+            _ => (far, Vec::new()),
         }
     }
 }

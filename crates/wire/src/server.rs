@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -59,8 +59,21 @@ pub struct Server {
     tasks: TaskTracker,
 }
 
+/// Tells listeners that what makes peers acceptable has changed: each connection's peer is checked again, and closed at
+/// once if it is refused now. Clones share one.
+#[derive(Debug, Clone, Default)]
+pub struct Recheck(watch::Sender<u64>);
+
+impl Recheck {
+    /// Has every connection looked at again.
+    pub fn all(&self) {
+        self.0.send_modify(|round| *round += 1);
+    }
+}
+
 struct Shared {
     world: World,
+    recheck: Recheck,
     acceptor: TlsAcceptor,
     check: Arc<dyn PeerCheck>,
     handler: Arc<dyn Handler>,
@@ -78,6 +91,7 @@ impl Server {
         credentials: &Credentials,
         check: Arc<dyn PeerCheck>,
         handler: Arc<dyn Handler>,
+        recheck: &Recheck,
     ) -> Result<Self, ServerError> {
         let config = tls::server(world, credentials, check.clone()).map_err(ServerError::Tls)?;
         let address = listener.local_addr().map_err(ServerError::Socket)?;
@@ -85,6 +99,7 @@ impl Server {
         let tasks = TaskTracker::new();
         let shared = Arc::new(Shared {
             world: world.clone(),
+            recheck: recheck.clone(),
             acceptor: TlsAcceptor::from(Arc::new(config)),
             check,
             handler,
@@ -144,6 +159,7 @@ async fn accept_all(listener: TcpListener, shared: Arc<Shared>, tasks: TaskTrack
 
 async fn serve_connection(shared: &Shared, stream: TcpStream, from: SocketAddr) {
     let _ = stream.set_nodelay(true);
+    let mut rounds = shared.recheck.0.subscribe();
     let Some(stream) = handshake(shared, stream, from).await else { return };
     let peer = match authenticated(shared, &stream) {
         Ok(peer) => peer,
@@ -168,6 +184,7 @@ async fn serve_connection(shared: &Shared, stream: TcpStream, from: SocketAddr) 
         asked: Arc::default(),
         stalls: Stalls::new(&shared.world),
     };
+    let known = peer.clone();
     let (handler, asked, stalls) = (shared.handler.clone(), visit.asked.clone(), visit.stalls.clone());
     let service = service_fn(move |request: Request<Incoming>| {
         asked.store(true, Ordering::Relaxed);
@@ -193,12 +210,22 @@ async fn serve_connection(shared: &Shared, stream: TcpStream, from: SocketAddr) 
                 connection.as_mut().graceful_shutdown();
             }
             () = shared.abort.cancelled() => return,
+            Ok(()) = rounds.changed() => if let Some(problem) = refused_now(shared, known.as_deref()) {
+                tracing::info!(%from, %problem, "a connection was closed: its peer is not accepted any more");
+                return;
+            },
             why = over.as_mut() => {
                 tracing::info!(%from, why, "a connection was closed");
                 return;
             }
         }
     }
+}
+
+/// Why a peer that was accepted is not any more.
+fn refused_now(shared: &Shared, peer: Option<&Peer>) -> Option<terms::Problem> {
+    let [leaf, rest @ ..] = &*peer?.chain else { return None };
+    shared.check.check(leaf, rest, shared.world.clock.unix()).err()
 }
 
 /// What bounds the life of one connection.

@@ -10,7 +10,7 @@ use terms::{Code, Principal, Problem, Thumbprint, UnixMs};
 use tokio::net::TcpListener;
 use webos_wire::{
     Body, CallError, Credentials, Described, Expect, Handler, HandlerFuture, Peer, PeerCheck, Pool, Purpose,
-    Server, Target, body, read_body,
+    Recheck, Server, Target, body, read_body,
 };
 use world::World;
 
@@ -24,7 +24,13 @@ fn key_of(end_entity: &CertificateDer<'_>) -> Thumbprint {
 impl PeerCheck for Believe {
     fn check(&self, end_entity: &CertificateDer<'_>, _: &[CertificateDer<'_>], _: UnixMs) -> Result<Peer, Problem> {
         let principal: Principal = "spiffe://lab.example/server/n1".parse().expect("a principal");
-        Ok(Peer { principal, key: key_of(end_entity), not_after: UnixMs(u64::MAX), chain: Arc::from([]) })
+        Ok(Peer {
+            principal,
+            key: key_of(end_entity),
+            issued: UnixMs(0),
+            not_after: UnixMs(u64::MAX),
+            chain: Arc::from([]),
+        })
     }
 
     fn describe(
@@ -71,7 +77,8 @@ async fn bed() -> Bed {
     let own = credentials();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let expect = Expect::Key(key_of(&own.chain[0]));
-    let server = Server::start(&world, listener, &own, Arc::new(Believe), Arc::new(Echo)).expect("a listener");
+    let server = Server::start(&world, listener, &own, Arc::new(Believe), Arc::new(Echo), &Recheck::default())
+        .expect("a listener");
     let target = Target { address: server.local_addr().to_string(), expect, purpose: Purpose::Control };
     Bed { world, server, target }
 }
@@ -150,7 +157,8 @@ async fn a_cached_connection_that_died_is_replaced() {
     let listener = TcpListener::bind(address).await.expect("the same port");
     let own = credentials();
     let target = Target { expect: Expect::Key(key_of(&own.chain[0])), ..bed.target };
-    let _server = Server::start(&bed.world, listener, &own, Arc::new(Believe), Arc::new(Echo)).expect("a listener");
+    let _server = Server::start(&bed.world, listener, &own, Arc::new(Believe), Arc::new(Echo), &Recheck::default())
+        .expect("a listener");
     let answer = pool.request(&target, post(Vec::new())).await.expect("an answer from the new one");
     assert_eq!(text(answer).await, "nobody 0");
 }

@@ -82,7 +82,7 @@ fn wanted(audience: &Principal, key: Thumbprint, location: &Location) -> CreateT
     CreateTransfer {
         audience: audience.clone(),
         audience_key: key,
-        grants: vec![Grant { location: location.clone(), exact: true, rights: Rights::of(&[Right::Read]) }],
+        grants: vec![Grant::exactly(location.clone(), Rights::of(&[Right::Read]))],
         valid_for: Duration::from_secs(60),
         depth: 0,
         epoch: Epoch(1),

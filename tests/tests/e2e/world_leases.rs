@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use terms::{Code, ServiceName, VolumePath};
 use webos_tests::{Home, LocalWorld, eventually};
-use wire::{Body, Handler, HandlerFuture, Peer, Server};
+use wire::{Body, Handler, HandlerFuture, Peer, Recheck, Server};
 use world::World;
 
 const PAGE: &str = "page0.html";
@@ -130,7 +130,9 @@ fn a_hostile_surrogate_is_not_believed_and_after_its_lease_not_asked() {
     });
     let check = Arc::new(itself.trust().clone());
     let guard = runtime.enter();
-    let server = Server::start(&real, listener, &identity.credentials(), check, hostile.clone()).expect("started");
+    let server =
+        Server::start(&real, listener, &identity.credentials(), check, hostile.clone(), &Recheck::default())
+            .expect("started");
     drop(guard);
 
     // While it may still be asked, nothing that it says is believed.

@@ -18,7 +18,7 @@ use webos_discovery::model::{
     Load, RIGHT_KIND, RightToServe, SERVICE_KIND, ServerEntry, ServiceCertificate, TABLE_KIND, Table, TableEntry,
 };
 use webos_discovery::smart::SmartClient;
-use wire::{Pool, Server};
+use wire::{Pool, Recheck, Server};
 use world::World;
 
 /// The names and times in the documents that the home hands out.
@@ -107,7 +107,15 @@ impl Realm {
             let handler = Arc::new(NodeHandler(node.clone()));
             let credentials = identity.credentials();
             servers.push(
-                Server::start(&world, listener, &credentials, Arc::new(trust.clone()), handler).expect("valid"),
+                Server::start(
+                    &world,
+                    listener,
+                    &credentials,
+                    Arc::new(trust.clone()),
+                    handler,
+                    &Recheck::default(),
+                )
+                .expect("valid"),
             );
             nodes.push(node);
         }

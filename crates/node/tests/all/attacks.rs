@@ -55,11 +55,7 @@ impl Bed {
         CreateTransfer {
             audience: self.n2.principal().clone(),
             audience_key: key(&self.n2),
-            grants: vec![Grant {
-                location: self.location.clone(),
-                exact: true,
-                rights: Rights::of(&[Right::Read]),
-            }],
+            grants: vec![Grant::exactly(self.location.clone(), Rights::of(&[Right::Read]))],
             valid_for: Duration::from_secs(60),
             depth: 0,
             epoch: Epoch(1),
@@ -120,7 +116,7 @@ async fn what_alice_did_not_sign_for_n2_and_this_path_is_refused_by_name() {
         ("expired", bed.sign(&bed.alice, bed.wanted(), &past).encode().expect("encoded"), "ended"),
         ("for another server", bed.signed(CreateTransfer { audience: bed.n3.principal().clone(), ..longer }), "n3"),
         ("for another key", bed.signed(CreateTransfer { audience_key: key(&bed.n3), ..bed.wanted() }), "key"),
-        ("two links", wire::cbor::to_vec(&vec![link.clone(), link]), "one link"),
+        ("the same link twice", wire::cbor::to_vec(&vec![link.clone(), link]), "does not continue"),
         ("by bob", bed.sign(&bob, bed.wanted(), &bed.realm.world).encode().expect("encoded"), "bob"),
     ];
     for (name, chain, word) in cases {

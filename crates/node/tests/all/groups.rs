@@ -4,61 +4,32 @@ use crate::realm::{REALM, Realm, path, principal, seen, volume};
 use client::protocol::{AclChange, GroupOrder, MemberTerm, WhyRequest};
 use client::{Client, Condition, PutOptions};
 use std::time::Duration;
-use tempfile::TempDir;
 use terms::{Code, GroupName, Label, Principal, PrincipalKind, RealmName, Right, Rights, Who};
-use trust::{Authority, Bundle};
-use webos_node::{Node, Settings};
 
 const PARENTS: PutOptions = PutOptions { condition: Condition::None, parents: true, operation: None };
 
-/// A second realm with its own first node; both trust each other.
-struct Other {
-    authority: Authority,
-    home: Node,
-    dir: TempDir,
-}
+/// A second realm; both trust each other.
+struct Other(Realm);
 
 impl Other {
     async fn start(realm: &Realm) -> Self {
-        let dir = tempfile::tempdir().expect("a folder");
-        let authority =
-            Authority::create(RealmName::new("other.example").expect("a realm"), &realm.world).expect("made");
-        let folder = client::Folder::new(dir.path().join("home"));
-        authority.save(&folder.authority()).expect("saved");
-        let name = someone(PrincipalKind::Server, "home");
-        let identity = authority.issue_identity(&name, None, realm.world.clock.unix()).expect("a certificate");
-        identity.save(&folder.identity()).expect("saved");
-        let settings =
-            Settings { folder, listen: "127.0.0.1:0".into(), address: None, link_bps: None, place: None };
-        let home = Node::start(settings, realm.world.clone()).await.expect("a node");
-        let (theirs, ours) = (home.client().trust(), realm.home().client().trust());
-        ours.insert(Bundle::clone(&theirs.bundle(authority.realm()).expect("its own")));
-        theirs.insert(Bundle::clone(&ours.bundle(realm.authority.realm()).expect("its own")));
-        Self { authority, home, dir }
+        let other = Realm::named("other.example").await;
+        other.trust(realm, &["home"]);
+        realm.trust(&other, &["home"]);
+        realm.hears(&other).await;
+        other.hears(realm).await;
+        Self(other)
     }
 
     /// A user of the other realm who trusts both.
     fn user(&self, realm: &Realm, name: &str) -> Client {
-        let folder = client::Folder::new(self.dir.path().join(name));
-        let who = someone(PrincipalKind::User, name);
-        let identity = self.authority.issue_identity(&who, None, realm.world.clock.unix()).expect("a certificate");
-        identity.save(&folder.identity()).expect("saved");
-        std::fs::create_dir_all(folder.realms()).expect("a folder");
-        for (from, of) in [
-            (realm.folder("home"), realm.authority.realm()),
-            (client::Folder::new(self.dir.path().join("home")), self.authority.realm()),
-        ] {
-            std::fs::copy(from.realm(of), folder.realm(of)).expect("copied");
-        }
-        let client = Client::open(folder, realm.world.clone()).expect("a client");
-        for (node, of) in [(realm.home(), realm.authority.realm()), (&self.home, self.authority.realm())] {
-            client.trust().insert(Bundle::clone(&node.client().trust().bundle(of).expect("its own")));
-        }
-        client
+        self.0.issue(name, PrincipalKind::User);
+        self.0.trust(realm, &[name]);
+        self.0.client(name)
     }
 
     async fn order(&self, name: &str, order: GroupOrder) {
-        let home = seen(self.home.client(), &self.home);
+        let home = seen(self.0.home().client(), self.0.home());
         home.change_group(&group("other.example", name), order).await.expect("changed");
     }
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use terms::{Code, Epoch, Generation, PrincipalKind, UnixMs};
 use tokio::net::TcpListener;
 use trust::Identity;
-use wire::{Handler, HandlerFuture, Peer, Pool, Server};
+use wire::{Handler, HandlerFuture, Peer, Pool, Recheck, Server};
 
 /// Answers every request with the same answer of long ago, and counts.
 struct Stale {
@@ -71,7 +71,8 @@ async fn bed(lies: bool) -> Bed {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let trust = realm.client("alice").trust().clone();
     let check = Arc::new(trust.clone());
-    let server = Server::start(&realm.world, listener, &identity.credentials(), check, hostile.clone());
+    let server =
+        Server::start(&realm.world, listener, &identity.credentials(), check, hostile.clone(), &Recheck::default());
     let pool = Pool::new(&realm.world, None, Arc::new(trust.clone()));
     let client = SmartClient::open(&realm.world, pool, trust, service(), None).await.expect("a service");
     Bed { identity, hostile, server: server.expect("a listener"), client, content, realm }

@@ -2,9 +2,10 @@
 
 use client::{Client, Folder, enrol};
 use std::path::PathBuf;
+use std::time::Duration;
 use tempfile::TempDir;
 use terms::{Label, Principal, PrincipalKind, RealmName, Rights, VolumeName, VolumePath, Who};
-use trust::{Authority, Bucket, Invitations};
+use trust::{Authority, Bucket, FeedLimits, Invitations};
 use webfs::store::Store;
 use webos_node::{Node, Settings};
 use world::World;
@@ -36,24 +37,55 @@ pub fn volume() -> VolumeName {
 impl Realm {
     /// A realm with the user alice, who owns the volume `data`.
     pub async fn start() -> Self {
-        Self::start_with_link(None).await
+        Self::build(REALM, None).await
     }
 
     /// The same, each node with a stated link.
     pub async fn start_with_link(link_bps: Option<u64>) -> Self {
+        Self::build(REALM, link_bps).await
+    }
+
+    /// The same under another name.
+    pub async fn named(name: &str) -> Self {
+        Self::build(name, None).await
+    }
+
+    async fn build(name: &str, link_bps: Option<u64>) -> Self {
         let world = World::real();
         let dir = tempfile::tempdir().expect("a folder");
-        let authority = Authority::create(RealmName::new(REALM).expect("a realm"), &world).expect("an authority");
+        let authority = Authority::create(RealmName::new(name).expect("a realm"), &world).expect("an authority");
         let mut realm = Self { world, authority, home: None, link_bps, dir };
         let folder = realm.folder("home");
         realm.authority.save(&folder.authority()).expect("saved");
         realm.issue("home", PrincipalKind::Server);
-        let alice = Who::Principal(principal(PrincipalKind::User, "alice"));
+        let alice = Who::Principal(realm.principal(PrincipalKind::User, "alice"));
         let bucket = Bucket::new([(alice, Rights::OWNER)]).expect("a list");
-        drop(Store::create(&folder.volume(&volume()), &volume(), &bucket, realm.world.clone()).expect("a volume"));
+        let volume = format!("data.{name}").parse().expect("a volume");
+        drop(Store::create(&folder.volume(&volume), &volume, &bucket, realm.world.clone()).expect("a volume"));
         realm.start_home("127.0.0.1:0").await;
         realm.issue("alice", PrincipalKind::User);
         realm
+    }
+
+    /// Somebody of this realm.
+    pub fn principal(&self, kind: PrincipalKind, name: &str) -> Principal {
+        Principal::new(self.authority.realm().clone(), kind, Label::new(name).expect("a label"))
+    }
+
+    /// Pins another realm in these folders and in the running home.
+    pub fn trust(&self, other: &Self, folders: &[&str]) {
+        let realm = other.authority.realm();
+        let bundle = other.home().client().trust().bundle(realm).expect("its own");
+        for name in folders {
+            let pinned = client::realms::pin(&self.folder(name), &bundle, &other.authority.fingerprint());
+            pinned.expect("pinned");
+        }
+        self.home().client().trust().insert((*bundle).clone());
+    }
+
+    /// Waits until the home of this realm has heard what another one has taken back.
+    pub async fn hears(&self, other: &Self) {
+        hears(self.home(), other).await;
     }
 
     pub fn folder(&self, name: &str) -> Folder {
@@ -62,7 +94,14 @@ impl Realm {
 
     pub fn settings(&self, name: &str, listen: &str) -> Settings {
         let folder = self.folder(name);
-        Settings { folder, listen: listen.into(), address: None, link_bps: self.link_bps, place: None }
+        Settings {
+            folder,
+            listen: listen.into(),
+            address: None,
+            link_bps: self.link_bps,
+            place: None,
+            feed_limits: FeedLimits::default(),
+        }
     }
 
     pub async fn start_home(&mut self, listen: &str) {
@@ -75,7 +114,7 @@ impl Realm {
 
     /// A certificate straight from the authority.
     pub fn issue(&self, name: &str, kind: PrincipalKind) {
-        let identity = self.authority.issue_identity(&principal(kind, name), None, self.world.clock.unix());
+        let identity = self.authority.issue_identity(&self.principal(kind, name), None, self.world.clock.unix());
         identity.expect("a certificate").save(&self.folder(name).identity()).expect("saved");
         self.pin(name);
     }
@@ -97,7 +136,8 @@ impl Realm {
         let folder = self.folder("home");
         let mut invitations = Invitations::open(&folder.invitations()).expect("invitations");
         let address = self.home().address().to_string();
-        let made = invitations.create(principal(kind, name), address, self.authority.fingerprint(), &self.world);
+        let made =
+            invitations.create(self.principal(kind, name), address, self.authority.fingerprint(), &self.world);
         made.expect("an invitation").line().expect("a line").to_string()
     }
 
@@ -120,4 +160,15 @@ impl Realm {
 /// A node as somebody's client sees it.
 pub fn seen(client: &Client, node: &Node) -> client::Node {
     client.node(node.principal(), &node.address().to_string())
+}
+
+/// Waits until a node has heard what a realm has taken back.
+pub async fn hears(node: &Node, realm: &Realm) {
+    let trust = node.client().trust();
+    let heard = async {
+        while trust.feed(realm.authority.realm()).is_none_or(|feed| feed.at().is_none()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), heard).await.expect("its feed is followed");
 }

@@ -6,16 +6,13 @@ use client::models::{
     Table,
 };
 use client::protocol::{AclChange, Announcement, GroupOrder, MemberTerm, PublishRequest};
-use client::{Client, Condition, PutOptions};
+use client::{Condition, PutOptions};
 use discovery::verified::Certificate;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use std::sync::Arc;
 use std::time::Duration;
-use terms::{
-    ByteCount, Code, Epoch, Generation, Location, PrincipalKind, RealmName, Right, Rights, ServiceName, Who,
-};
-use trust::{Authority, Bundle};
+use terms::{ByteCount, Code, Epoch, Generation, Location, PrincipalKind, Right, Rights, ServiceName, Who};
 use webos_node::limits::MAX_SOURCE_REQUESTS;
 use webos_node::{Node, serving_group};
 use wire::{Expect, Pool, Purpose, Target};
@@ -329,28 +326,16 @@ async fn strangers_command_nothing() {
     assert!(matches!(seen(n1.client(), &n2).beat(&beat).await, Ok(BeatAnswer::NotRunning)));
 }
 
-/// A node of another realm, which trusts this one and is trusted.
-fn foreigner(realm: &Realm, name: &str) -> Client {
-    let now = realm.world.clock.unix();
-    let other = Authority::create(RealmName::new("other.example").expect("a realm"), &realm.world).expect("made");
-    let principal = format!("spiffe://other.example/server/{name}").parse().expect("a principal");
-    let identity = other.issue_identity(&principal, None, now).expect("a certificate");
-    identity.save(&realm.folder(name).identity()).expect("saved");
-    realm.pin(name);
-    let bundle = other.bundle(vec![], Epoch(1), now).expect("signed");
-    let bundle = Bundle::open(&bundle, &other.fingerprint(), now).expect("valid");
-    let client = realm.client(name);
-    for trust in [realm.home().client().trust(), client.trust()] {
-        assert!(trust.insert(bundle.clone()));
-    }
-    client
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_of_another_realm_lends_only_where_it_is_let_in() {
     let realm = Realm::start().await;
     published(&realm).await;
-    let n9 = foreigner(&realm, "n9");
+    let other = Realm::named("other.example").await;
+    other.issue("n9", PrincipalKind::Server);
+    other.trust(&realm, &["n9"]);
+    realm.trust(&other, &["home"]);
+    let n9 = other.client("n9");
+    realm.hears(&other).await;
     let LendRequest::Lend(offer) = offer() else { unreachable!("an offer") };
     let word = Announcement { address: "127.0.0.1:8443".into(), offer: Some(offer), relay: false };
     let n9_at_home = seen(&n9, realm.home());

@@ -1,9 +1,9 @@
 //! What one audit record says. All text from outside is bounded here and escaped where it is written.
 
 use crate::decide::Asker;
-use crate::limits::{MAX_AUDIT_GRANT, MAX_AUDIT_TEXT};
+use crate::limits::{MAX_AUDIT_GRANT, MAX_AUDIT_LINK, MAX_AUDIT_TEXT};
 use crate::reason::Reason;
-use crate::transfer::{Refusal, VerifiedChain};
+use crate::transfer::{Link, Refusal, VerifiedChain};
 use serde::Serialize;
 use std::net::IpAddr;
 use terms::{Principal, Right, UnixMs};
@@ -26,6 +26,8 @@ pub enum AuditOutcome {
 pub struct AuditLink {
     /// The link's id.
     pub id: String,
+    /// Who signed it.
+    pub issuer: Principal,
     /// On whose behalf.
     pub subject: Principal,
     /// For whom.
@@ -79,11 +81,7 @@ fn bounded(text: impl ToString, limit: usize) -> String {
     let text = text.to_string();
     let mut left = limit - NOTE;
     for (index, c) in text.char_indices() {
-        let cost = match c {
-            '"' | '\\' => 2,
-            ' '..='~' => 1,
-            _ => 6 * c.len_utf16(),
-        };
+        let cost = escaped(c);
         if cost > left {
             return format!("{}... ({} bytes)", &text[..index], text.len());
         }
@@ -92,13 +90,35 @@ fn bounded(text: impl ToString, limit: usize) -> String {
     text
 }
 
-fn link(chain: &VerifiedChain) -> AuditLink {
-    AuditLink {
-        id: chain.id().to_string(),
-        subject: chain.subject().clone(),
-        audience: chain.audience().clone(),
-        grants: chain.grants().iter().map(|grant| bounded(grant, MAX_AUDIT_GRANT)).collect(),
+/// Bytes of a character as JSON may escape it.
+fn escaped(c: char) -> usize {
+    match c {
+        '"' | '\\' => 2,
+        ' '..='~' => 1,
+        _ => 6 * c.len_utf16(),
     }
+}
+
+/// What each link covers is bounded by its share of what a record has room for.
+fn chain(chain: &VerifiedChain) -> Vec<AuditLink> {
+    chain.links().map(|verified| link(&verified.link)).collect()
+}
+
+fn link(link: &Link) -> AuditLink {
+    let mut left = MAX_AUDIT_LINK;
+    let mut grants = Vec::new();
+    for grant in &link.grants {
+        let text = bounded(grant, MAX_AUDIT_GRANT);
+        let cost: usize = text.chars().map(escaped).sum();
+        if cost > left {
+            grants.push(format!("... ({} grants)", link.grants.len()));
+            break;
+        }
+        left -= cost;
+        grants.push(text);
+    }
+    let (id, subject, issuer) = (link.id.to_string(), link.subject.clone(), link.issuer.clone());
+    AuditLink { id, issuer, subject, audience: link.audience.clone(), grants }
 }
 
 impl AuditRecord {
@@ -132,7 +152,7 @@ impl AuditRecord {
             right: Some(reason.right.to_string()),
             resource: bounded(&reason.resource, MAX_AUDIT_TEXT),
             reason: bounded(reason, MAX_AUDIT_TEXT),
-            chain: asker.chain.map(link).into_iter().collect(),
+            chain: asker.chain.map(chain).unwrap_or_default(),
             address: source,
             ..Self::blank(at, outcome)
         })

@@ -1,78 +1,25 @@
 //! The claims of one link as a CWT claims set (RFC 8392), read strictly: every claim of ours must be there
 //! once, and a claim that is not understood is refused, because it might narrow what the others say.
 
-use super::verify::Refusal;
+use super::grant::{Grant, TravellingGrant};
+use super::refusal::Refusal;
 use crate::error::TrustError;
 use crate::limits::{MAX_GRANTS, MAX_TRANSFER_DEPTH};
+use crate::signed;
 use ciborium::Value;
 use coset::cwt::{ClaimName, ClaimsSet, ClaimsSetBuilder, Timestamp};
 use coset::{AsCborValue, iana};
-use serde::{Deserialize, Serialize};
 use std::fmt;
-use terms::{Digest, Epoch, Location, Principal, Right, Rights, Thumbprint, VolumePath};
+use terms::{Epoch, Principal, Thumbprint, TransferId};
 
 // Private use (RFC 8392, section 9.1: below -65536).
 const GRANTS: i64 = -70_001;
 const DEPTH: i64 = -70_002;
 const VIA: i64 = -70_003;
 const EPOCH: i64 = -70_004;
+const JOB: i64 = -70_005;
 /// Confirmation by key id (RFC 8747, section 3.4): here the thumbprint.
 const CNF_KEY_ID: i64 = 3;
-
-/// Names one link: 128 random bits that its issuer chose. The signature is never used for this.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TransferId(pub [u8; 16]);
-
-impl fmt::Display for TransferId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for TransferId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TransferId({self})")
-    }
-}
-
-/// What a link allows at one place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Grant {
-    /// The place.
-    pub location: Location,
-    /// Only the place itself, not what is below it.
-    pub exact: bool,
-    /// The rights.
-    pub rights: Rights,
-}
-
-impl Grant {
-    /// Whether this grant allows this right there. Paths are compared by whole segments.
-    pub fn covers(&self, location: &Location, right: Right) -> bool {
-        let within = match self.exact {
-            true => location.path == self.location.path,
-            false => location.path.below(&self.location.path).is_some(),
-        };
-        within && location.volume == self.location.volume && self.rights.has(right)
-    }
-}
-
-impl fmt::Display for Grant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let below = if self.exact { "" } else { " and all below it" };
-        write!(f, "{} on {}{below}", self.rights, crate::reason::plain(&self.location.to_string()))
-    }
-}
-
-/// A grant as it travels: the path as its segments, so that there is nothing to normalise.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TravellingGrant {
-    volume: terms::VolumeName,
-    path: Vec<String>,
-    exact: bool,
-    rights: Rights,
-}
 
 /// The claims of one link. Times in seconds since 1970, as in the encoding.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,9 +34,16 @@ pub(crate) struct Claims {
     pub id: TransferId,
     pub grants: Vec<Grant>,
     pub depth: u8,
-    pub via: Option<Digest>,
+    pub via: Option<LinkHash>,
     pub epoch: Epoch,
+    pub job: Option<JobId>,
 }
+
+/// SHA-256 of a whole link as it travels.
+pub(crate) type LinkHash = [u8; 32];
+
+/// The job that a link is for: 128 random bits.
+pub(crate) type JobId = [u8; 16];
 
 impl Claims {
     pub fn to_value(&self) -> Result<Value, TrustError> {
@@ -110,10 +64,20 @@ impl Claims {
             .private_claim(DEPTH, self.depth.into())
             .private_claim(EPOCH, self.epoch.0.into());
         let claims = match self.via {
-            Some(parent) => claims.private_claim(VIA, Value::Bytes(parent.0.to_vec())),
+            Some(parent) => claims.private_claim(VIA, Value::Bytes(parent.to_vec())),
+            None => claims,
+        };
+        let claims = match self.job {
+            Some(job) => claims.private_claim(JOB, Value::Bytes(job.to_vec())),
             None => claims,
         };
         claims.build().to_cbor_value().map_err(failed)
+    }
+
+    /// Reads the claims of a link without verifying it.
+    pub fn peek(link: &[u8]) -> Result<Self, Refusal> {
+        let value = signed::peek(link).map_err(|error| Refusal::Malformed(error.to_string()))?;
+        Self::from_value(value)
     }
 
     pub fn from_value(value: Value) -> Result<Self, Refusal> {
@@ -123,10 +87,8 @@ impl Claims {
         let grants = read_grants(rest.take(ClaimName::PrivateUse(GRANTS), "grants")?)?;
         let depth = read_number(&rest.take(ClaimName::PrivateUse(DEPTH), "depth")?, "depth")?;
         let epoch = read_number(&rest.take(ClaimName::PrivateUse(EPOCH), "epoch")?, "epoch")?;
-        let via = match rest.take(ClaimName::PrivateUse(VIA), "via") {
-            Err(_) => None,
-            Ok(value) => Some(read_digest(&value)?),
-        };
+        let via = read_optional(&mut rest, VIA, "via")?;
+        let job = read_optional(&mut rest, JOB, "job")?;
         if let Some((name, _)) = rest.0.first() {
             return Err(Refusal::UnknownClaim(format!("{name:?}")));
         }
@@ -143,6 +105,7 @@ impl Claims {
             depth: u8::try_from(depth).unwrap_or(u8::MAX),
             via,
             epoch: Epoch(epoch),
+            job,
         };
         if claims.depth > MAX_TRANSFER_DEPTH {
             return Err(Refusal::Malformed(format!("depth {depth} is more than {MAX_TRANSFER_DEPTH}")));
@@ -152,10 +115,7 @@ impl Claims {
 }
 
 fn grant_value(grant: &Grant) -> Result<Value, TrustError> {
-    let path = grant.location.path.segments().map(String::from).collect();
-    let volume = grant.location.volume.clone();
-    Value::serialized(&TravellingGrant { volume, path, exact: grant.exact, rights: grant.rights })
-        .map_err(|error| TrustError::malformed("a grant", error))
+    Value::serialized(&TravellingGrant::from(grant)).map_err(|error| TrustError::malformed("a grant", error))
 }
 
 /// The claims that have no place of their own in the set, each taken once.
@@ -193,8 +153,15 @@ fn read_number(value: &Value, claim: &'static str) -> Result<u64, Refusal> {
     number.ok_or_else(|| wrong(claim, "not a number of at most 64 bits"))
 }
 
-fn read_digest(value: &Value) -> Result<Digest, Refusal> {
-    value.as_bytes().and_then(|bytes| Digest::from_slice(bytes)).ok_or_else(|| wrong("via", "not 32 bytes"))
+/// A claim of exactly so many bytes that need not be there.
+fn read_optional<const N: usize>(
+    rest: &mut Rest,
+    name: i64,
+    text: &'static str,
+) -> Result<Option<[u8; N]>, Refusal> {
+    let Ok(value) = rest.take(ClaimName::PrivateUse(name), text) else { return Ok(None) };
+    let bytes = value.as_bytes().and_then(|bytes| <[u8; N]>::try_from(bytes.as_slice()).ok());
+    bytes.map(Some).ok_or_else(|| wrong(text, format_args!("not {N} bytes")))
 }
 
 fn read_confirmation(value: Value) -> Result<Thumbprint, Refusal> {
@@ -216,12 +183,6 @@ fn read_grants(value: Value) -> Result<Vec<Grant>, Refusal> {
 }
 
 fn read_grant(value: Value) -> Result<Grant, Refusal> {
-    let TravellingGrant { volume, path, exact, rights } =
-        value.deserialized().map_err(|error| wrong("grants", error))?;
-    if rights.is_empty() {
-        return Err(wrong("grants", "one gives nothing"));
-    }
-    let path = path.iter().try_fold(VolumePath::root(), |path, segment| path.join(segment));
-    let path = path.map_err(|error| wrong("grants", error))?;
-    Ok(Grant { location: Location { volume, path }, exact, rights })
+    let travelling: TravellingGrant = value.deserialized().map_err(|error| wrong("grants", error))?;
+    Grant::try_from(travelling).map_err(|error| wrong("grants", error))
 }

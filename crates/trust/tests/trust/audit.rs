@@ -9,7 +9,7 @@ use terms::{Right, UnixMs};
 use webos_trust::limits::{MAX_AUDIT_OLD_FILES, MAX_PEER_REFUSALS};
 use webos_trust::transfer::verify;
 use webos_trust::{
-    Asker, AuditFault, AuditHead, AuditLog, AuditRecord, Bucket, NoGroups, Question, decide, verify_audit,
+    AllStand, Asker, AuditFault, AuditHead, AuditLog, AuditRecord, Bucket, NoGroups, Question, decide, verify_audit,
 };
 
 struct Desk {
@@ -167,7 +167,15 @@ fn decisions_that_are_recorded() {
     let chain = verify(&chain, &server, &lab.store, lab.now()).expect("valid");
     let record = |asker: Asker<'_>, right, bucket: &Bucket| {
         let at = place("data.lab.example/in/x");
-        let question = Question { now: lab.now(), asker, location: &at, right, bucket, groups: &NoGroups };
+        let question = Question {
+            now: lab.now(),
+            asker,
+            location: &at,
+            right,
+            bucket,
+            groups: &NoGroups,
+            standing: &AllStand,
+        };
         AuditRecord::of_decision(lab.now(), None, asker, decide(&question).reason())
     };
     let own = Asker { peer: Some(&peer), chain: None };
@@ -218,8 +226,15 @@ fn no_path_is_too_strange_for_its_refusal_to_be_recorded() {
     let asker = Asker { peer: Some(&peer), chain: Some(&chain) };
     let at = place(&strange);
     let (bucket, groups) = (Bucket::empty(), NoGroups);
-    let question =
-        Question { now: lab.now(), asker, location: &at, right: Right::Read, bucket: &bucket, groups: &groups };
+    let question = Question {
+        now: lab.now(),
+        asker,
+        location: &at,
+        right: Right::Read,
+        bucket: &bucket,
+        groups: &groups,
+        standing: &AllStand,
+    };
     let record = AuditRecord::of_decision(lab.now(), None, asker, decide(&question).reason()).expect("a refusal");
     desk.log().record(&record).expect("recorded");
     assert!(desk.lines()[0].contains("... ("), "cut, and says so");
@@ -278,8 +293,15 @@ fn refusals_of_one_principal_are_summed_after_the_first_few() {
     let refused = |peer, index: u64, right| {
         let (at, bucket) = (place(&format!("data.lab.example/in/{index}")), Bucket::empty());
         let now = UnixMs(60_000 + index);
-        let question =
-            Question { now, asker: asker(peer), location: &at, right, bucket: &bucket, groups: &NoGroups };
+        let question = Question {
+            now,
+            asker: asker(peer),
+            location: &at,
+            right,
+            bucket: &bucket,
+            groups: &NoGroups,
+            standing: &AllStand,
+        };
         AuditRecord::of_decision(now, None, asker(peer), decide(&question).reason()).expect("a refusal")
     };
     for index in 0..1000 {

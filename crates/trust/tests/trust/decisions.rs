@@ -5,7 +5,7 @@ use std::time::Duration;
 use terms::{GroupName, Right, Who};
 use webos_trust::transfer::verify;
 use webos_trust::{
-    Asker, Bucket, Decision, Grant, Ground, GroupList, Groups, Identity, Membership, NoGroups, Object,
+    AllStand, Asker, Bucket, Decision, Grant, Ground, GroupList, Groups, Identity, Membership, NoGroups, Object,
     ObjectQuestion, Question, VerifiedChain, decide, decide_object,
 };
 use wire::Peer;
@@ -34,6 +34,7 @@ impl Ask<'_> {
             right,
             bucket,
             groups: self.groups,
+            standing: &AllStand,
         })
     }
 
@@ -244,7 +245,15 @@ fn groups_and_services_are_objects_too() {
         let ask = |peer, chain| {
             let asker = Asker { peer, chain };
             let right = Right::Administer;
-            decide_object(&ObjectQuestion { now: lab.now(), asker, object, right, bucket: &all, groups: &NoGroups })
+            decide_object(&ObjectQuestion {
+                now: lab.now(),
+                asker,
+                object,
+                right,
+                bucket: &all,
+                groups: &NoGroups,
+                standing: &AllStand,
+            })
         };
         assert!(ask(Some(&peer), None).reason.granted());
         assert_eq!(ask(Some(&server), Some(&chain)).reason.ground, Ground::NotInGrants);

@@ -2,11 +2,14 @@
 //! each is refused by name.
 
 mod attack_certificates;
+mod attack_chains;
 mod attack_transfers;
 mod audit;
 mod authority;
+mod chains;
 mod decisions;
 mod documents;
+mod feeds;
 mod groups;
 mod invitations;
 mod nests;

@@ -1,13 +1,13 @@
 //! Whatever is asked by whomever: nothing is granted that no entry gives, and a chain only narrows. A second,
 //! dumber implementation of the three steps is the judge.
 
-use crate::support::{lab, rights, to_server};
+use crate::support::{Lab, lab, rights, to_server};
 use std::time::Duration;
 use terms::{GroupName, Location, Principal, Right, Rights, UnixMs, VolumePath, Who};
 use webos_trust::transfer::verify;
 use webos_trust::{
-    Asker, Bucket, Decision, Grant, GroupList, Groups, Identity, Question, TransferCertificate, VerifiedChain,
-    decide,
+    AllStand, Asker, Bucket, CreateTransfer, Decision, Grant, GroupList, Groups, Identity, Question, Resource,
+    TransferCertificate, VerifiedChain, decide,
 };
 use wire::Peer;
 use world::World;
@@ -35,10 +35,32 @@ impl Dice {
         VolumePath::new(&segments.join("/")).expect("a path")
     }
 
+    fn grant(&self) -> Grant {
+        let (place, rights) = (self.location(), self.rights());
+        if self.below(2) == 0 { Grant::exactly(place, rights) } else { Grant::below(place, rights) }
+    }
+
+    /// Often something that lies within this grant, and sometimes not.
+    fn narrower(&self, grant: &Grant) -> Grant {
+        let Resource::Path(location) = &grant.on else { return self.grant() };
+        let rights = if self.below(4) > 0 { grant.rights } else { self.rights() };
+        let path =
+            if self.below(2) == 0 { location.path.clone() } else { location.path.join("a").expect("a path") };
+        let place = Location { volume: location.volume.clone(), path };
+        if self.below(2) == 0 { Grant::exactly(place, rights) } else { Grant::below(place, rights) }
+    }
+
     fn location(&self) -> Location {
         let volume = self.pick(&["one.lab.example", "two.lab.example"]).parse().expect("a volume");
         Location { volume, path: self.path() }
     }
+}
+
+/// A verified chain, whose it is, and what each of its links grants until when.
+struct Lent {
+    chain: VerifiedChain,
+    subject: Principal,
+    links: Vec<(Vec<Grant>, UnixMs)>,
 }
 
 type Lists = Vec<(GroupName, Vec<(Principal, Option<UnixMs>)>)>;
@@ -46,7 +68,7 @@ type Lists = Vec<(GroupName, Vec<(Principal, Option<UnixMs>)>)>;
 /// One realm's people, groups and transfers, as a seed made them.
 struct Case {
     peers: Vec<Peer>,
-    chains: Vec<(VerifiedChain, Principal, Vec<Grant>, UnixMs)>,
+    chains: Vec<Lent>,
     lists: Lists,
     groups: Groups,
     now: UnixMs,
@@ -72,19 +94,7 @@ fn case(dice: &Dice) -> Case {
     let identities: Vec<Identity> =
         ["user/alice", "user/bob", "server/n1", "server/n2"].map(|name| lab.identity(name)).into();
     let principals: Vec<_> = identities.iter().map(|identity| identity.principal().clone()).collect();
-    let chains = (0..6).map(|_| {
-        let (from, to) = (dice.pick(&identities), &identities[2 + dice.below(2)]);
-        let grants: Vec<_> = (0..=dice.below(2))
-            .map(|_| Grant { location: dice.location(), exact: dice.below(2) == 0, rights: dice.rights() })
-            .collect();
-        let mut transfer = to_server(to, grants.clone());
-        transfer.valid_for = Duration::from_secs(60 * (1 + dice.below(3) as u64));
-        let end = lab.now().plus(transfer.valid_for + Duration::from_secs(60));
-        let chain = TransferCertificate::create(from, transfer, &lab.world).expect("made");
-        let verified = verify(&chain, &lab.peer(to), &lab.store, lab.now()).expect("valid");
-        (verified, from.principal().clone(), grants, end)
-    });
-    let chains = chains.collect();
+    let chains = (0..8).map(|_| lent(dice, &lab, &identities)).collect();
     let lists = groups(dice, &principals, lab.now());
     let mut known = Groups::new();
     let mut kept = Vec::new();
@@ -102,6 +112,33 @@ fn case(dice: &Dice) -> Case {
     }
     let peers = identities.iter().map(|identity| lab.peer(identity)).collect();
     Case { peers, chains, lists: kept, groups: known, now: lab.now() }
+}
+
+/// A first link, and as many further ones as the dice and the rules allow.
+fn lent(dice: &Dice, lab: &Lab, identities: &[Identity]) -> Lent {
+    let allowance = Duration::from_secs(60);
+    let transfer = |to: &Identity, grants: &[Grant], depth: u8| {
+        let valid_for = Duration::from_secs(60 * (1 + dice.below(3) as u64));
+        CreateTransfer { valid_for, depth, ..to_server(to, grants.to_vec()) }
+    };
+    let (from, mut holder) = (dice.pick(identities), &identities[2 + dice.below(2)]);
+    let grants: Vec<_> = (0..=dice.below(2)).map(|_| dice.grant()).collect();
+    let first = transfer(holder, &grants, u8::try_from(1 + dice.below(3)).expect("small"));
+    let mut links = vec![(grants, lab.now().plus(first.valid_for + allowance))];
+    let mut chain = TransferCertificate::create(from, first, &lab.world).expect("made");
+    for depth in [2, 1, 0] {
+        let next = &identities[2 + dice.below(2)];
+        let parents = &links.last().expect("a link").0;
+        let grants: Vec<_> = (0..=dice.below(2)).map(|_| dice.narrower(dice.pick(parents))).collect();
+        let passed = transfer(next, &grants, depth);
+        let end = lab.now().plus(passed.valid_for + allowance);
+        if let Ok(longer) = TransferCertificate::pass_on(&chain, holder, passed, &lab.world) {
+            (chain, holder) = (longer, next);
+            links.push((grants, end));
+        }
+    }
+    let chain = verify(&chain, &lab.peer(holder), &lab.store, lab.now()).expect("valid");
+    Lent { chain, subject: from.principal().clone(), links }
 }
 
 fn random_bucket(dice: &Dice) -> Bucket {
@@ -124,6 +161,23 @@ fn random_bucket(dice: &Dice) -> Bucket {
     Bucket::new((0..dice.below(4)).map(|_| entry())).expect("a bucket")
 }
 
+impl Case {
+    /// A member more or less, here as in the model.
+    fn change_a_group(&mut self, dice: &Dice) {
+        let principals: Vec<_> = self.peers.iter().map(|peer| peer.principal.clone()).collect();
+        let (index, who) = (dice.below(self.lists.len()), dice.pick(&principals).clone());
+        let (name, members) = &mut self.lists[index];
+        let mut list = self.groups.get(name).expect("known").clone();
+        members.retain(|(member, _)| *member != who);
+        list.remove(&Who::Principal(who.clone()));
+        if dice.below(2) == 0 {
+            members.push((who.clone(), None));
+            list.put(Who::Principal(who), None, self.now).expect("a member");
+        }
+        self.groups.put(list).expect("a list");
+    }
+}
+
 /// The three steps again, from the facts and in the plainest way.
 fn model(
     case: &Case,
@@ -136,16 +190,18 @@ fn model(
 ) -> bool {
     let subject = match chain.map(|index| &case.chains[index]) {
         None => peer.map(|peer| peer.principal.clone()),
-        Some((verified, subject, grants, end)) => {
+        Some(Lent { chain, subject, links }) => {
             let Some(peer) = peer else { return false };
-            let hers = peer.principal == *verified.audience() && peer.key == verified.audience_key();
+            let hers = peer.principal == *chain.audience() && peer.key == chain.audience_key();
             let path: Vec<&str> = at.path.segments().collect();
-            let covered = grants.iter().any(|grant| {
-                let top: Vec<&str> = grant.location.path.segments().collect();
+            let covers = |grant: &Grant| {
+                let Resource::Path(location) = &grant.on else { panic!("only paths are granted here") };
+                let top: Vec<&str> = location.path.segments().collect();
                 let within = if grant.exact { path == top } else { path.starts_with(&top) };
-                within && grant.location.volume == at.volume && grant.rights.has(right)
-            });
-            if !hers || !covered || now >= *end {
+                within && location.volume == at.volume && grant.rights.has(right)
+            };
+            let every = links.iter().all(|(grants, end)| grants.iter().any(covers) && now < *end);
+            if !hers || !every {
                 return false;
             }
             Some(subject.clone())
@@ -167,17 +223,29 @@ fn model(
 
 #[test]
 fn decide_grants_what_the_facts_give_and_nothing_else() {
-    let (mut granted, mut refused) = (0, 0);
+    let (mut granted, mut refused, mut longest) = (0, 0, 0);
     for seed in 0..SEEDS {
         let dice = Dice(World::simulated(seed).0);
-        let case = case(&dice);
+        let mut case = case(&dice);
+        longest = case.chains.iter().map(|lent| lent.links.len()).fold(longest, usize::max);
         for _ in 0..QUESTIONS {
+            if dice.below(20) == 0 {
+                case.change_a_group(&dice);
+            }
             let now = case.now.plus(Duration::from_secs(dice.below(300) as u64));
             let peer = (dice.below(5) > 0).then(|| dice.pick(&case.peers));
             let chain = (dice.below(2) > 0).then(|| dice.below(case.chains.len()));
             let (at, right, bucket) = (dice.location(), *dice.pick(&Right::ALL), random_bucket(&dice));
-            let asker = Asker { peer, chain: chain.map(|index| &case.chains[index].0) };
-            let question = Question { now, asker, location: &at, right, bucket: &bucket, groups: &case.groups };
+            let asker = Asker { peer, chain: chain.map(|index| &case.chains[index].chain) };
+            let question = Question {
+                now,
+                asker,
+                location: &at,
+                right,
+                bucket: &bucket,
+                groups: &case.groups,
+                standing: &AllStand,
+            };
             let decision = decide(&question);
             let expected = model(&case, now, peer, chain, &at, right, &bucket);
             let facts = format!("seed {seed}: {} {bucket:?} {asker:?}", decision.reason());
@@ -196,5 +264,6 @@ fn decide_grants_what_the_facts_give_and_nothing_else() {
             }
         }
     }
+    assert!(longest == 4, "chains of every length are made, {longest}");
     assert!(granted > 500 && refused > 500, "both sides are exercised: {granted} granted, {refused} refused");
 }

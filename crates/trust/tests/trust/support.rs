@@ -1,7 +1,7 @@
 //! Realms for tests: made in memory, at a simulated time, with keys that are at hand for forging.
 
 use ciborium::Value;
-use coset::{CoseSign1Builder, Header, HeaderBuilder, TaggedCborSerializable, iana};
+use coset::{CoseSign1, CoseSign1Builder, Header, HeaderBuilder, TaggedCborSerializable, iana};
 use rustls_pki_types::CertificateDer;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,7 +60,7 @@ pub fn rights(text: &str) -> Rights {
 }
 
 pub fn grant(location: &str, rights_text: &str) -> Grant {
-    Grant { location: place(location), exact: false, rights: rights(rights_text) }
+    Grant::below(place(location), rights(rights_text))
 }
 
 impl Lab {
@@ -123,4 +123,18 @@ pub fn cbor(value: &Value) -> Vec<u8> {
 pub fn chain_of(links: &[Vec<u8>]) -> Chain {
     let links = links.iter().map(|link| Value::Bytes(link.clone())).collect();
     Chain::decode(&cbor(&Value::Array(links))).expect("a decodable chain")
+}
+
+/// The links of an encoded chain.
+pub fn links(chain: &[u8]) -> Vec<Vec<u8>> {
+    let value: Value = ciborium::from_reader(chain).expect("CBOR");
+    let links = value.into_array().expect("a list");
+    links.into_iter().map(|link| link.into_bytes().expect("bytes")).collect()
+}
+
+/// The claims of a link, as they travel.
+pub fn claims(link: &[u8]) -> Vec<(Value, Value)> {
+    let payload = CoseSign1::from_tagged_slice(link).expect("COSE").payload.expect("content");
+    let value: Value = ciborium::from_reader(payload.as_slice()).expect("CBOR");
+    value.into_map().expect("a map")
 }

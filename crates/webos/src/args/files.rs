@@ -29,6 +29,14 @@ pub enum VolumeCommand {
     },
 }
 
+/// On whose behalf.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Under {
+    /// Ask for somebody else, under this transfer certificate of the purse: the beginning of its id
+    #[arg(long, value_name = "ID")]
+    pub under: Option<String>,
+}
+
 /// From where to read.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Source {
@@ -52,6 +60,8 @@ pub struct Ls {
     pub long: bool,
     #[command(flatten)]
     pub source: Source,
+    #[command(flatten)]
+    pub lent: Under,
 }
 
 /// Show size, version, ETag and time of a file or folder
@@ -65,6 +75,8 @@ pub struct Stat {
     pub place: FileAddress,
     #[command(flatten)]
     pub source: Source,
+    #[command(flatten)]
+    pub lent: Under,
 }
 
 /// Print a file
@@ -83,6 +95,8 @@ pub struct Cat {
     /// file
     #[arg(long, value_name = "NODE", conflicts_with = "from")]
     pub via: Option<NodeName>,
+    #[command(flatten)]
+    pub lent: Under,
 }
 
 /// Store a file, or a folder with -r
@@ -113,6 +127,8 @@ pub struct Put {
     /// Only if there is no such file yet
     #[arg(long, conflicts_with = "if_match")]
     pub if_absent: bool,
+    #[command(flatten)]
+    pub lent: Under,
 }
 
 /// Fetch a file, or a folder with -r
@@ -140,6 +156,8 @@ pub struct Get {
     /// file
     #[arg(long, value_name = "NODE", conflicts_with_all = ["from", "recursive"])]
     pub via: Option<NodeName>,
+    #[command(flatten)]
+    pub lent: Under,
 }
 
 /// Remove a file or an empty folder
@@ -154,6 +172,8 @@ pub struct Rm {
     /// Only if the file still has this ETag
     #[arg(long, value_name = "ETAG", value_parser = etag)]
     pub if_match: Option<Digest>,
+    #[command(flatten)]
+    pub lent: Under,
 }
 
 /// Access lists.

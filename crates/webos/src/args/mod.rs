@@ -6,14 +6,16 @@ mod group;
 mod local;
 mod realm;
 mod service;
+mod transfer;
 mod values;
 
-pub use files::{AclCommand, AclCopy, AclEdit, Cat, Get, Ls, Put, Rm, Stat, VolumeCommand};
+pub use files::{AclCommand, AclCopy, AclEdit, Cat, Get, Ls, Put, Rm, Stat, Under, VolumeCommand};
 pub use group::{GroupAdd, GroupAddress, GroupCommand, Listed, Why};
 pub use local::{Bench, Down, Man, UpArgs};
-pub use realm::{Invite, Lend, NodeCommand, NodeRun, RealmCommand, UserCommand, Whoami};
+pub use realm::{Invite, Lend, NodeCommand, NodeRun, RealmCommand, RevokePrincipal, Trust, UserCommand, Whoami};
 pub use service::{Fetch, Proxy, Publish, ServiceCommand};
-pub use values::{FileAddress, LinkRate, NodeName, UrlNode, WhoName};
+pub use transfer::{CreateArgs, TransferCommand};
+pub use values::{FileAddress, LinkRate, NodeName, PlacedRights, UrlNode, WhoName};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
@@ -84,6 +86,9 @@ pub enum Command {
     #[command(subcommand)]
     Group(GroupCommand),
     Why(Why),
+    /// Lend some of your rights to a server, see what was lent, take it back
+    #[command(subcommand)]
+    Transfer(TransferCommand),
     /// Publish folders as services, and look at services
     #[command(subcommand)]
     Service(ServiceCommand),

@@ -1,10 +1,10 @@
 //! Commands about realms, nodes and people.
 
-use super::values::LinkRate;
+use super::values::{LinkRate, WhoName};
 use clap::{Args, Subcommand};
 use std::net::SocketAddr;
 use std::time::Duration;
-use terms::{ByteCount, Label, RealmName, ServiceName};
+use terms::{ByteCount, Digest, Label, RealmName, ServiceName};
 
 /// Realms.
 #[derive(Debug, Subcommand)]
@@ -24,9 +24,62 @@ pub enum RealmCommand {
         /// Only this one
         realm: Option<RealmName>,
     },
+    Trust(Trust),
+    /// Believe the names of a realm no longer
+    #[command(after_help = "Example:\n  webos realm distrust lab.example")]
+    Distrust {
+        /// Which one
+        realm: RealmName,
+    },
+    Revoke(RevokePrincipal),
+    /// End every transfer certificate that principals of the realm signed until now
+    #[command(
+        after_help = "Example:\n  webos realm revoke-all\n\nFor owners of the realm's first node. Certificates of principals stay valid; whoever lent something lends it anew."
+    )]
+    RevokeAll {
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
     /// Print an invitation line, good for ten minutes and one use
     #[command(after_help = "Examples:\n  webos realm invite server n2\n  webos realm invite user alice")]
     Invite(Invite),
+}
+
+/// Believe the names of another realm, whose fingerprint came to you by another way
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Example:
+  webos realm trust https://home.lab.example:4433 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+
+`webos realm show` prints the fingerprint at the realm's first node. Trusting a realm means believing its
+names, nothing else: rights come from access lists.")]
+pub struct Trust {
+    /// Where one of its servers answers: https://HOST:PORT or HOST:PORT
+    #[arg(value_parser = super::values::server_address)]
+    pub url: String,
+    /// Its fingerprint: 64 hexadecimal digits
+    #[arg(value_parser = super::values::fingerprint)]
+    pub fingerprint: Digest,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// End every certificate of a user or a machine, with its connections, its leases and whatever it lent
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  webos realm revoke user/bob
+  webos realm revoke spiffe://lab.example/server/n2
+
+For owners of the realm's first node. Invite it again to let it come back, as somebody new.")]
+pub struct RevokePrincipal {
+    /// user/NAME, server/NAME, or a whole spiffe:// id
+    pub who: WhoName,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
 }
 
 /// An invitation.

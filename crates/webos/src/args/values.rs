@@ -216,9 +216,72 @@ impl FromStr for ServiceAddress {
     }
 }
 
+/// Rights at a place, as people lend them: `NAME.REALM/path:rw`, `service://NAME.REALM:r`,
+/// `spiffe://REALM/group/NAME:a`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacedRights(pub trust::Grant);
+
+impl FromStr for PlacedRights {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let shown = text.escape_default();
+        let (place, rights) =
+            text.rsplit_once(':').ok_or_else(|| format!("'{shown}' names no rights: write NAME.REALM/path:r"))?;
+        let rights: terms::Rights = rights.parse().map_err(|error: terms::RightsError| error.to_string())?;
+        if rights.is_empty() {
+            return Err(format!("'{shown}' gives nothing"));
+        }
+        let on = if place.starts_with("service://") {
+            trust::Resource::Service(place.parse().map_err(|error: NameError| error.to_string())?)
+        } else if place.starts_with("spiffe://") {
+            trust::Resource::Group(place.parse().map_err(|error: NameError| error.to_string())?)
+        } else {
+            let location: Location = place.parse().map_err(|error: PathError| error.to_string())?;
+            return Ok(Self(trust::Grant::below(location, rights)));
+        };
+        Ok(Self(trust::Grant { on, exact: true, rights }))
+    }
+}
+
+/// Where a server answers: `https://HOST:PORT`, or only `HOST:PORT`.
+pub fn server_address(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("https://").unwrap_or(text);
+    let address = rest.split_once('/').map_or(rest, |(authority, _)| authority);
+    let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    let port = port.and_then(|(_, port)| port.parse::<u16>().ok()).filter(|port| *port > 0);
+    match port {
+        Some(_) if address.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(address.to_string()),
+        _ => Err("write https://HOST:PORT or HOST:PORT".into()),
+    }
+}
+
+/// A realm's fingerprint as people copy it: hexadecimal digits, with or without colons between pairs.
+pub fn fingerprint(text: &str) -> Result<terms::Digest, String> {
+    let digits = text.replace(':', "").to_ascii_lowercase();
+    digits.parse().map_err(|_| "a fingerprint has 64 hexadecimal digits".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn placed_rights() {
+        for (text, shown) in [
+            ("data.lab.example/in:r", "r on data.lab.example/in and all below it"),
+            ("data.lab.example:rw", "rw on data.lab.example/ and all below it"),
+            ("data.lab.example/a:b:r", "r on data.lab.example/a:b and all below it"),
+            ("service://site.lab.example:r", "r on service://site.lab.example"),
+            ("spiffe://lab.example/group/staff:a", "a on spiffe://lab.example/group/staff"),
+        ] {
+            let placed: PlacedRights = text.parse().expect(text);
+            assert_eq!(placed.0.to_string(), shown);
+        }
+        for bad in ["data.lab.example/in", "data.lab.example/in:", "data.lab.example/in:q", "data:r", "x.y/../z:r"]
+        {
+            assert!(bad.parse::<PlacedRights>().is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn files_by_name_and_by_url() {
@@ -307,5 +370,23 @@ mod tests {
         for bad in ["site.lab.example/a", "service://site", "service://site.lab.example/../x", "http://a.b/"] {
             assert!(bad.parse::<ServiceAddress>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn servers_and_fingerprints() {
+        for (text, expected) in [
+            ("https://home.lab.example:4433", Some("home.lab.example:4433")),
+            ("https://127.0.0.1:1/x", Some("127.0.0.1:1")),
+            ("[::1]:4433", Some("[::1]:4433")),
+            ("home.lab.example", None),
+            (":1", None),
+            ("h:0", None),
+            ("h :1", None),
+        ] {
+            assert_eq!(server_address(text).ok().as_deref(), expected, "{text}");
+        }
+        let pairs = ["AB"; 32].join(":");
+        assert_eq!(fingerprint(&pairs).ok(), "ab".repeat(32).parse().ok());
+        assert!(fingerprint("abcd").is_err());
     }
 }

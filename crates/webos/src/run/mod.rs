@@ -14,10 +14,13 @@ mod pages;
 mod proxy;
 mod reach;
 mod realm;
+mod revoke;
 mod running;
 mod service;
 mod settings;
 mod status;
+mod transfer;
+mod trusted;
 mod volume;
 mod who;
 mod why;
@@ -152,7 +155,7 @@ fn choose(setup: &Setup, out: &mut Out, command: Command) -> Outcome {
         Command::Status => wait_for(status::show(setup, out)),
         Command::Doctor => wait_for(doctor::run(setup, out)),
         Command::Settings => settings::show(setup, out),
-        Command::Realm(realm) => realm::run(setup, out, &realm),
+        Command::Realm(realm) => wait_for(realm::run(setup, out, &realm)),
         Command::Node(NodeCommand::Run(run)) => to_the_end(node::run(setup, out, &run)),
         Command::Node(NodeCommand::Join) => wait_for(who::join(setup, out, PrincipalKind::Server)),
         Command::Node(NodeCommand::Lend(lend)) => wait_for(node::lend(setup, out, &lend)),
@@ -168,6 +171,7 @@ fn choose(setup: &Setup, out: &mut Out, command: Command) -> Outcome {
         Command::Acl(acl) => wait_for(acl::run(setup, out, &acl)),
         Command::Group(group) => wait_for(group::run(setup, out, &group)),
         Command::Why(why) => wait_for(why::run(setup, out, &why)),
+        Command::Transfer(transfer) => wait_for(transfer::run(setup, out, &transfer)),
         Command::Service(service) => wait_for(service::run(setup, out, &service)),
         Command::Fetch(fetch) => wait_for(fetch::run(setup, out, &fetch)),
         Command::Proxy(_) => to_the_end(proxy::run(setup, out)),

@@ -14,6 +14,7 @@ use std::os::fd::AsFd;
 use terms::{Code, Problem, ServiceName};
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
+use trust::FeedLimits;
 
 /// The line that `node run --json` prints when it answers.
 #[derive(Serialize)]
@@ -25,6 +26,12 @@ struct Ready {
     address: String,
     url: String,
     home_folder: String,
+}
+
+fn feed_limits(setup: &Setup) -> Result<FeedLimits, Problem> {
+    let (acting, reading) = (setup.settings.feed_limit.value.0, setup.settings.feed_limit_read.value.0);
+    FeedLimits::new(acting, reading)
+        .ok_or_else(|| Problem::new(Code::Invalid, "feed_limit and feed_limit_read lie between 60s and 1h"))
 }
 
 /// Runs the node until SIGTERM or Ctrl-C, then ends leases and requests in order.
@@ -41,6 +48,7 @@ pub async fn run(setup: &Setup, out: &mut Out, arguments: &NodeRun) -> Outcome {
         address,
         link_bps: arguments.link.and_then(|link| link.0),
         place: None,
+        feed_limits: feed_limits(setup)?,
     };
     let node = Node::start(settings, setup.world.clone()).await?;
     let running = Running {

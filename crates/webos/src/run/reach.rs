@@ -1,7 +1,7 @@
 //! From what was typed to what is spoken to: the client of this folder, a volume at its home or at another node.
 
 use super::{Setup, running, status};
-use crate::args::{FileAddress, NodeName, UrlNode};
+use crate::args::{FileAddress, NodeName, Under, UrlNode};
 use crate::output::Failure;
 use client::{Client, Node, Volume};
 use terms::{Code, Principal, Problem, RealmName};
@@ -9,6 +9,23 @@ use terms::{Code, Principal, Problem, RealmName};
 /// The client of this folder's principal.
 pub fn client(setup: &Setup) -> Result<Client, Failure> {
     Ok(Client::open(setup.folder.clone(), setup.world.clone())?)
+}
+
+/// The client of this folder's principal, or of whoever lent to it.
+pub fn acting(setup: &Setup, lent: &Under) -> Result<Client, Failure> {
+    let client = client(setup)?;
+    let Some(id) = &lent.under else { return Ok(client) };
+    let kept = client::Purse::open(&setup.folder).find(id)?;
+    let own = client.require_identity()?;
+    let last = kept.last();
+    if last.audience != *own.principal() {
+        let what =
+            format!("the transfer certificate {} is for {}, not for {}", last.id, last.audience, own.principal());
+        return Err(Problem::new(Code::Denied, what)
+            .next("`webos transfer list` shows what was lent to you")
+            .into());
+    }
+    Ok(client.under(&kept.chain)?)
 }
 
 /// The volume that an address names: at the node of its URL or of `--from`, else at its home.

@@ -1,20 +1,24 @@
 //! `realm`: make one, read what is trusted, invite.
 
-use super::{Setup, reach};
+use super::{Setup, reach, revoke, trusted};
 use crate::args::{Invite, RealmCommand};
 use crate::home;
 use crate::output::{Out, Outcome, age, time, time_left};
-use client::{Folder, durable, enrol};
+use client::{Folder, durable, realms};
 use serde::Serialize;
 use terms::{Code, Digest, Epoch, Label, Principal, PrincipalKind, Problem, RealmName, UnixMs};
 use trust::limits::INVITATION_LIFETIME;
 use trust::{Authority, Bundle, Identity, Invitations, NameServer};
 
 /// Chooses among the commands.
-pub fn run(setup: &Setup, out: &mut Out, command: &RealmCommand) -> Outcome {
+pub async fn run(setup: &Setup, out: &mut Out, command: &RealmCommand) -> Outcome {
     match command {
         RealmCommand::Init { realm, node } => init(setup, out, realm, node),
         RealmCommand::Show { realm } => show(setup, out, realm.as_ref()),
+        RealmCommand::Trust(wanted) => trusted::trust(setup, out, wanted).await,
+        RealmCommand::Distrust { realm } => trusted::distrust(setup, out, realm),
+        RealmCommand::Revoke(wanted) => revoke::principal(setup, out, wanted).await,
+        RealmCommand::RevokeAll { yes } => revoke::all_chains(setup, out, *yes).await,
         RealmCommand::Invite(invite) => self::invite(setup, out, invite),
     }
 }
@@ -71,7 +75,7 @@ fn pin(setup: &Setup, authority: &Authority, node: &Principal) -> Result<(), Pro
     let now = setup.world.clock.unix();
     let bytes = authority.bundle(servers.into_iter().collect(), Epoch(1), now)?;
     let bundle = Bundle::open(&bytes, &authority.fingerprint(), now)?;
-    enrol::pin(&setup.folder, &bundle, &authority.fingerprint())
+    realms::pin(&setup.folder, &bundle, &authority.fingerprint())
 }
 
 /// Whoever holds a node's folder may lend it.

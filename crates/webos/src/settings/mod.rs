@@ -12,7 +12,10 @@ use std::fmt::{self, Display};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 use terms::{Code, Problem};
+use trust::FeedLimits;
+use trust::limits::{DEFAULT_ACTING_LIMIT, DEFAULT_READING_LIMIT};
 
 /// Names the folder of the principal.
 pub const HOME_VARIABLE: &str = "WEBOS_HOME";
@@ -69,6 +72,29 @@ pub struct Settings {
     pub address: Setting<String>,
     /// Where the proxy listens.
     pub proxy_listen: Setting<SocketAddr>,
+    /// How old the word of a realm may be for anything but reading.
+    pub feed_limit: Setting<FeedAge>,
+    /// How old the word of a realm may be for reading.
+    pub feed_limit_read: Setting<FeedAge>,
+}
+
+/// How old the word of a realm that it has taken back nothing else may be: one minute to one hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FeedAge(pub Duration);
+
+impl FromStr for FeedAge {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let age = terms::parse_duration(text)?;
+        let allowed = FeedLimits::new(age, age).is_some();
+        if allowed { Ok(Self(age)) } else { Err("it must be between 60s and 1h".into()) }
+    }
+}
+
+impl Display for FeedAge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}s", self.0.as_secs())
+    }
 }
 
 /// The same setting as its flag gave it, if one did.
@@ -156,6 +182,13 @@ pub fn resolve(
             ("--listen", flags.proxy_listen),
             loopback(PROXY_PORT),
         )?,
+        feed_limit: sources.pick("feed_limit", "WEBOS_FEED_LIMIT", ("", None), FeedAge(DEFAULT_ACTING_LIMIT))?,
+        feed_limit_read: sources.pick(
+            "feed_limit_read",
+            "WEBOS_FEED_LIMIT_READ",
+            ("", None),
+            FeedAge(DEFAULT_READING_LIMIT),
+        )?,
     })
 }
 
@@ -198,7 +231,17 @@ impl<V: Fn(&str) -> Option<String>> Sources<'_, V> {
 }
 
 /// Names of the settings that may stand in the file.
-pub const NAMES: [&str; 7] = ["log", "surrogates", "link", "console_port", "listen", "address", "proxy_listen"];
+pub const NAMES: [&str; 9] = [
+    "log",
+    "surrogates",
+    "link",
+    "console_port",
+    "listen",
+    "address",
+    "proxy_listen",
+    "feed_limit",
+    "feed_limit_read",
+];
 
 impl Settings {
     /// All settings, in the order in which they are printed.
@@ -219,6 +262,18 @@ impl Settings {
             line("listen", &self.listen, self.listen.value.to_string(), "where `node run` listens"),
             line("address", &self.address, address, "where others reach this node"),
             line("proxy_listen", &self.proxy_listen, self.proxy_listen.value.to_string(), "where `proxy` listens"),
+            line(
+                "feed_limit",
+                &self.feed_limit,
+                self.feed_limit.value.to_string(),
+                "how long a silent realm is believed for w m x a",
+            ),
+            line(
+                "feed_limit_read",
+                &self.feed_limit_read,
+                self.feed_limit_read.value.to_string(),
+                "how long a silent realm is believed for r",
+            ),
         ]
     }
 }
@@ -282,6 +337,8 @@ mod tests {
         for (file, variables, expected) in [
             ("surrogates = 900", vec![home], "settings.toml, line 1: surrogates cannot be '900'"),
             ("\nlink = \"fast\"", vec![home], "settings.toml, line 2: link cannot be 'fast'"),
+            ("feed_limit = \"59s\"", vec![home], "settings.toml, line 1: feed_limit cannot be '59s': it must be"),
+            ("", vec![home, ("WEBOS_FEED_LIMIT_READ", "2h")], "environment variable WEBOS_FEED_LIMIT_READ"),
             (
                 "",
                 vec![home, ("WEBOS_LISTEN", "here")],

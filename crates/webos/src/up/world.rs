@@ -4,7 +4,7 @@
 //! Nothing here speaks to the network: nodes join over the real route once the home runs.
 
 use crate::home::cannot;
-use client::{Folder, enrol};
+use client::{Folder, realms};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -160,7 +160,7 @@ impl LocalWorld {
         let bundle = Bundle::open(&bytes, &fingerprint, now)?;
         let joined = self.names.nodes.iter().filter(|name| !self.is_new(name)).map(|name| self.folder(name));
         for folder in joined.chain([self.person.clone()]) {
-            enrol::pin(&folder, &bundle, &fingerprint)?;
+            realms::pin(&folder, &bundle, &fingerprint)?;
         }
         Ok(())
     }

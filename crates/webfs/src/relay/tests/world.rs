@@ -24,7 +24,7 @@ use terms::{
 };
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
-use trust::{Asker, Authorised, Bucket, KeyPair, NoGroups, Question};
+use trust::{AllStand, Asker, Authorised, Bucket, KeyPair, NoGroups, Question};
 use wire::{Body, Peer};
 use world::{SimulatedClock, World};
 
@@ -59,9 +59,10 @@ pub(super) fn proof(
     now: UnixMs,
 ) -> Result<Authorised, Problem> {
     let (key, not_after, chain) = (Thumbprint([1; 32]), UnixMs(u64::MAX), Vec::new().into());
-    let peer = Peer { principal: who.clone(), key, not_after, chain };
+    let peer = Peer { principal: who.clone(), key, issued: UnixMs(0), not_after, chain };
     let asker = Asker { peer: Some(&peer), chain: None };
-    let decision = trust::decide(&Question { now, asker, location, right, bucket, groups: &NoGroups });
+    let decision =
+        trust::decide(&Question { now, asker, location, right, bucket, groups: &NoGroups, standing: &AllStand });
     decision.into_result().map_err(|reason| Problem::new(Code::Denied, reason.to_string()))
 }
 

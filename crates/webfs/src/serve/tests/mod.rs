@@ -13,7 +13,7 @@ use http_body_util::BodyExt;
 use std::sync::Arc;
 use tempfile::TempDir;
 use terms::{Location, Right, Rights, Thumbprint, UnixMs, VolumePath};
-use trust::{Asker, Authorised, Bucket, KeyPair, NoGroups, Question};
+use trust::{AllStand, Asker, Authorised, Bucket, KeyPair, NoGroups, Question};
 use wire::{Body, Peer};
 use world::World;
 
@@ -31,6 +31,7 @@ pub(super) fn proof(at: &str, right: Right) -> Authorised {
     let peer = Peer {
         principal: "spiffe://lab.example/user/owner".parse().expect("valid"),
         key: Thumbprint([1; 32]),
+        issued: UnixMs(0),
         not_after: UnixMs(u64::MAX),
         chain: Vec::new().into(),
     };
@@ -42,6 +43,7 @@ pub(super) fn proof(at: &str, right: Right) -> Authorised {
         right,
         bucket: &owner(),
         groups: &NoGroups,
+        standing: &AllStand,
     };
     trust::decide(&question).into_result().expect("the owner may")
 }

@@ -105,7 +105,7 @@ struct Printed {
 
 /// Prints a file.
 pub async fn cat(setup: &Setup, out: &mut Out, arguments: &Cat) -> Outcome {
-    let client = reach::client(setup)?;
+    let client = reach::acting(setup, &arguments.lent)?;
     let (place, via) = (&arguments.place, arguments.via.as_ref());
     let mut arriving = begin(&client, place, arguments.source.from.as_ref(), via).await?;
     if !out.is_json() {
@@ -135,7 +135,7 @@ async fn to_stdout(out: &mut Out, arriving: &mut Arriving) -> Outcome {
 
 /// Fetches a file or a folder.
 pub async fn get(setup: &Setup, out: &mut Out, arguments: &Get) -> Outcome {
-    let client = reach::client(setup)?;
+    let client = reach::acting(setup, &arguments.lent)?;
     if arguments.recursive {
         return get_all(setup, out, arguments, &client).await;
     }

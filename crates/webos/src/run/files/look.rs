@@ -26,7 +26,7 @@ struct Listed<'a> {
 
 /// Lists a folder; a file lists as itself.
 pub async fn ls(setup: &Setup, out: &mut Out, arguments: &Ls) -> Outcome {
-    let client = reach::client(setup)?;
+    let client = reach::acting(setup, &arguments.lent)?;
     let place = &arguments.place;
     let volume = reach::volume(&client, place, arguments.source.from.as_ref()).await?;
     let path = &place.location.path;
@@ -63,7 +63,7 @@ fn print(out: &mut Out, line: &Line<'_>, long: bool) -> Outcome {
 
 /// Shows one file or folder.
 pub async fn stat(setup: &Setup, out: &mut Out, arguments: &Stat) -> Outcome {
-    let client = reach::client(setup)?;
+    let client = reach::acting(setup, &arguments.lent)?;
     let place = &arguments.place;
     let volume = reach::volume(&client, place, arguments.source.from.as_ref()).await?;
     let entry = volume.stat(&place.location.path).await?;

@@ -20,7 +20,7 @@ use webfs::limits::MAX_FILE_BYTES;
 
 /// Stores a file, standard input, or a folder.
 pub async fn put(setup: &Setup, out: &mut Out, arguments: &Put) -> Outcome {
-    let client = reach::client(setup)?;
+    let client = reach::acting(setup, &arguments.lent)?;
     let from_stdin = arguments.file.as_os_str() == "-";
     if !from_stdin {
         let found = std::fs::metadata(&arguments.file).map_err(|error| cannot("read", &arguments.file, &error))?;
@@ -176,7 +176,7 @@ struct Removed {
 
 /// Removes a file or an empty folder.
 pub async fn rm(setup: &Setup, out: &mut Out, arguments: &Rm) -> Outcome {
-    let client = reach::client(setup)?;
+    let client = reach::acting(setup, &arguments.lent)?;
     let place = &arguments.place;
     if place.location.path.is_root() {
         let problem = Problem::new(Code::Invalid, format!("{} is a whole volume", place.location));

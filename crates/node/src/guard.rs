@@ -1,0 +1,66 @@
+//! A body that stands on a transfer certificate: it ends as broken when the certificate is taken back, while it is sent or
+//! received. Bodies of peers for themselves need none: their connections are closed.
+
+use crate::gatekeeper::Caller;
+use bytes::Bytes;
+use http::Response;
+use http_body_util::BodyExt;
+use hyper::body::{Body as HttpBody, Frame};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use trust::{TrustStore, VerifiedChain};
+use wire::Body;
+use wire::body::BodyError;
+
+struct Guarded {
+    body: Body,
+    chain: VerifiedChain,
+    trust: TrustStore,
+    /// The state of the trust store for which the chain was last seen to stand.
+    seen: u64,
+}
+
+impl Guarded {
+    fn stands(&mut self) -> Result<(), BodyError> {
+        let present = self.trust.generation();
+        if present != self.seen {
+            self.chain.stands(&self.trust).map_err(|ground| ground.to_string())?;
+            self.seen = present;
+        }
+        Ok(())
+    }
+}
+
+impl HttpBody for Guarded {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Err(revoked) = self.stands() {
+            return Poll::Ready(Some(Err(revoked)));
+        }
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The same body, which ends with what its caller stands on.
+pub fn body(caller: &Caller, trust: &TrustStore, body: Body) -> Body {
+    match caller.chain() {
+        None => body,
+        // Nothing was seen yet: the first frame looks.
+        Some(chain) => Guarded { body, chain: chain.clone(), trust: trust.clone(), seen: u64::MAX }.boxed(),
+    }
+}
+
+/// The same answer, with such a body.
+pub fn answer(caller: &Caller, trust: &TrustStore, response: Response<Body>) -> Response<Body> {
+    response.map(|inner| body(caller, trust, inner))
+}

@@ -1,0 +1,65 @@
+//! Several realms: trusted by a fingerprint that a person compared, and let go again.
+
+use serde_json::Value;
+use webos_tests::{Home, NodeProcess, Realm, eventually};
+
+/// Another realm's first node, and its fingerprint.
+fn other(name: &str) -> (NodeProcess, String) {
+    let home = Home::new();
+    home.ok(["realm", "init", name]);
+    let node = NodeProcess::start(home, &[]);
+    let fingerprint = fingerprint(&node.home);
+    (node, fingerprint)
+}
+
+fn fingerprint(home: &Home) -> String {
+    let shown = home.call(["realm", "show", "--json"]).run().json();
+    let held =
+        shown.as_array().expect("realms").iter().find_map(|realm| realm["authority"]["fingerprint"].as_str());
+    held.expect("an authority").to_string()
+}
+
+fn realms(home: &Home) -> Vec<String> {
+    let shown = home.call(["realm", "show", "--json"]).run().json();
+    let name = |realm: &Value| realm["realm"].as_str().expect("a name").to_string();
+    shown.as_array().expect("realms").iter().map(name).collect()
+}
+
+#[test]
+fn a_second_realm_is_trusted_and_let_go_while_the_node_runs() {
+    let realm = Realm::start();
+    let (far, fingerprint) = other("far.localhost");
+    let bob = Home::new();
+    let line = far.home.ok(["realm", "invite", "user", "bob"]);
+    bob.call(["user", "register"]).input(line).run().succeeds();
+    let place = realm.path("");
+    realm.alice.ok(["acl", "grant", "spiffe://far.localhost/user/bob", "r", &place]);
+    let own = self::fingerprint(&realm.first.home);
+    bob.ok(["realm", "trust", &format!("https://{}", realm.first.address), &own, "--yes"]);
+    assert_ne!(bob.call(["ls", &place]).run().code, Some(0), "his realm is not trusted yet");
+
+    let url = format!("https://{}", far.address);
+    let unsure = realm.first.home.call(["realm", "trust", &url, &fingerprint]).run();
+    unsure.fails(2, &["access lists", "--yes"]);
+    realm.first.home.ok(["realm", "trust", &url, &fingerprint, "--yes"]);
+    assert_eq!(realms(&realm.first.home), ["far.localhost", "test.localhost"]);
+    eventually("bob's realm is believed", || bob.call(["ls", &place]).run().code.filter(|code| *code == 0));
+
+    realm.first.home.ok(["realm", "distrust", "far.localhost"]);
+    eventually("it is believed no longer", || bob.call(["ls", &place]).run().code.filter(|code| *code != 0));
+    realm.first.home.call(["realm", "distrust", "far.localhost"]).run().fails(4, &["not trusted"]);
+    realm.first.home.call(["realm", "distrust", "test.localhost"]).run().fails(2, &["own identity"]);
+}
+
+#[test]
+fn a_wrong_fingerprint_or_another_root_is_refused_and_nothing_is_pinned() {
+    let (far, fingerprint) = other("far.localhost");
+    let (twin, twins) = other("far.localhost");
+    let home = Home::new();
+    home.call(["realm", "trust", &far.address, &twins, "--yes"]).run().code_is(3);
+    assert!(realms(&home).is_empty());
+    home.ok(["realm", "trust", &far.address, &fingerprint, "--yes"]);
+    home.call(["realm", "trust", &twin.address, &twins, "--yes"]).run().fails(1, &["another root", "distrust"]);
+    home.call(["realm", "trust", "far", &twins]).run().code_is(2);
+    home.call(["realm", "trust", &far.address, "12"]).run().code_is(2);
+}
