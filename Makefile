@@ -9,7 +9,7 @@ unexport MAKEFLAGS MFLAGS
 SETUP := sh xtask/setup.sh
 XTASK := cargo xtask
 .DEFAULT_GOAL := help
-.PHONY: help build up test check lint fmt soak bench-setup bench clean-world
+.PHONY: help build up test check lint fmt soak fuzz bench-setup bench clean-world
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -40,6 +40,10 @@ fmt: ## format the sources
 soak: ## the long runs: 10,000 seeds of each simulation, every kill test at full length
 	@$(SETUP) test
 	@$(XTASK) soak
+
+fuzz: ## every decoder of foreign bytes, for 20 minutes each (SECONDS=)
+	@$(SETUP) fuzz
+	@$(XTASK) fuzz --seconds $(or $(SECONDS),1200)
 
 bench-setup: ## webos-bench and the peers it compares with
 	@$(SETUP) bench

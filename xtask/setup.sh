@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what a goal needs and this machine lacks: `sh xtask/setup.sh build|test|bench`. It says what it will
+# Installs what a goal needs and this machine lacks: `sh xtask/setup.sh build|test|fuzz|bench`. It says what it will
 # install before it asks for any right, installs nothing that is there, and starts no service.
 # It is a shell script because the first thing missing may be the linker that every Rust program needs.
 set -eu
@@ -32,6 +32,14 @@ for_test() {
     browser || need chromium
     have node || need nodejs
     have npm || need npm
+    have valgrind || need valgrind
+    have python3 && python3 -c 'import ensurepip' 2>/dev/null || need python3-venv
+}
+
+# libFuzzer is C++.
+for_fuzz() {
+    for_build
+    have c++ || need g++
 }
 
 # The peers that the benchmark compares with.
@@ -109,10 +117,24 @@ install_node_packages() {
     cp "$folder/package-lock.json" "$folder/node_modules/.lock-installed"
 }
 
+# Other implementations in Python, exactly as the list says; again only when that changed.
+install_python_packages() {
+    folder=$here/tests/agreement
+    cmp -s "$folder/requirements.txt" "$folder/.venv/.installed" && return 0
+    say "installing the Python packages of tests/agreement"
+    rm -rf "$folder/.venv"
+    python3 -m venv "$folder/.venv"
+    "$folder/.venv/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: \
+        -r "$folder/requirements.txt" >&2
+    cp "$folder/requirements.txt" "$folder/.venv/.installed"
+}
+
 case $goal in
     build) for_build; install_missing; check_rust ;;
     test) for_test; install_missing; check_rust
-        install_node_packages tests/browser; install_node_packages web/console ;;
+        install_node_packages tests/browser; install_node_packages web/console
+        install_python_packages ;;
+    fuzz) for_fuzz; install_missing; check_rust ;;
     bench) for_bench; install_missing; check_rust ;;
-    *) fail "unknown goal '$goal': build, test or bench" ;;
+    *) fail "unknown goal '$goal': build, test, fuzz or bench" ;;
 esac

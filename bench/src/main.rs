@@ -8,6 +8,7 @@ mod nginx;
 mod report;
 mod slice;
 mod tls;
+mod trust;
 mod world;
 
 use anyhow::{Context, Result, bail};
@@ -16,6 +17,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "webos-bench NAME [--short] [--json] [--webos PATH]
   slice          fronts against nginx, fetch against curl, recruiting, start
+  trust          decisions beside Cedar, chains, memory
   --short        fewer and shorter samples: at most 45 s
   --json         every sample, as one JSON object
   --webos PATH   the program to measure; default: `webos` beside this program";
@@ -56,15 +58,20 @@ fn run() -> Result<()> {
         println!("{USAGE}");
         return Ok(());
     }
-    if name != "slice" {
-        bail!("there is no benchmark '{name}'\n{USAGE}");
-    }
-    // One thread: the client must not take the core that the server under test has for itself.
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
-    let report = runtime.block_on(slice::run(&options))?;
+    let report = match name.as_str() {
+        "slice" => on_one_thread(slice::run(&options))?,
+        "trust" => trust::run(&options)?,
+        _ => bail!("there is no benchmark '{name}'\n{USAGE}"),
+    };
     print!("{}", if options.json { report.json()? } else { report.table() });
     Ok(())
+}
+
+/// One thread: the client must not take the core that the server under test has for itself.
+fn on_one_thread<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    runtime.block_on(work)
 }
 
 fn beside_this_program() -> Result<PathBuf> {

@@ -1,7 +1,9 @@
 //! What the Makefile and CI call: `cargo xtask TASK`. Each task is one file; this one only chooses.
 //! The checks among them are unit tests too, so that `make test` holds what `make lint` says.
 
+mod counts;
 mod documents;
+mod fuzz;
 mod layers;
 mod licences;
 mod limits;
@@ -27,6 +29,9 @@ const USAGE: &str = "cargo xtask TASK
   limits [--write]      compare docs/limits.md with every limits.rs
   web                   check, test and rebuild the console's page, compare with what is committed
   docs                  tests that documents name, links, routes
+  counts [--write]      instructions of a decision and of a chain, by valgrind, with xtask/counts.txt
+  fuzz [--seconds N] [--target NAME] [--planted]
+                        libFuzzer over every decoder of foreign bytes; --planted tries the fuzzer itself
   soak                  the long runs
   bench-setup           build webos-bench";
 
@@ -56,6 +61,8 @@ fn choose(arguments: &[String]) -> Result<ExitCode> {
         "docs" => documents::check(&root)?,
         "limits" if rest == ["--write"] => limits::write(&root)?,
         "limits" => limits::check(&root)?,
+        "counts" => counts::check(&root, rest == ["--write"])?,
+        "fuzz" => fuzz::run(&root, rest)?,
         "soak" => return tasks::soak(&root),
         "bench-setup" => tasks::bench_setup(&root)?,
         "help" | "--help" => println!("{USAGE}"),

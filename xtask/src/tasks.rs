@@ -2,7 +2,7 @@
 //! build.
 
 use crate::run::{cargo, must, watched};
-use crate::{documents, layers, licences, limits, ratchet, web};
+use crate::{counts, documents, layers, licences, limits, ratchet, web};
 use anyhow::Result;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -44,6 +44,7 @@ pub fn lint(root: &Path) -> Result<()> {
         ("docs/limits.md", limits::check),
         ("documents", documents::check),
         ("the console's page", web::check),
+        ("xtask/counts.txt", |root| counts::check(root, false)),
     ] {
         check(root)?;
         eprintln!("xtask: {name}: as they should be");

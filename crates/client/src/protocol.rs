@@ -366,6 +366,9 @@ pub struct NodeStatus {
     pub offers: Vec<OfferState>,
     /// Relay: volume, and how long its lease still is, milliseconds.
     pub relays: Vec<(terms::VolumeName, u32)>,
+    /// Its connection cache.
+    #[serde(default)]
+    pub connections: wire::PoolCounts,
 }
 
 /// How a front stands.

@@ -237,5 +237,6 @@ async fn status(state: &State) -> NodeStatus {
         fronts,
         offers: state.serving.offers(state).offers,
         relays: state.relays.status().await,
+        connections: state.client.pool().counts(),
     }
 }

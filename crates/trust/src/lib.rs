@@ -23,6 +23,7 @@ pub mod limits;
 mod nest;
 mod path;
 mod reason;
+mod recent;
 pub mod signed;
 mod standing;
 mod store;

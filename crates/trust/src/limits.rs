@@ -22,6 +22,9 @@ const DAY_S: u64 = 86_400;
 pub const MAX_CERTIFICATE_BYTES: usize = 4096;
 /// Certificates in a chain, leaf included: count. Ours have three; two issuing ones may overlap.
 pub const MAX_CHAIN_CERTIFICATES: usize = 4;
+/// Chains that were verified to a pinned root and are remembered: count. Each takes about 500 bytes; one that is not
+/// remembered is verified again.
+pub const MAX_CERTIFIED: usize = 8192;
 /// Roots in a bundle: count. One, or two while a root is being replaced, and some room.
 pub const MAX_ROOTS: usize = 4;
 /// Name servers in a bundle: count. A client tries them in turn.

@@ -5,14 +5,15 @@ use crate::bundle::Bundle;
 use crate::error::ChainRefusal;
 use crate::feed::FeedCopy;
 use crate::key::{PublicKey, sha256};
-use crate::limits::{CLOCK_SKEW, MAX_CHAIN_CERTIFICATES};
+use crate::limits::{CLOCK_SKEW, MAX_CERTIFIED, MAX_CHAIN_CERTIFICATES};
 use crate::path::{self, Anchor, Usage};
+use crate::recent::Recent;
 use crate::standing::{FeedLimits, Head, Standing};
 use crate::x509::{self, Leaf};
 use rustls_pki_types::CertificateDer;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use terms::{Epoch, Principal, Problem, RealmName, TransferId, UnixMs};
 use wire::{Described, Peer, PeerCheck};
 
@@ -27,6 +28,25 @@ struct Inner {
     /// Rises with every change that can end something.
     generation: AtomicU64,
     limits: RwLock<FeedLimits>,
+    certified: Certificates,
+}
+
+/// Chains that were verified lately, by the hash of their bytes.
+#[derive(Debug)]
+struct Certificates(Mutex<Recent<[u8; 32], Arc<Remembered>>>);
+
+impl Default for Certificates {
+    fn default() -> Self {
+        Self(Mutex::new(Recent::new(MAX_CERTIFIED)))
+    }
+}
+
+/// A chain that was verified under a bundle, and holds until its end as long as that bundle is in force.
+#[derive(Debug)]
+struct Remembered {
+    certified: Certified,
+    from: UnixMs,
+    bundle: Arc<Bundle>,
 }
 
 /// One trusted realm.
@@ -134,9 +154,37 @@ impl TrustStore {
         self.0.realms.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 
-    /// Verifies a chain to the pinned roots of the realm which its leaf names.
+    /// Verifies a chain to the pinned roots of the realm which its leaf names, and that it was not revoked. What was
+    /// verified lately is not verified again.
     pub(crate) fn certify(
         &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixMs,
+    ) -> Result<Certified, ChainRefusal> {
+        let name = name_of(leaf, intermediates);
+        let mut certified = match self.remembered(&name, now) {
+            Some(certified) => certified,
+            None => self.verify(name, leaf, intermediates, now)?,
+        };
+        if self.is_revoked(&certified.principal, certified.certified) {
+            return Err(ChainRefusal::Revoked { principal: certified.principal });
+        }
+        certified.epoch = self.epoch(&certified.principal.realm);
+        Ok(certified)
+    }
+
+    fn remembered(&self, name: &[u8; 32], now: UnixMs) -> Option<Certified> {
+        let found = self.0.certified.0.lock().unwrap_or_else(PoisonError::into_inner).get(name)?;
+        let Remembered { certified, from, bundle } = &*found;
+        let in_force = self.look(&certified.principal.realm, |realm| Arc::ptr_eq(&realm.bundle, bundle));
+        let holds = now.plus(CLOCK_SKEW) >= *from && now < certified.end.plus(CLOCK_SKEW);
+        (in_force == Some(true) && holds).then(|| certified.clone())
+    }
+
+    fn verify(
+        &self,
+        name: [u8; 32],
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixMs,
@@ -149,13 +197,25 @@ impl TrustStore {
         })?;
         let usages = Usage::of(read.principal.kind);
         let end = path::verify(&read, leaf, intermediates, bundle.anchors(), usages, now)?;
-        let certified = read.validity.start.plus(CLOCK_SKEW);
-        if self.is_revoked(&read.principal, certified) {
-            return Err(ChainRefusal::Revoked { principal: read.principal });
+        let mut from = read.validity.start;
+        for certificate in intermediates {
+            from = from.max(x509::read_validity(certificate)?.start);
         }
-        let epoch = self.epoch(realm);
-        Ok(Certified { principal: read.principal, key: read.key, end, certified, epoch })
+        let certified = read.validity.start.plus(CLOCK_SKEW);
+        let found = Certified { principal: read.principal, key: read.key, end, certified, epoch: bundle.epoch };
+        let remembered = Arc::new(Remembered { certified: found.clone(), from, bundle });
+        self.0.certified.0.lock().unwrap_or_else(PoisonError::into_inner).put(name, remembered);
+        Ok(found)
     }
+}
+
+/// Names a chain by all its bytes.
+fn name_of(leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) -> [u8; 32] {
+    let mut hash = blake3::Hasher::new_derive_key("webos certificate chain v1");
+    for certificate in std::iter::once(leaf).chain(intermediates) {
+        hash.update(&(certificate.len() as u64).to_le_bytes()).update(certificate);
+    }
+    *hash.finalize().as_bytes()
 }
 
 impl Standing for TrustStore {

@@ -20,6 +20,6 @@ pub use body::{Body, BodyError, read_body};
 pub use cbor::Envelope;
 pub use crowd::{Crowd, Full, Seat};
 pub use peer::{Credentials, Described, Expect, Peer, PeerCheck};
-pub use pool::{CallError, Pool, Purpose, Target};
+pub use pool::{CallError, Pool, PoolCounts, Purpose, Target};
 pub use problem::{problem_from, problem_response};
 pub use server::{Handler, HandlerFuture, Recheck, Server, ServerError};

@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls_pki_types::{CertificateDer, ServerName};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -122,6 +123,18 @@ struct Inner {
     check: Arc<dyn PeerCheck>,
     slots: Mutex<HashMap<Target, Slot>>,
     handshakes: AtomicU64,
+    hits: AtomicU64,
+}
+
+/// What a connection cache has done since its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PoolCounts {
+    /// Connections that are kept now.
+    pub kept: u64,
+    /// Requests that found a connection.
+    pub hits: u64,
+    /// Handshakes, for requests that found none.
+    pub handshakes: u64,
 }
 
 /// The connection cache of one identity. Cheap to clone.
@@ -137,12 +150,19 @@ impl Pool {
             check,
             slots: Mutex::new(HashMap::new()),
             handshakes: AtomicU64::new(0),
+            hits: AtomicU64::new(0),
         }))
     }
 
     /// Handshakes done since the start: shows that the second request costs none.
     pub fn handshakes(&self) -> u64 {
         self.0.handshakes.load(Ordering::Relaxed)
+    }
+
+    /// What it has done since its start.
+    pub fn counts(&self) -> PoolCounts {
+        let (hits, kept) = (self.0.hits.load(Ordering::Relaxed), self.slots().len() as u64);
+        PoolCounts { kept, hits, handshakes: self.handshakes() }
     }
 
     /// Sends a request to the target and waits for the header of the answer, at most [`ANSWER_DEADLINE`].
@@ -211,6 +231,7 @@ impl Pool {
             && !connection.sender.is_closed()
             && connection.until > self.0.world.clock.unix()
         {
+            self.0.hits.fetch_add(1, Ordering::Relaxed);
             return Ok(connection.clone());
         }
         let connection = Arc::new(self.connect(target).await?);

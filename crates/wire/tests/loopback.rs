@@ -9,8 +9,8 @@ use std::sync::Arc;
 use terms::{Code, Principal, Problem, Thumbprint, UnixMs};
 use tokio::net::TcpListener;
 use webos_wire::{
-    Body, CallError, Credentials, Described, Expect, Handler, HandlerFuture, Peer, PeerCheck, Pool, Purpose,
-    Recheck, Server, Target, body, read_body,
+    Body, CallError, Credentials, Described, Expect, Handler, HandlerFuture, Peer, PeerCheck, Pool, PoolCounts,
+    Purpose, Recheck, Server, Target, body, read_body,
 };
 use world::World;
 
@@ -100,7 +100,7 @@ async fn the_second_request_costs_no_handshake() {
         let answer = pool.request(&bed.target, post(vec![7; length])).await.expect("an answer");
         assert_eq!(text(answer).await, format!("spiffe://lab.example/server/n1 {length}"));
     }
-    assert_eq!(pool.handshakes(), 1);
+    assert_eq!(pool.counts(), PoolCounts { kept: 1, hits: 2, handshakes: 1 });
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod attacks;
 mod groups;
 mod home;
 mod hostile;
+mod lending;
 mod realm;
 mod relay;
 mod service;

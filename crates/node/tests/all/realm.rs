@@ -58,6 +58,8 @@ impl Realm {
         let folder = realm.folder("home");
         realm.authority.save(&folder.authority()).expect("saved");
         realm.issue("home", PrincipalKind::Server);
+        let owner = format!("{}\n", realm.principal(PrincipalKind::Server, "home"));
+        client::durable::replace(&folder.owner(), owner.as_bytes()).expect("written");
         let alice = Who::Principal(realm.principal(PrincipalKind::User, "alice"));
         let bucket = Bucket::new([(alice, Rights::OWNER)]).expect("a list");
         let volume = format!("data.{name}").parse().expect("a volume");

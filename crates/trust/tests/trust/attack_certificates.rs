@@ -1,6 +1,6 @@
 //! Certificates that must not become principals.
 
-use crate::support::{DAY, Lab, lab, principal, realm, trusted};
+use crate::support::{DAY, Lab, lab, pin, principal, realm, trusted};
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose, SanType};
 use rustls_pki_types::CertificateDer;
 use std::time::Duration;
@@ -8,12 +8,12 @@ use webos_trust::Authority;
 use wire::PeerCheck;
 
 /// A realm's issuing key in an attacker's hands, who signs what he likes.
-struct Stolen {
+pub(crate) struct Stolen {
     issuer: Issuer<'static, rcgen::KeyPair>,
-    chain: Vec<CertificateDer<'static>>,
+    pub(crate) chain: Vec<CertificateDer<'static>>,
 }
 
-fn first_key(pem: &str) -> rcgen::KeyPair {
+pub(crate) fn first_key(pem: &str) -> rcgen::KeyPair {
     let key = webos_trust::KeyPair::from_pem(pem).expect("a key");
     rcgen::KeyPair::from_pem(&key.to_pem()).expect("a key")
 }
@@ -24,7 +24,7 @@ fn saved_key(authority: &Authority, file: &str) -> rcgen::KeyPair {
     first_key(&std::fs::read_to_string(folder.path().join(file)).expect("read"))
 }
 
-fn stolen(lab: &Lab, authority: &Authority) -> Stolen {
+pub(crate) fn stolen(lab: &Lab, authority: &Authority) -> Stolen {
     let key = saved_key(authority, "issuing.pem");
     let anybody = principal(&format!("spiffe://{}/user/anybody", authority.realm()));
     let honest = authority.issue_identity(&anybody, None, lab.now()).expect("an identity");
@@ -32,7 +32,7 @@ fn stolen(lab: &Lab, authority: &Authority) -> Stolen {
     Stolen { issuer: Issuer::from_ca_cert_der(&chain[0], key).expect("an issuer"), chain }
 }
 
-fn params(lab: &Lab, names: &[SanType]) -> CertificateParams {
+pub(crate) fn params(lab: &Lab, names: &[SanType]) -> CertificateParams {
     let mut params = CertificateParams::default();
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     params.not_before = epoch + Duration::from_secs(lab.now().secs());
@@ -45,18 +45,18 @@ fn params(lab: &Lab, names: &[SanType]) -> CertificateParams {
 }
 
 impl Stolen {
-    fn issue(&self, params: &CertificateParams) -> Vec<CertificateDer<'static>> {
+    pub(crate) fn issue(&self, params: &CertificateParams) -> Vec<CertificateDer<'static>> {
         let key = rcgen::KeyPair::generate().expect("a key");
         let leaf = params.signed_by(&key, &self.issuer).expect("issued").der().clone();
         [vec![leaf], self.chain.clone()].concat()
     }
 }
 
-fn uri(text: &str) -> SanType {
+pub(crate) fn uri(text: &str) -> SanType {
     SanType::URI(text.try_into().expect("ascii"))
 }
 
-fn dns(text: &str) -> SanType {
+pub(crate) fn dns(text: &str) -> SanType {
     SanType::DnsName(text.try_into().expect("ascii"))
 }
 
@@ -285,4 +285,31 @@ fn nothing_outlives_its_root() {
     assert!(peer.not_after < lab.now().plus(3653 * DAY), "and no longer than the root");
     lab.clock.advance(3653 * DAY);
     refused(&lab, &chain, "ended");
+}
+
+#[test]
+fn a_chain_verified_before_ends_in_time_and_with_its_roots() {
+    let lab = lab();
+    let alice = lab.identity("user/alice");
+    let refused = |lab: &Lab| lab.check(alice.chain()).expect_err("refused").detail;
+    for _ in 0..3 {
+        assert!(lab.check(alice.chain()).is_ok());
+    }
+    // The same bytes, at other times.
+    lab.clock.jump_wall(-1000 * 3600);
+    assert!(refused(&lab).contains("not valid yet"));
+    lab.clock.jump_wall(1000 * 3600);
+    assert!(lab.check(alice.chain()).is_ok());
+    lab.clock.advance(31 * DAY);
+    assert!(refused(&lab).contains("ended"));
+    // The same bytes, under another root of the same name.
+    let lab = self::lab();
+    let alice = lab.identity("user/alice");
+    assert!(lab.check(alice.chain()).is_ok());
+    lab.clock.advance(Duration::from_secs(1));
+    let usurper = realm(&lab.world, "lab.example");
+    pin(&lab.store, &usurper, terms::Epoch(2), lab.now());
+    assert!(lab.check(alice.chain()).expect_err("another root").detail.contains("was not issued by the realm"));
+    lab.store.remove(&"lab.example".parse().expect("a realm"));
+    assert!(lab.check(alice.chain()).expect_err("no root").detail.contains("not trusted here"));
 }
