@@ -5,12 +5,12 @@ use crate::limits::MAX_STATE_BYTES;
 use crate::model::{Failure, Now, Publication, SavedState, Server};
 use crate::shell::{Field, Renewal};
 use client::models::{BeatAnswer, BeatRequest, DrainRequest, RightToServe, StartAnswer, StartRequest};
-use client::protocol::{MemberChange, StateUpdate};
+use client::protocol::{GroupOrder, MemberTerm, StateUpdate};
 use client::{Client, Node, PutOptions};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
-use terms::{Code, Epoch, GroupName, Location, Principal, Problem, ServiceName};
+use terms::{Code, Epoch, GroupName, Location, Principal, Problem, ServiceName, Who};
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
@@ -79,9 +79,10 @@ impl ClientField {
     }
 
     async fn member(&self, server: &Server, lasting: Option<Duration>) -> Result<(), Failure> {
-        let until = lasting.map(|lasting| self.client.world().clock.unix().plus(lasting));
-        let (group, member) = (self.group.clone(), server.principal.clone());
-        Ok(self.first.change_member(&MemberChange { group, member, until }).await?)
+        let now = self.client.world().clock.unix();
+        let term = lasting.map_or(MemberTerm::Out, |lasting| MemberTerm::Until(now.plus(lasting)));
+        let member = Who::Principal(server.principal.clone());
+        Ok(self.first.change_group(&self.group, GroupOrder::Member { member, term }).await.map(drop)?)
     }
 }
 

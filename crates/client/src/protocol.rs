@@ -1,19 +1,30 @@
 //! The control messages between a client and a node that belong to no lower crate: enrolment, access lists,
 //! group members, reading for somebody else, publishing, status. All travel as CBOR.
 
+mod rights;
+
+pub use rights::{
+    AclChange, AclSet, AclView, GroupLine, GroupMessage, GroupOrder, GroupReply, MemberTerm, WhyChange, WhyReply,
+    WhyRequest,
+};
+
 use crate::models::{Load, Offer, OfferState, Phase};
 use serde::{Deserialize, Serialize};
-use terms::{Digest, GroupName, Location, Principal, PrincipalKind, RealmName, Rights, ServiceName, UnixMs, Who};
+use terms::{Location, Principal, PrincipalKind, RealmName, ServiceName, UnixMs, Who};
 use trust::PublicKey;
 
 /// POST [`JoinRequest`], answered with [`JoinReply`]. Open to peers without a certificate.
 pub const JOIN_ROUTE: &str = "/.webos/join";
 /// GET: the realm's signed bundle. Open to peers without a certificate.
 pub const BUNDLE_ROUTE: &str = "/.webos/bundle";
-/// GET [`AclView`], POST [`AclChange`]: `/.webos/acl/VOLUME/path`.
+/// GET [`AclView`], POST [`AclChange`], PUT [`AclSet`]: `/.webos/acl/VOLUME/path`.
 pub const ACL_ROUTE: &str = "/.webos/acl";
-/// POST [`MemberChange`], GET the signed list: `/.webos/group/NAME`.
+/// POST [`GroupMessage`], GET the signed list: `/.webos/group/NAME`; GET [`AclView`]: `/.webos/group/NAME/acl`.
 pub const GROUP_ROUTE: &str = "/.webos/group";
+/// GET a list of [`GroupLine`]: the groups whose list is held there.
+pub const GROUPS_ROUTE: &str = "/.webos/groups";
+/// POST [`WhyRequest`]: `/.webos/why/VOLUME/path`, `/.webos/why/group/NAME`, `/.webos/why/service/NAME`.
+pub const WHY_ROUTE: &str = "/.webos/why";
 /// POST [`ViaRequest`]: the node reads for the caller and answers with the content.
 pub const VIA_ROUTE: &str = "/.webos/via";
 /// POST [`PublishRequest`], answered with [`PublishReply`].
@@ -105,39 +116,6 @@ pub struct JoinReply {
     /// The signed bundle.
     #[serde(with = "serde_bytes")]
     pub bundle: Vec<u8>,
-}
-
-/// An access list as a person reads it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AclView {
-    /// The bucket's hash.
-    pub bucket: Digest,
-    /// Who may do what.
-    pub entries: Vec<(Who, Rights)>,
-}
-
-/// A change of an access list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AclChange {
-    /// Whose entry.
-    pub who: Who,
-    /// Which rights.
-    pub rights: Rights,
-    /// Add them; else take them away.
-    pub grant: bool,
-    /// Everything below as well, as one operation.
-    pub recursive: bool,
-}
-
-/// Puts a member into a group, moves its end, or takes it out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MemberChange {
-    /// Which group.
-    pub group: GroupName,
-    /// Who.
-    pub member: Principal,
-    /// Until when; taken out if there is none.
-    pub until: Option<UnixMs>,
 }
 
 /// Read this file at its home on my behalf, under the certificate in the `webos-transfer` header.

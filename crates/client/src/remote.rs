@@ -6,9 +6,10 @@ use crate::models::{
     START_ROUTE, StartAnswer, StartRequest,
 };
 use crate::protocol::{
-    ANNOUNCE_ROUTE, Announcement, Candidate, GROUP_ROUTE, MemberChange, NodeStatus, PUBLISH_ROUTE, PURSE_ROUTE,
-    PublishReply, PublishRequest, PurseRequest, REVOKE_ROUTE, RevokeReply, RevokeRequest, STATE_ROUTE,
-    STATUS_ROUTE, StateUpdate, TOKEN_ROUTE, TokenReply, TokenRequest, WITNESS_ROUTE, WitnessReply, WitnessWord,
+    ANNOUNCE_ROUTE, AclView, Announcement, Candidate, GROUP_ROUTE, GROUPS_ROUTE, GroupLine, GroupMessage,
+    GroupOrder, GroupReply, NodeStatus, PUBLISH_ROUTE, PURSE_ROUTE, PublishReply, PublishRequest, PurseRequest,
+    REVOKE_ROUTE, RevokeReply, RevokeRequest, STATE_ROUTE, STATUS_ROUTE, StateUpdate, TOKEN_ROUTE, TokenReply,
+    TokenRequest, WITNESS_ROUTE, WitnessReply, WitnessWord,
 };
 use crate::session::{Client, request};
 use http::{Method, Request, Response};
@@ -83,12 +84,25 @@ impl Node {
 
     /// A POST of an envelope, answered with CBOR.
     pub async fn post<Q: Serialize, A: DeserializeOwned>(&self, route: &str, body: &Q) -> Result<A, Problem> {
+        self.message(Method::POST, route, body).await
+    }
+
+    /// A PUT of an envelope, answered with CBOR.
+    pub async fn put<Q: Serialize, A: DeserializeOwned>(&self, route: &str, body: &Q) -> Result<A, Problem> {
+        self.message(Method::PUT, route, body).await
+    }
+
+    async fn message<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        method: Method,
+        route: &str,
+        body: &Q,
+    ) -> Result<A, Problem> {
         let mut envelope = Envelope::new(body);
         envelope.op = Some(self.client.operation());
         let bytes = wire::cbor::to_vec(&envelope);
-        let answer = self
-            .send(Purpose::Control, request(Method::POST, &self.principal, route, wire::body::full(bytes))?)
-            .await?;
+        let answer =
+            self.send(Purpose::Control, request(method, &self.principal, route, wire::body::full(bytes))?).await?;
         wire::cbor::from_slice(&wire::read_body(answer.into_body(), MAX_ANSWER_BYTES).await?)
     }
 
@@ -147,9 +161,20 @@ impl Node {
         self.get(&format!("{ANNOUNCE_ROUTE}/{}", service.name)).await
     }
 
-    /// Changes a member of a group held there.
-    pub async fn change_member(&self, change: &MemberChange) -> Result<(), Problem> {
-        self.post(&format!("{GROUP_ROUTE}/{}", change.group.name), change).await
+    /// Changes a group held there.
+    pub async fn change_group(&self, group: &GroupName, order: GroupOrder) -> Result<GroupReply, Problem> {
+        let message = GroupMessage { group: group.clone(), order };
+        self.post(&format!("{GROUP_ROUTE}/{}", group.name), &message).await
+    }
+
+    /// The groups whose list is held there.
+    pub async fn groups(&self) -> Result<Vec<GroupLine>, Problem> {
+        self.get(GROUPS_ROUTE).await
+    }
+
+    /// Who may change a group held there.
+    pub async fn group_acl(&self, group: &GroupName) -> Result<AclView, Problem> {
+        self.get(&format!("{GROUP_ROUTE}/{}/acl", group.name)).await
     }
 
     /// The signed list of a group held there.

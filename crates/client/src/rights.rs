@@ -2,13 +2,15 @@
 
 use crate::files::{Download, Volume, download};
 use crate::limits::MAX_ANSWER_BYTES;
-use crate::protocol::{ACL_ROUTE, AclChange, AclView, VIA_ROUTE, ViaRequest, feed_route};
+use crate::protocol::{
+    ACL_ROUTE, AclChange, AclSet, AclView, VIA_ROUTE, ViaRequest, WHY_ROUTE, WhyReply, WhyRequest, feed_route,
+};
 use crate::remote::Node;
 use crate::session::{Client, request};
 use http::{HeaderValue, Method};
 use std::time::Duration;
-use terms::{Code, Epoch, Location, Problem, Right, Rights, Serial, VolumePath};
-use trust::{Chain, CreateTransfer, FeedPage, Grant, TransferCertificate};
+use terms::{Code, Epoch, GroupName, Location, Problem, Right, Rights, Serial, ServiceName, VolumePath};
+use trust::{Chain, CreateTransfer, FeedPage, Grant, SignedList, TransferCertificate};
 use wire::{Envelope, Purpose};
 
 /// How long a transfer certificate for one read holds.
@@ -28,9 +30,38 @@ impl Volume {
     pub async fn change_acl(&self, path: &VolumePath, change: &AclChange) -> Result<AclView, Problem> {
         self.node().post(&self.acl_route(path), change).await
     }
+
+    /// Whether somebody has a right there, why, and what would change that.
+    pub async fn why(&self, path: &VolumePath, request: &WhyRequest) -> Result<WhyReply, Problem> {
+        self.node().post(&format!("{WHY_ROUTE}/{}/{}", self.name(), path.to_url()), request).await
+    }
+
+    /// Puts a list in place of the one that is there, and answers with it.
+    pub async fn set_acl(&self, path: &VolumePath, list: &AclSet) -> Result<AclView, Problem> {
+        self.node().put(&self.acl_route(path), list).await
+    }
+}
+
+impl Node {
+    /// The same about a group held there.
+    pub async fn why_group(&self, group: &GroupName, request: &WhyRequest) -> Result<WhyReply, Problem> {
+        self.post(&format!("{WHY_ROUTE}/group/{}", group.name), request).await
+    }
+
+    /// The same about a service published there.
+    pub async fn why_service(&self, service: &ServiceName, request: &WhyRequest) -> Result<WhyReply, Problem> {
+        self.post(&format!("{WHY_ROUTE}/service/{}", service.name), request).await
+    }
 }
 
 impl Client {
+    /// The list of a group, as the home of its realm's groups signed it now.
+    pub async fn group_list(&self, group: &GroupName) -> Result<SignedList, Problem> {
+        let home = self.first_node(&group.realm)?;
+        let bytes = home.group(group).await?;
+        Ok(SignedList::open(&bytes, group, home.principal(), self.trust(), self.world().clock.unix())?)
+    }
+
     /// Reads a file through a node that acts for this client: under a one-link transfer certificate for exactly
     /// this file, reading, five minutes, not to be passed on.
     pub async fn read_via(&self, node: &Node, location: &Location) -> Result<Download, Problem> {

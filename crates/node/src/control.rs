@@ -3,29 +3,25 @@
 use crate::audit;
 use crate::candidates;
 use crate::feeds;
-use crate::files;
 use crate::gatekeeper::Caller;
 use crate::lending;
 use crate::limits::{MAX_CONTROL_BYTES, MAX_OPEN_BYTES};
 use crate::node::{HomeVolume, State};
 use crate::published;
+use crate::rights;
 use crate::routes::Route;
 use crate::tokens;
 use crate::via;
 use client::models::{VOLUME_KIND, VolumeRecord};
-use client::protocol::{
-    AclChange, Announcement, JoinRequest, MemberChange, NodeStatus, PublishRequest, StateUpdate,
-};
+use client::protocol::{Announcement, JoinRequest, NodeStatus, PublishRequest, StateUpdate};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response};
 use hyper::body::Incoming;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_bytes::ByteBuf;
 use std::sync::Arc;
-use terms::{Code, GroupName, Label, Location, OperationId, Problem, Right, Serial, ServiceName, VolumeName, Who};
-use trust::Object;
+use terms::{Code, Label, Location, OperationId, Problem, Right, Serial, ServiceName, VolumeName};
 use webfs::session::OpenRequest;
 use wire::{Body, Envelope, read_body};
 
@@ -48,17 +44,9 @@ pub async fn answer(
         Route::Purse => Ok(cbor(&lending::take_in(state, caller, message(body).await?.0)?)),
         Route::Join => join(state, body).await,
         Route::Open(volume) => open(state, caller, &volume, body).await,
-        Route::Acl(volume, path) if get => {
-            let here = home_of(state, &volume)?;
-            Ok(cbor(&files::show_acl(&here.home, &state.gate, caller, &path).await?))
+        Route::Acl(..) | Route::Why(..) | Route::Group(_) | Route::GroupAcl(_) | Route::Groups => {
+            rights::answer(state, route, caller, &parts.method, body).await
         }
-        Route::Acl(volume, path) => {
-            let (change, operation) = message::<AclChange>(body).await?;
-            let here = home_of(state, &volume)?;
-            Ok(cbor(&files::change_acl(&here.home, &state.gate, caller, &path, &change, operation).await?))
-        }
-        Route::Group(name) if get => group(state, caller, &name),
-        Route::Group(name) => change_member(state, caller, &name, message(body).await?.0).await,
         Route::Via => via::answer(state, caller, parts, message(body).await?.0).await,
         Route::Publish => {
             let (request, _) = message::<PublishRequest>(body).await?;
@@ -149,28 +137,32 @@ pub async fn session(
     Ok(response)
 }
 
-async fn message<T: DeserializeOwned>(body: Incoming) -> Result<(T, Option<OperationId>), Problem> {
+/// The message in a body, with the id of the change that it asks for.
+pub async fn message<T: DeserializeOwned>(body: Incoming) -> Result<(T, Option<OperationId>), Problem> {
     let bytes = read_body(body, MAX_CONTROL_BYTES).await?;
     let envelope: Envelope<T> = wire::cbor::from_slice(&bytes)?;
     let operation = envelope.op;
     Ok((envelope.into_body()?, operation))
 }
 
-fn document(bytes: Vec<u8>) -> Response<Body> {
+/// An answer that is a signed document.
+pub fn document(bytes: Vec<u8>) -> Response<Body> {
     let mut response = Response::new(wire::body::full(bytes));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/cose"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
-fn cbor<T: Serialize>(value: &T) -> Response<Body> {
+/// An answer in CBOR.
+pub fn cbor<T: Serialize>(value: &T) -> Response<Body> {
     let mut response = Response::new(wire::body::full(wire::cbor::to_vec(value)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/cbor"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
-fn home_of<'a>(state: &'a State, volume: &VolumeName) -> Result<&'a HomeVolume, Problem> {
+/// A volume that lives here.
+pub fn home_of<'a>(state: &'a State, volume: &VolumeName) -> Result<&'a HomeVolume, Problem> {
     state.volumes.get(volume).ok_or_else(|| {
         Problem::new(Code::NotFound, format!("{} is not the home of {volume}", state.own.principal))
             .next("the volume's record at the realm's name server names its home")
@@ -250,49 +242,6 @@ async fn open(
 
 fn service_name(state: &State, name: &Label) -> ServiceName {
     ServiceName { realm: state.realm().clone(), name: name.clone() }
-}
-
-fn group_name(state: &State, name: &Label) -> GroupName {
-    GroupName { realm: state.realm().clone(), name: name.clone() }
-}
-
-/// The signed list, for any node of a trusted realm: rights are decided with it.
-fn group(state: &State, caller: &Caller, name: &Label) -> Result<Response<Body>, Problem> {
-    caller.require_peer()?;
-    let group = group_name(state, name);
-    let own = state.gate.groups().own(&group);
-    let own = own.ok_or_else(|| Problem::new(Code::NotFound, format!("the list of {group} is not here")))?;
-    let signed = own.list.sign(state.identity()?, state.world.clock.unix())?;
-    Ok(cbor(&ByteBuf::from(signed)))
-}
-
-async fn change_member(
-    state: &State,
-    caller: &Caller,
-    name: &Label,
-    change: MemberChange,
-) -> Result<Response<Body>, Problem> {
-    let group = group_name(state, name);
-    if change.group != group {
-        return Err(Problem::new(
-            Code::Invalid,
-            format!("the message is about {}, not about {group}", change.group),
-        ));
-    }
-    caller.for_itself()?;
-    let bucket = state.gate.groups().own(&group).map_or_else(trust::Bucket::empty, |own| own.bucket);
-    state.gate.allow_object(caller, &Object::Group(group.clone()), Right::Administer, &bucket).await?;
-    let now = state.world.clock.unix();
-    let member = change.member.clone();
-    state.gate.groups().set_member(&group, Who::Principal(change.member), change.until, now)?;
-    if change.until.is_none() {
-        // What it has cached under the membership is not its any more: its sessions end, and begin anew with rights
-        // looked at again.
-        for volume in state.volumes.values() {
-            volume.coherence.expel(member.clone()).await?;
-        }
-    }
-    Ok(cbor(&()))
 }
 
 fn must_be_authority(state: &State, caller: &Caller, service: &Label) -> Result<(), Problem> {

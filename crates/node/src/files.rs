@@ -12,7 +12,7 @@ use http::{Method, Response};
 use hyper::body::Incoming;
 use std::sync::Arc;
 use terms::{Code, Location, OperationId, Principal, Problem, Right, Rights, VolumePath, Who};
-use trust::Bucket;
+use trust::{Bucket, TrustError};
 use webfs::serve::{Home, ListRights, WriteRights};
 use webfs::store::{Lookup, Store};
 use wire::Body;
@@ -113,6 +113,11 @@ async fn delete(
     Ok(home.delete(&rights, path, parts).await)
 }
 
+/// The list that governs a path, whether there is something or not.
+pub async fn list_at(home: &Home, path: &VolumePath) -> Result<Arc<Bucket>, Problem> {
+    Ok(find(home.store(), path).await?.bucket)
+}
+
 /// Shows an access list to whoever may read the object or administer it.
 pub async fn show_acl(
     home: &Home,
@@ -137,28 +142,77 @@ pub async fn change_acl(
     change: &AclChange,
     operation: Option<OperationId>,
 ) -> Result<AclView, Problem> {
+    let (who, rights) = (change.who.clone(), change.rights);
+    let verb = if change.grant { "gives" } else { "takes from" };
+    let words = format!("{verb} {who} the right {rights}");
+    let amended = |list: &Bucket| match change.grant {
+        true => list.grant(who.clone(), rights),
+        false => Ok(list.revoke(&who, rights)),
+    };
+    let edit = Edit { recursive: change.recursive, operation };
+    amend_acl(home, gate, caller, path, (&words, &amended), edit).await
+}
+
+/// How an access list is changed.
+#[derive(Debug, Clone, Copy)]
+pub struct Edit {
+    /// Everything below as well, as one operation.
+    pub recursive: bool,
+    /// The id under which a repetition is told from a second change.
+    pub operation: Option<OperationId>,
+}
+
+/// Puts a list in place of the one that is there, for whoever may administer the object and all that gets it.
+pub async fn replace_acl(
+    home: &Home,
+    gate: &Gatekeeper,
+    caller: &Caller,
+    path: &VolumePath,
+    list: &Bucket,
+    edit: Edit,
+) -> Result<AclView, Problem> {
+    amend_acl(home, gate, caller, path, ("puts in another list", &|_| Ok(list.clone())), edit).await
+}
+
+/// What becomes of a list, in words and as a function.
+type Amended<'a> = (&'a str, &'a (dyn Fn(&Bucket) -> Result<Bucket, TrustError> + Sync));
+
+async fn amend_acl(
+    home: &Home,
+    gate: &Gatekeeper,
+    caller: &Caller,
+    path: &VolumePath,
+    (words, amended): Amended<'_>,
+    edit: Edit,
+) -> Result<AclView, Problem> {
     let found = find(home.store(), path).await?;
     let administer = gate.allow(caller, &found.location, Right::Administer, &found.bucket).await?;
     must_exist(&found)?;
-    let amended = |list: &Bucket| match change.grant {
-        true => list.grant(change.who.clone(), change.rights),
-        false => Ok(list.revoke(&change.who, change.rights)),
-    };
     let bucket = amended(&found.bucket)?;
     let mut decided_on = vec![found.lookup.bucket()];
-    if !change.recursive {
-        home.set_bucket(&ListRights { decided_on, administer }, path, bucket.clone(), operation).await?;
-        return Ok(view(&bucket, bucket.hash()));
-    }
-    // Each list below gets or loses the same entry; what else stands in it is not this change's to touch.
+    // Each list below is amended in the same way; what else stands in it is not this change's to touch.
     let mut lists = vec![(found.lookup.bucket(), bucket.clone())];
-    for hash in home.store().buckets_below(path).await?.into_iter().filter(|hash| *hash != found.lookup.bucket()) {
-        let below = home.store().bucket(hash).await?;
-        gate.allow(caller, &found.location, Right::Administer, &below).await?;
-        decided_on.push(hash);
-        lists.push((hash, amended(&below)?));
+    if edit.recursive {
+        let governing = found.lookup.bucket();
+        for hash in home.store().buckets_below(path).await?.into_iter().filter(|hash| *hash != governing) {
+            let below = home.store().bucket(hash).await?;
+            gate.allow(caller, &found.location, Right::Administer, &below).await?;
+            decided_on.push(hash);
+            lists.push((hash, amended(&below)?));
+        }
     }
-    home.amend_lists(&ListRights { decided_on, administer }, path, lists, operation).await?;
+    let below = if edit.recursive { ", with all below it" } else { "" };
+    let words = format!("{words}{below}; its list was {} and becomes {}", found.lookup.bucket(), bucket.hash());
+    gate.note_change(caller, &found.location.to_string(), &words)?;
+    let rights = ListRights { decided_on, administer };
+    let done = match edit.recursive {
+        true => home.amend_lists(&rights, path, lists, edit.operation).await,
+        false => home.set_bucket(&rights, path, bucket.clone(), edit.operation).await,
+    };
+    if let Err(problem) = done {
+        gate.note_change(caller, &found.location.to_string(), &format!("did not: {}", problem.detail))?;
+        return Err(problem);
+    }
     let hash = bucket.hash();
     Ok(view(&bucket, hash))
 }
@@ -190,5 +244,5 @@ fn must_exist(found: &Found) -> Result<(), Problem> {
 }
 
 fn view(bucket: &Bucket, hash: terms::Digest) -> AclView {
-    AclView { bucket: hash, entries: bucket.entries().to_vec() }
+    AclView { bucket: hash, entries: bucket.entries().to_vec(), notes: Vec::new() }
 }

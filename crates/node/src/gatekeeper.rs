@@ -10,7 +10,7 @@ use std::sync::Arc;
 use terms::{Code, Location, Principal, Problem, Right, UnixMs};
 use trust::transfer::HEADER;
 use trust::{
-    Asker, AuditLog, AuditRecord, Authorised, Bucket, Chain, Decision, Object, ObjectQuestion, Question,
+    Asker, AuditLog, AuditRecord, Authorised, Bucket, Chain, Decision, Object, ObjectQuestion, Question, Reason,
     TrustStore, VerifiedChain, VerifiedToken, decide, decide_object,
 };
 use wire::Peer;
@@ -256,6 +256,18 @@ impl Gatekeeper {
         decide_object(&question).reason.granted()
     }
 
+    /// The reason of what would be decided now, for whoever explains it; nothing is recorded.
+    pub fn reason(&self, caller: &Caller, location: &Location, right: Right, bucket: &Bucket) -> Reason {
+        self.decide(self.world.clock.unix(), caller, location, right, bucket).reason().clone()
+    }
+
+    /// The same for a group or a service.
+    pub fn reason_on(&self, caller: &Caller, object: &Object, right: Right, bucket: &Bucket) -> Reason {
+        let (now, asker) = (self.world.clock.unix(), caller.asker());
+        let (groups, standing) = (&*self.groups, &self.trust);
+        decide_object(&ObjectQuestion { now, asker, object, right, bucket, groups, standing }).reason
+    }
+
     /// A refusal that no access list decided.
     pub fn refuse(&self, from: SocketAddr, resource: &str, problem: Problem) -> Problem {
         let record = AuditRecord::of_refusal(self.world.clock.unix(), Some(from.ip()), resource, &problem.detail);
@@ -273,6 +285,24 @@ impl Gatekeeper {
     /// The log itself, for whoever compares it with what others keep of it.
     pub fn audit(&self) -> &AuditLog {
         &self.audit
+    }
+
+    /// Writes a record and waits until it survives a loss of power: for a change that must not be in force without it.
+    pub fn note_first(&self, record: &AuditRecord) -> Result<(), Problem> {
+        self.note(record)?;
+        self.audit.sync().map_err(|error| {
+            tracing::error!(%error, "the audit log cannot be written");
+            Problem::new(Code::Internal, "the audit log of this node cannot be written, so nothing is changed")
+        })
+    }
+
+    /// Puts a change of trust material on record before it is in force.
+    pub fn note_change(&self, caller: &Caller, resource: &str, what: &str) -> Result<(), Problem> {
+        let peer = &caller.require_peer()?.principal;
+        let mut record =
+            AuditRecord::of_change(self.world.clock.unix(), caller.subject().unwrap_or(peer), resource, what);
+        record.peer = Some(peer.clone());
+        self.note_first(&record)
     }
 
     /// Writes what is still summed up, at a clean stop.

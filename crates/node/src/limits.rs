@@ -10,10 +10,12 @@ pub const MAX_CONTROL_BYTES: usize = 256 * 1024;
 pub const MAX_OPEN_BYTES: usize = 64 * 1024;
 /// Requests a second that open routes answer, in all: a flood of strangers costs no more than this.
 pub const OPEN_REQUESTS_PER_SECOND: u32 = 2000;
-/// A foreign group's list is used for so long after it was fetched.
-pub const GROUP_LIFE: Duration = Duration::from_secs(60);
-/// A member whose end has come makes the list be asked for again, at most this often for one group.
+/// A copy that says no makes the list be asked for again, at most this often for one group.
 pub const GROUP_ASK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long one foreign list is waited for.
+pub const GROUP_FETCH_DEADLINE: Duration = Duration::from_secs(3);
+/// How long one decision waits for all foreign lists that it needs. What is not here then is unknown.
+pub const GROUP_WAIT: Duration = Duration::from_secs(5);
 /// Foreign groups remembered: count.
 pub const MAX_FOREIGN_GROUPS: usize = 256;
 /// Groups with their list here: count.
@@ -61,7 +63,10 @@ pub const MAX_WITNESSED_BYTES: u64 = 4096;
 /// How long the first need of a volume may look for its home.
 pub const HOME_LOOKUP_DEADLINE: Duration = Duration::from_secs(10);
 
-const _: () = assert!(GROUP_ASK_INTERVAL.as_secs() < GROUP_LIFE.as_secs());
+const _: () = assert!(GROUP_ASK_INTERVAL.as_secs() < trust::limits::GROUP_LIFE.as_secs());
+const _: () = assert!(GROUP_FETCH_DEADLINE.as_secs() < GROUP_WAIT.as_secs());
+const _: () = assert!(MAX_FOREIGN_GROUPS >= trust::limits::MAX_GROUPS_VISITED);
+const _: () = assert!(GROUP_WAIT.as_secs() < REQUEST_DEADLINE.as_secs());
 
 /// A page of a feed as it comes: bytes. A signed document has at most 64 KiB.
 pub const MAX_FEED_BYTES: usize = 64 * 1024;

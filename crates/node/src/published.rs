@@ -7,6 +7,7 @@ use crate::candidates;
 use crate::files;
 use crate::front::{Front, FrontFile, FrontFiles, FrontObject, FrontSite};
 use crate::gatekeeper::Caller;
+use crate::groups::Term;
 use crate::limits::SERVICE_CERTIFICATE_LIFE;
 use crate::node::{HomeVolume, State};
 use client::durable;
@@ -145,8 +146,9 @@ pub async fn publish(
     let administer = Rights::of(&[Right::Administer]);
     let own = state.own.principal.clone();
     let holders = [(Who::Principal(publisher.clone()), administer), (Who::Principal(own.clone()), administer)];
-    state.gate.groups().create(&group, Bucket::new(holders)?)?;
-    state.gate.groups().add_for_good(&group, Who::Principal(own), state.world.clock.unix())?;
+    state.gate.groups().ensure(&group, Bucket::new(holders)?)?;
+    let now = state.world.clock.unix();
+    state.gate.groups().set_member(&group, &Who::Principal(own), Term::ForGood, now)?;
     let path = state.settings.folder.service(&request.service).join("published");
     let serial = read_stored(&path).ok().flatten().map_or(Serial(0), |stored| stored.serial);
     let publication = install(state, Stored { request, publisher, serial })?;
@@ -167,7 +169,7 @@ fn published_from<'a>(state: &'a State, request: &PublishRequest) -> Result<&'a 
 }
 
 /// The access list of a service that exists, also of one that could not be published again since the start.
-fn present_list(state: &State, service: &ServiceName) -> Result<Option<Bucket>, Problem> {
+pub fn present_list(state: &State, service: &ServiceName) -> Result<Option<Bucket>, Problem> {
     if let Some(front) = state.published.front(service) {
         return Ok(Some(front.certificate().value().readers.clone()));
     }

@@ -31,8 +31,14 @@ pub enum Route {
     Open(VolumeName),
     /// Show or change an access list.
     Acl(VolumeName, VolumePath),
-    /// Show a group's list, or change a member.
+    /// Show a group's list, or change it.
     Group(Label),
+    /// Show who may change a group.
+    GroupAcl(Label),
+    /// Name the groups held here.
+    Groups,
+    /// Explain a decision: a volume's name, or `group` or `service` with a name for the path.
+    Why(String, VolumePath),
     /// Read for the caller.
     Via,
     /// Publish a service.
@@ -78,6 +84,7 @@ pub type Row = (&'static str, &'static [Method], Access);
 const GET: &[Method] = &[Method::GET];
 const POST: &[Method] = &[Method::POST];
 const BOTH: &[Method] = &[Method::GET, Method::POST];
+const LISTS: &[Method] = &[Method::GET, Method::POST, Method::PUT];
 const FILES: &[Method] = &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE];
 const READS: &[Method] = &[Method::GET, Method::HEAD];
 
@@ -92,8 +99,11 @@ pub const TABLE: &[Row] = &[
     ("/.webos/purse", POST, Access::Authenticated),
     ("/.webos/session/{}", POST, Access::Authenticated),
     ("/.webos/open/{}", POST, Access::Authenticated),
-    ("/.webos/acl/{}/{path}", BOTH, Access::Authenticated),
+    ("/.webos/acl/{}/{path}", LISTS, Access::Authenticated),
     ("/.webos/group/{}", BOTH, Access::Authenticated),
+    ("/.webos/group/{}/acl", GET, Access::Authenticated),
+    ("/.webos/groups", GET, Access::Authenticated),
+    ("/.webos/why/{}/{path}", POST, Access::Authenticated),
     ("/.webos/via", POST, Access::Authenticated),
     ("/.webos/publish", POST, Access::Authenticated),
     ("/.webos/state", POST, Access::Authenticated),
@@ -170,6 +180,9 @@ fn route(pattern: &str, names: &Names<'_>) -> Result<Route, Problem> {
         "/.webos/open/{}" => Route::Open(volume()?),
         "/.webos/acl/{}/{path}" => Route::Acl(volume()?, path()?),
         "/.webos/group/{}" => Route::Group(label()?),
+        "/.webos/group/{}/acl" => Route::GroupAcl(label()?),
+        "/.webos/groups" => Route::Groups,
+        "/.webos/why/{}/{path}" => Route::Why(names.name.to_string(), path()?),
         "/.webos/via" => Route::Via,
         "/.webos/publish" => Route::Publish,
         "/.webos/state" => Route::Update,

@@ -6,7 +6,7 @@ use crate::codec::{check_size, decode, encode};
 use crate::limits::{MAX_BUCKET_BYTES, MAX_BUCKET_ENTRIES};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use terms::{Digest, Right, Rights, Who};
+use terms::{Digest, GroupName, Principal, Right, Rights, Who};
 
 const WHAT: &str = "the access list";
 
@@ -43,6 +43,25 @@ impl Bucket {
     /// The rights of exactly this entry; membership is not looked at.
     pub fn rights_of(&self, who: &Who) -> Rights {
         self.position(who).map_or(Rights::NONE, |index| self.0[index].1)
+    }
+
+    /// The rights of exactly this principal's entry.
+    pub fn rights_of_principal(&self, principal: &Principal) -> Rights {
+        let order = |(entry, _): &(Who, Rights)| match entry {
+            Who::Anyone | Who::Authenticated => std::cmp::Ordering::Less,
+            Who::Principal(entry) => entry.cmp(principal),
+            Who::Group(_) => std::cmp::Ordering::Greater,
+        };
+        self.0.binary_search_by(order).map_or(Rights::NONE, |index| self.0[index].1)
+    }
+
+    /// The entries of groups, which stand behind all others.
+    pub fn groups(&self) -> impl Iterator<Item = (&GroupName, Rights)> {
+        let first = self.0.partition_point(|(who, _)| !matches!(who, Who::Group(_)));
+        self.0.iter().skip(first).filter_map(|(who, rights)| match who {
+            Who::Group(group) => Some((group, *rights)),
+            _ => None,
+        })
     }
 
     fn position(&self, who: &Who) -> Result<usize, usize> {

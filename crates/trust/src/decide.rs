@@ -1,13 +1,14 @@
 //! The three-step check as one pure function: times, then the chain, then the access list. Its success is a
 //! value that nothing else can make; it reads no clock, waits for nothing and remembers nothing.
 
-use crate::bucket::{Bucket, anonymous_rights};
-use crate::group::{Member, Membership, earliest, latest};
+use crate::bucket::Bucket;
+use crate::entries::{Checked, check_anonymous, check_entries};
+use crate::group::{Membership, earliest};
 use crate::reason::{Ground, Reason, Resource};
 use crate::standing::{Head, Standing};
 use crate::token::VerifiedToken;
 use crate::transfer::VerifiedChain;
-use terms::{GroupName, Location, Principal, RealmName, Right, ServiceName, UnixMs, Who};
+use terms::{GroupName, Location, Principal, RealmName, Right, ServiceName, UnixMs};
 use wire::Peer;
 
 /// Who asks: the peer of the connection, and the chain under which it asks for somebody else.
@@ -237,12 +238,12 @@ impl Judge<'_> {
         let Some(subject) = asker.subject() else {
             return Ok(Judged { ground: check_anonymous(right, bucket), until: standing, fresh_until: None });
         };
-        let (who, until) = check_entries(subject, now, right, bucket, groups)?;
-        let fresh_until = match &who {
-            Who::Group(group) => earliest(fresh, self.check_heard(&group.realm)?),
-            _ => fresh,
-        };
-        Ok(Judged { ground: Ground::Entry(who), until: earliest(standing, until), fresh_until })
+        let Checked { ground, until, known_until, realms, .. } = check_entries(subject, now, right, bucket, groups);
+        let who = ground?;
+        // Every realm whose group stands on the way may have taken somebody back.
+        let heard = realms.iter().try_fold(fresh, |fresh, realm| Ok(earliest(fresh, self.check_heard(realm)?)))?;
+        let (until, fresh_until) = (earliest(standing, until), earliest(heard, known_until));
+        Ok(Judged { ground: Ground::Entry(who), until, fresh_until })
     }
 
     /// Step 1, the other half: nothing of it was taken back, and every realm that could have done so was heard of lately.
@@ -324,53 +325,4 @@ fn check_times(asker: Asker<'_>, now: UnixMs) -> Result<Option<UnixMs>, Ground> 
         return Err(Ground::TokenEnded { end });
     }
     Ok(earliest(earliest(peer_end, token_end), asker.chain.map(VerifiedChain::until)))
-}
-
-/// Step 3 for somebody without a certificate.
-fn check_anonymous(right: Right, bucket: &Bucket) -> Ground {
-    if !anonymous_rights().has(right) {
-        Ground::NeedsCertificate
-    } else if bucket.rights_of(&Who::Anyone).has(right) {
-        Ground::Entry(Who::Anyone)
-    } else {
-        Ground::NoEntryForAnyone
-    }
-}
-
-/// Step 3 for a subject: of all entries that give the right, the one that lasts longest.
-fn check_entries(
-    subject: &Principal,
-    now: UnixMs,
-    right: Right,
-    bucket: &Bucket,
-    groups: &dyn Membership,
-) -> Result<(Who, Option<UnixMs>), Ground> {
-    let mut best: Option<(Who, Option<UnixMs>)> = None;
-    let mut unknown = None;
-    for (who, rights) in bucket.entries() {
-        if !rights.has(right) || (*who == Who::Anyone && !anonymous_rights().has(right)) {
-            continue;
-        }
-        let member = match who {
-            // A subject's realm is trusted: its chain could not have been verified otherwise.
-            Who::Anyone | Who::Authenticated => Member::Yes { until: None },
-            Who::Principal(principal) if principal == subject => Member::Yes { until: None },
-            Who::Principal(_) => Member::No,
-            Who::Group(group) => groups.member(group, subject, now),
-        };
-        match (member, who) {
-            (Member::Yes { until: None }, _) => return Ok((who.clone(), None)),
-            (Member::Yes { until: Some(end) }, _) if now < end => {
-                let longer = best.as_ref().is_none_or(|(_, best)| latest(*best, Some(end)) != *best);
-                if longer {
-                    best = Some((who.clone(), Some(end)));
-                }
-            }
-            (Member::Unknown(why), Who::Group(group)) => {
-                unknown = Some(Ground::GroupUnknown { group: group.clone(), why });
-            }
-            _ => {}
-        }
-    }
-    best.ok_or_else(|| unknown.unwrap_or(Ground::NoEntry))
 }

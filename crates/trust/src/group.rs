@@ -1,10 +1,11 @@
 //! Groups: signed, versioned lists of members, each with an end of its own. The rules that change a list are
-//! pure; a set of lists answers questions about membership and says so when it does not know.
+//! pure; who belongs to a group through others is searched for in [`crate::nest`].
 
 use crate::codec::check_size;
 use crate::error::TrustError;
 use crate::identity::Identity;
-use crate::limits::{MAX_GROUP_NESTING, MAX_GROUPS_VISITED, MAX_MEMBERS};
+use crate::limits::{CLOCK_SKEW, GROUP_LIFE, MAX_MEMBERS};
+use crate::nest::Found;
 use crate::signed;
 use crate::store::TrustStore;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,11 @@ pub enum Member {
 pub trait Membership {
     /// Whether this principal belongs to this group now.
     fn member(&self, group: &GroupName, principal: &Principal, now: UnixMs) -> Member;
+
+    /// The same with all that it stands on: through which groups, and until when their lists may be used.
+    fn find(&self, group: &GroupName, principal: &Principal, now: UnixMs) -> Found {
+        Found::from(self.member(group, principal, now))
+    }
 }
 
 /// No group is known here.
@@ -78,6 +84,12 @@ impl GroupList {
         Self { name, version: Generation(0), members: BTreeMap::new() }
     }
 
+    /// A group without members whose versions go on after this one: a group that is made again under a name never
+    /// looks older than the one before it.
+    pub fn after(name: GroupName, version: Generation) -> Self {
+        Self { name, version, members: BTreeMap::new() }
+    }
+
     /// A list from its stored parts.
     ///
     /// # Errors
@@ -107,6 +119,24 @@ impl GroupList {
         &self.members
     }
 
+    /// The groups that are members.
+    pub fn inner(&self) -> impl Iterator<Item = &GroupName> {
+        self.members.keys().filter_map(|who| match who {
+            Who::Group(inner) => Some(inner),
+            _ => None,
+        })
+    }
+
+    /// What [`GroupList::put`] would do.
+    pub fn would_put(&self, who: &Who, until: Option<UnixMs>, now: UnixMs) -> GroupChange {
+        match self.members.get(who) {
+            Some(Some(ended)) if *ended <= now => GroupChange::Changed,
+            Some(present) if *present == until => GroupChange::None,
+            Some(Some(present)) if until.is_none_or(|end| end > *present) => GroupChange::Extended,
+            _ => GroupChange::Changed,
+        }
+    }
+
     /// Adds a member, or moves its end. `None` means without end. Shortening counts as a change of membership.
     ///
     /// # Errors
@@ -117,11 +147,7 @@ impl GroupList {
             return Err(TrustError::Rule(format!("the end given for {who} in {} has passed", self.name)));
         }
         self.drop_ended(now);
-        let change = match self.members.get(&who) {
-            Some(present) if *present == until => GroupChange::None,
-            Some(Some(present)) if until.is_none_or(|end| end > *present) => GroupChange::Extended,
-            _ => GroupChange::Changed,
-        };
+        let change = self.would_put(&who, until, now);
         if !self.members.contains_key(&who) {
             check_size("the group", self.members.len() + 1, MAX_MEMBERS)?;
         }
@@ -175,95 +201,50 @@ impl GroupList {
     }
 }
 
+/// A list as its home signed it for other sites, and when. The signature was verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedList {
+    /// The list.
+    pub list: GroupList,
+    /// When it was signed, by the clock of its home.
+    pub signed: UnixMs,
+}
+
+impl SignedList {
+    /// Opens what the group's home answered when it was asked for this group.
+    ///
+    /// # Errors
+    /// As [`GroupList::open`]; [`TrustError::Rule`] for the list of another group, or one that was signed too long ago.
+    pub fn open(
+        bytes: &[u8],
+        group: &GroupName,
+        home: &Principal,
+        store: &TrustStore,
+        now: UnixMs,
+    ) -> Result<Self, TrustError> {
+        let (list, signed) = GroupList::open(bytes, home, store, now)?;
+        if list.name() != group {
+            return Err(TrustError::Rule(format!("{home} answered with the list of {}", list.name())));
+        }
+        if signed.plus(GROUP_LIFE).plus(CLOCK_SKEW) <= now {
+            return Err(TrustError::Rule(format!(
+                "{home} answered with a list of {group} that it signed long ago"
+            )));
+        }
+        Ok(Self { list, signed })
+    }
+
+    /// Its place among all lists of this group: a list never takes the place of one that stands later.
+    pub fn order(&self) -> (Generation, UnixMs) {
+        (self.list.version, self.signed)
+    }
+}
+
 fn check_member(group: &GroupName, who: &Who) -> Result<(), TrustError> {
     match who {
         Who::Anyone | Who::Authenticated => Err(TrustError::Rule(format!("{who} cannot be a member of {group}"))),
         Who::Group(inner) if inner == group => Err(TrustError::Rule(format!("{group} cannot be its own member"))),
         Who::Principal(_) | Who::Group(_) => Ok(()),
-    }
-}
-
-/// The lists that are known here.
-#[derive(Debug, Clone, Default)]
-pub struct Groups(BTreeMap<GroupName, GroupList>);
-
-impl Groups {
-    /// No lists.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Takes a list, in place of the one it had of that group.
-    ///
-    /// # Errors
-    /// [`TrustError::Rule`] if groups would contain each other or nest deeper than the limit.
-    pub fn put(&mut self, list: GroupList) -> Result<(), TrustError> {
-        let name = list.name.clone();
-        let before = self.0.insert(name.clone(), list);
-        // The depth is that of the deepest chain anywhere: the new list may stand in the middle of one.
-        let fits = self.0.keys().all(|group| self.fits(group, MAX_GROUP_NESTING));
-        if fits {
-            return Ok(());
-        }
-        match before {
-            Some(before) => self.0.insert(name.clone(), before),
-            None => self.0.remove(&name),
-        };
-        Err(TrustError::Rule(format!(
-            "with this list of {name} groups would contain each other, or nest deeper than {MAX_GROUP_NESTING}"
-        )))
-    }
-
-    /// The list of a group.
-    pub fn get(&self, group: &GroupName) -> Option<&GroupList> {
-        self.0.get(group)
-    }
-
-    /// Whether everything below this group ends within so many levels. A cycle never does.
-    fn fits(&self, group: &GroupName, levels: usize) -> bool {
-        let Some(list) = self.0.get(group) else { return true };
-        let mut inner = list.members.keys().filter_map(|who| match who {
-            Who::Group(inner) => Some(inner),
-            _ => None,
-        });
-        levels > 0 && inner.all(|inner| self.fits(inner, levels - 1))
-    }
-
-    fn search(&self, search: &mut Search<'_>, group: &GroupName, levels: usize) -> Member {
-        let Some(list) = self.0.get(group) else {
-            return Member::Unknown(format!("the list of {group} is not here"));
-        };
-        if levels == 0 || search.left == 0 {
-            return Member::Unknown(format!("{group} nests too deep or too wide"));
-        }
-        search.left -= 1;
-        let mut best = Member::No;
-        for (who, until) in &list.members {
-            if until.is_some_and(|end| search.now >= end) {
-                continue;
-            }
-            let found = match who {
-                Who::Principal(principal) if principal == search.principal => Member::Yes { until: *until },
-                Who::Group(inner) => ends_with(self.search(search, inner, levels - 1), *until),
-                _ => Member::No,
-            };
-            best = better(best, found);
-        }
-        best
-    }
-}
-
-struct Search<'a> {
-    principal: &'a Principal,
-    now: UnixMs,
-    left: usize,
-}
-
-/// A membership through a group that is itself a member with an end.
-fn ends_with(inner: Member, outer: Option<UnixMs>) -> Member {
-    match inner {
-        Member::Yes { until } => Member::Yes { until: earliest(until, outer) },
-        other => other,
     }
 }
 
@@ -278,20 +259,4 @@ pub(crate) fn earliest(one: Option<UnixMs>, two: Option<UnixMs>) -> Option<UnixM
 /// The later of two ends, where none means never.
 pub(crate) fn latest(one: Option<UnixMs>, two: Option<UnixMs>) -> Option<UnixMs> {
     Some(one?.max(two?))
-}
-
-/// Of two answers the one that says more: a longer yes, then any yes, then unknown, then no.
-fn better(one: Member, two: Member) -> Member {
-    match (one, two) {
-        (Member::Yes { until: one }, Member::Yes { until: two }) => Member::Yes { until: latest(one, two) },
-        (yes @ Member::Yes { .. }, _) | (_, yes @ Member::Yes { .. }) => yes,
-        (unknown @ Member::Unknown(_), _) | (_, unknown @ Member::Unknown(_)) => unknown,
-        (Member::No, Member::No) => Member::No,
-    }
-}
-
-impl Membership for Groups {
-    fn member(&self, group: &GroupName, principal: &Principal, now: UnixMs) -> Member {
-        self.search(&mut Search { principal, now, left: MAX_GROUPS_VISITED }, group, MAX_GROUP_NESTING)
-    }
 }

@@ -8,8 +8,10 @@ mod audit;
 mod authority;
 mod bucket;
 mod bundle;
+mod cache;
 mod codec;
 mod decide;
+mod entries;
 mod error;
 mod feed;
 mod files;
@@ -18,6 +20,7 @@ mod identity;
 mod invitation;
 mod key;
 pub mod limits;
+mod nest;
 mod path;
 mod reason;
 mod recent;
@@ -26,6 +29,7 @@ mod standing;
 mod store;
 mod token;
 pub mod transfer;
+mod why;
 mod x509;
 
 pub use audit::{
@@ -35,18 +39,22 @@ pub use audit::{
 pub use authority::Authority;
 pub use bucket::Bucket;
 pub use bundle::{Bundle, NameServer};
+pub use cache::{Decisions, Entries};
 pub use decide::{
     Asker, Authorised, Decision, Object, ObjectDecision, ObjectQuestion, Question, decide, decide_object,
 };
+pub use entries::{Checked, check_entries};
 pub use error::{ChainRefusal, TrustError};
 pub use feed::{Applied, FEED_SERVICE, Feed, FeedCopy, FeedEntry, FeedPage, Revoked, feed_signer};
-pub use group::{GroupChange, GroupList, Groups, Member, Membership, NoGroups};
+pub use group::{GroupChange, GroupList, Member, Membership, NoGroups, SignedList};
 pub use identity::Identity;
 pub use invitation::{Invitation, InvitationRefusal, Invitations, Secret};
 pub use key::{KeyPair, PublicKey};
+pub use nest::{Found, Groups, Listed, Lists, principals_below, search};
 pub use reason::{Ground, Reason, Resource};
 pub use signed::Opened;
 pub use standing::{AllStand, FeedLimits, Head, Standing};
 pub use store::TrustStore;
 pub use token::{BearerToken, MintToken, TokenGrant, TokenInfo, TokenRefusal, Tokens, VerifiedToken};
 pub use transfer::{Chain, CreateTransfer, Grant, Link, Refusal, TransferCertificate, VerifiedChain, VerifiedLink};
+pub use why::{Change, Explanation, explain, explain_outside, reason_about};

@@ -51,6 +51,10 @@ pub const MAX_BUCKET_ENTRIES: usize = 1024;
 pub const MAX_BUCKET_BYTES: usize = MAX_BUCKET_ENTRIES * 320;
 /// Members of one group: count.
 pub const MAX_MEMBERS: usize = 512;
+/// A foreign group's list is used for so long after it was fetched.
+pub const GROUP_LIFE: Duration = Duration::from_secs(60);
+/// Decisions about entries of access lists that are kept warm: count. About 300 bytes each.
+pub const WARM_DECISIONS: usize = 16 * 1024;
 /// Groups within groups: depth.
 pub const MAX_GROUP_NESTING: usize = 8;
 /// Groups looked at for one question about membership: count. Bounds wide nests as the depth bounds deep ones.

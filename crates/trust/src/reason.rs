@@ -157,7 +157,7 @@ pub(crate) fn plain(text: &str) -> String {
 }
 
 /// A time for people, `2026-01-01 00:00:00 UTC`; the calendar is Hinnant's `civil_from_days`.
-fn date(at: UnixMs) -> String {
+pub(crate) fn date(at: UnixMs) -> String {
     let (days, seconds) = (at.secs() / 86_400, at.secs() % 86_400);
     // Years here begin in March, so that the leap day is their last; eras have 400 of them.
     let shifted = days + 719_468;

@@ -8,6 +8,7 @@ mod command_line;
 mod crash;
 mod curl;
 mod files;
+mod groups;
 mod install;
 mod operations;
 mod ports_and_clocks;

@@ -5,7 +5,7 @@ use client::models::{
     BeatAnswer, BeatRequest, DrainRequest, LendRequest, Offer, Phase, RightToServe, StartAnswer, StartRequest,
     Table,
 };
-use client::protocol::{AclChange, Announcement, MemberChange, PublishRequest};
+use client::protocol::{AclChange, Announcement, GroupOrder, MemberTerm, PublishRequest};
 use client::{Condition, PutOptions};
 use discovery::verified::Certificate;
 use http::{Request, Response, StatusCode};
@@ -222,10 +222,11 @@ impl<'a> ByHand<'a> {
     }
 
     async fn member(&self, lasting: Option<Duration>) {
-        let until = lasting.map(|lasting| self.realm.world.clock.unix().plus(lasting));
-        let member = self.surrogate.principal().clone();
+        let now = self.realm.world.clock.unix();
+        let term = lasting.map_or(MemberTerm::Out, |lasting| MemberTerm::Until(now.plus(lasting)));
+        let member = Who::Principal(self.surrogate.principal().clone());
         let group = serving_group(&service()).expect("a group");
-        self.first.change_member(&MemberChange { group, member, until }).await.expect("changed");
+        self.first.change_group(&group, GroupOrder::Member { member, term }).await.expect("changed");
     }
 
     /// Beats, each time giving the last ticket back, until the surrogate stands there.
@@ -318,9 +319,10 @@ async fn strangers_command_nothing() {
     assert_eq!(home.beat(&beat).await.expect_err("no authority").code, Code::Denied);
     assert_eq!(home.candidates(&service()).await.expect_err("no authority").code, Code::Denied);
     let group = serving_group(&service()).expect("a group");
-    let until = Some(realm.world.clock.unix().plus(Duration::from_secs(60)));
-    let join = MemberChange { group, member: n1.principal().clone(), until };
-    assert_eq!(home.change_member(&join).await.expect_err("no administrator").code, Code::Denied);
+    let until = realm.world.clock.unix().plus(Duration::from_secs(60));
+    let join =
+        GroupOrder::Member { member: Who::Principal(n1.principal().clone()), term: MemberTerm::Until(until) };
+    assert_eq!(home.change_group(&group, join).await.expect_err("no administrator").code, Code::Denied);
     assert!(matches!(seen(n1.client(), &n2).beat(&beat).await, Ok(BeatAnswer::NotRunning)));
 }
 

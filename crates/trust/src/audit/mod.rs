@@ -161,7 +161,9 @@ impl AuditLog {
     /// # Errors
     /// [`TrustError::Io`].
     pub fn sync(&self) -> Result<(), TrustError> {
-        self.inner().file.sync_data().map_err(failed("write", &self.path))
+        // Others write on meanwhile.
+        let file = self.inner().file.try_clone().map_err(failed("write", &self.path))?;
+        file.sync_data().map_err(failed("write", &self.path))
     }
 
     /// What cannot be written stays for the next attempt.

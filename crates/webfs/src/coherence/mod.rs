@@ -45,6 +45,8 @@ pub struct LeaseState {
     pub callbacks: usize,
     /// Changes that wait or are being committed: count.
     pub changes: usize,
+    /// Who holds a session, each once.
+    pub holders: Vec<Principal>,
     /// For whom changes wait.
     pub waiting: Vec<Waiting>,
 }

@@ -152,6 +152,7 @@ impl Owner {
                 self.step(HomeEvent::Tick).await;
                 let _ = answer.send(LeaseState {
                     sessions: self.leases.sessions(),
+                    holders: self.leases.holders(),
                     callbacks: self.leases.callbacks(),
                     changes: self.changes.len(),
                     waiting: self.leases.waiting(),

@@ -176,9 +176,12 @@ impl Applying<'_> {
             return Err(StoreError::NotFound { path: path.clone() });
         }
         let (hash, body) = (bucket.hash(), schema::encode_bucket(bucket)?);
-        self.execute("INSERT INTO bucket VALUES (?1, ?2) ON CONFLICT DO NOTHING", params![hash.0, body])?;
         self.execute(
-            "UPDATE node SET bucket = ?2, epoch = ?3, version = ?4 WHERE id = ?1",
+            "INSERT INTO bucket (hash, body) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            params![hash.0, body],
+        )?;
+        self.execute(
+            "UPDATE node SET bucket = (SELECT id FROM bucket WHERE hash = ?2), epoch = ?3, version = ?4 WHERE id = ?1",
             params![walk.node.id, hash.0, self.epoch(), self.number()],
         )?;
         self.relisted(walk)
@@ -192,11 +195,14 @@ impl Applying<'_> {
         }
         for (old, new) in lists {
             let (hash, body) = (new.hash(), schema::encode_bucket(new)?);
-            self.execute("INSERT INTO bucket VALUES (?1, ?2) ON CONFLICT DO NOTHING", params![hash.0, body])?;
+            self.execute(
+                "INSERT INTO bucket (hash, body) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+                params![hash.0, body],
+            )?;
             let amend =
                 "WITH RECURSIVE below (id) AS (SELECT ?1 UNION ALL SELECT node.id FROM node JOIN below ON node.parent = below.id)
-                 UPDATE node SET bucket = ?2, epoch = ?3, version = ?4
-                 WHERE id IN below AND bucket = ?5 AND NOT (epoch = ?3 AND version = ?4)";
+                 UPDATE node SET bucket = (SELECT id FROM bucket WHERE hash = ?2), epoch = ?3, version = ?4
+                 WHERE id IN below AND bucket = (SELECT id FROM bucket WHERE hash = ?5) AND NOT (epoch = ?3 AND version = ?4)";
             self.execute(amend, params![walk.node.id, hash.0, self.epoch(), self.number(), old.0])?;
         }
         self.relisted(walk)
@@ -246,8 +252,8 @@ impl Applying<'_> {
         let name = path.name().ok_or(StoreError::Root)?;
         self.execute(
             "INSERT INTO node (parent, name, kind, content, epoch, version, modified, bucket)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            params![parent.id, name, kind, content, self.epoch(), self.number(), self.time(), parent.bucket.0],
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, (SELECT bucket FROM node WHERE id = ?1))",
+            params![parent.id, name, kind, content, self.epoch(), self.number(), self.time()],
         )?;
         let id = self.database.last_insert_rowid();
         self.touch(parent.id)?;

@@ -69,7 +69,7 @@ fn forget(database: &Connection, (replaced, recorded): (i64, i64)) -> rusqlite::
         blocks: 0,
         operations: count(database.execute("DELETE FROM operation WHERE at <= ?1", params![recorded])?),
         buckets: count(database.execute(
-            "DELETE FROM bucket WHERE NOT EXISTS (SELECT 1 FROM node WHERE node.bucket = bucket.hash)",
+            "DELETE FROM bucket WHERE NOT EXISTS (SELECT 1 FROM node WHERE node.bucket = bucket.id)",
             [],
         )?),
     })

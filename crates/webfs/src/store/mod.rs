@@ -18,6 +18,7 @@ mod readers;
 mod recent;
 mod schema;
 mod sessions;
+mod upgrade;
 mod upload;
 mod writer;
 

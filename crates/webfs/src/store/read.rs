@@ -129,7 +129,8 @@ pub(super) struct Node {
     pub(super) bucket: Digest,
 }
 
-pub(super) const NODE_COLUMNS: &str = "id, kind, content, epoch, version, modified, bucket";
+pub(super) const NODE_COLUMNS: &str =
+    "id, kind, content, epoch, version, modified, (SELECT hash FROM bucket WHERE bucket.id = node.bucket)";
 
 impl Node {
     pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -178,7 +179,7 @@ pub(super) fn walk(database: &Connection, path: &VolumePath) -> rusqlite::Result
 pub(super) fn buckets_below(database: &Connection, node: i64) -> rusqlite::Result<Vec<Digest>> {
     let mut query = database.prepare_cached(
         "WITH RECURSIVE below (id) AS (SELECT ?1 UNION ALL SELECT node.id FROM node JOIN below ON node.parent = below.id)
-         SELECT DISTINCT bucket FROM node WHERE id IN below",
+         SELECT hash FROM bucket WHERE id IN (SELECT bucket FROM node WHERE node.id IN below)",
     )?;
     let rows = query.query_map([node], |row| row.get(0).map(Digest))?;
     rows.collect()

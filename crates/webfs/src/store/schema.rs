@@ -1,6 +1,7 @@
 //! The metadata database: its tables, its settings, and the refusal of formats that this build does not know.
 
 use super::error::StoreError;
+use super::upgrade;
 use crate::limits::DATABASE_BUSY;
 use rusqlite::{Connection, OpenFlags, params};
 use std::path::Path;
@@ -8,7 +9,7 @@ use terms::{ChangeNumber, Digest, Epoch, UnixMs, VolumeName};
 use trust::Bucket;
 
 /// The data format that this build writes (`PRAGMA user_version`).
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 /// The id of the root directory's node.
 pub(super) const ROOT: i64 = 1;
@@ -16,7 +17,7 @@ pub(super) const ROOT: i64 = 1;
 pub(super) const KIND_FILE: i64 = 0;
 pub(super) const KIND_DIRECTORY: i64 = 1;
 
-const TABLES: &str = "
+pub(super) const TABLES: &str = "
 CREATE TABLE volume (
     id      INTEGER PRIMARY KEY CHECK (id = 1),
     name    TEXT NOT NULL,
@@ -25,9 +26,10 @@ CREATE TABLE volume (
     created INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE bucket (           -- access control lists, each stored once
-    hash BLOB PRIMARY KEY CHECK (length(hash) = 32),
+    id   INTEGER PRIMARY KEY,
+    hash BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),
     body BLOB NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE TABLE content (          -- one row per published version of a file
     id       INTEGER PRIMARY KEY,
     size     INTEGER NOT NULL,
@@ -53,7 +55,7 @@ CREATE TABLE node (
     epoch    INTEGER NOT NULL,
     version  INTEGER NOT NULL,
     modified INTEGER NOT NULL,
-    bucket   BLOB NOT NULL REFERENCES bucket (hash),
+    bucket   INTEGER NOT NULL REFERENCES bucket (id),
     UNIQUE (parent, name),
     CHECK ((kind = 0) = (content IS NOT NULL)),
     CHECK ((parent IS NULL) = (id = 1))
@@ -96,10 +98,10 @@ pub(super) fn create(path: &Path, name: &VolumeName, bucket: &Bucket, now: UnixM
         transaction.execute_batch(TABLES)?;
         let now = now.0.cast_signed();
         transaction.execute("INSERT INTO volume VALUES (1, ?1, 1, 1, ?2)", params![name.to_string(), now])?;
-        transaction.execute("INSERT INTO bucket VALUES (?1, ?2)", params![hash.0, body])?;
+        transaction.execute("INSERT INTO bucket (hash, body) VALUES (?1, ?2)", params![hash.0, body])?;
         transaction.execute(
             "INSERT INTO node VALUES (?1, NULL, '', ?2, NULL, 1, 1, ?3, ?4)",
-            params![ROOT, KIND_DIRECTORY, now, hash.0],
+            params![ROOT, KIND_DIRECTORY, now, transaction.last_insert_rowid()],
         )?;
         transaction.pragma_update(None, "user_version", FORMAT)?;
         transaction.commit()
@@ -125,15 +127,17 @@ pub(super) fn decode_bucket(hash: Digest, body: &[u8]) -> Result<Bucket, StoreEr
 
 /// The connection that writes.
 pub(super) fn writer(path: &Path, dir: &Path) -> Result<(Connection, VolumeRow), StoreError> {
-    let database = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let mut database = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let format: i64 = database
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .map_err(failed("reading the data format"))?;
     if format > FORMAT {
         return Err(StoreError::NewerFormat { dir: dir.into(), found: format, known: FORMAT });
     }
-    if format < FORMAT {
-        return Err(StoreError::NoVolume { dir: dir.into() });
+    match format {
+        FORMAT => {}
+        1 => upgrade::from_1(&mut database).map_err(failed("bringing the volume to the present data format"))?,
+        _ => return Err(StoreError::NoVolume { dir: dir.into() }),
     }
     let row = volume_row(&database)?;
     Ok((database, row))

@@ -1,5 +1,6 @@
 //! Commands about volumes, files and their access lists.
 
+use super::group::Listed;
 use super::values::{FileAddress, NodeName, WhoName, etag};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -179,11 +180,13 @@ pub struct Rm {
 #[derive(Debug, Subcommand)]
 pub enum AclCommand {
     /// Show who may do what
-    #[command(after_help = "Example:\n  webos acl show site.demo.localhost/www/index.html")]
+    #[command(
+        after_help = "Examples:\n  webos acl show site.demo.localhost/www/index.html\n  webos acl show group/readers.lab.example"
+    )]
     Show {
-        /// NAME.REALM/path
+        /// NAME.REALM/path, or group/NAME.REALM
         #[arg(value_name = "PATH")]
-        place: FileAddress,
+        place: Listed,
     },
     /// Give rights
     #[command(
@@ -193,6 +196,7 @@ pub enum AclCommand {
     /// Take rights away
     #[command(after_help = "Example:\n  webos acl revoke user/bob r site.demo.localhost/www/drafts")]
     Revoke(AclEdit),
+    Copy(AclCopy),
 }
 
 /// One change of an access list.
@@ -202,9 +206,32 @@ pub struct AclEdit {
     pub who: WhoName,
     /// Letters of r w m x a, and +relay
     pub rights: Rights,
-    /// NAME.REALM/path
+    /// NAME.REALM/path, or group/NAME.REALM
     #[arg(value_name = "PATH")]
-    pub place: FileAddress,
+    pub place: Listed,
+    /// Everything below it too, as one operation
+    #[arg(short, long)]
+    pub recursive: bool,
+    /// Do not ask before rights go to anyone
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// Give a file or folder the same access list as another
+///
+/// The list takes the place of the one that was there. What is changed later at one of both leaves the other alone.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  webos acl copy site.demo.localhost/www site.demo.localhost/drafts
+  webos acl copy -r site.demo.localhost/www site.demo.localhost/drafts")]
+pub struct AclCopy {
+    /// Whose list: NAME.REALM/path
+    #[arg(value_name = "FROM")]
+    pub from: FileAddress,
+    /// What gets it: NAME.REALM/path
+    #[arg(value_name = "TO")]
+    pub to: FileAddress,
     /// Everything below it too, as one operation
     #[arg(short, long)]
     pub recursive: bool,

@@ -2,6 +2,7 @@
 //! pages come from the same definitions. Nothing here opens a file or reads the environment.
 
 mod files;
+mod group;
 mod installed;
 mod local;
 mod moment;
@@ -11,7 +12,8 @@ mod service;
 mod transfer;
 mod values;
 
-pub use files::{AclCommand, AclEdit, Cat, Get, Ls, Put, Rm, Stat, Under, VolumeCommand};
+pub use files::{AclCommand, AclCopy, AclEdit, Cat, Get, Ls, Put, Rm, Stat, Under, VolumeCommand};
+pub use group::{GroupAdd, GroupAddress, GroupCommand, Listed, Why};
 pub use local::{Bench, Down, Man, UpArgs};
 pub use operate::{
     Audit, AuditCommand, AuditKind, AuditShow, AuditVerify, NodeInstall, NodeUninstall, TokenCommand, TokenCreate,
@@ -90,6 +92,10 @@ pub enum Command {
     /// Give programs without a certificate a token for some files and hours
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Make groups, and say who belongs to them
+    #[command(subcommand)]
+    Group(GroupCommand),
+    Why(Why),
     /// Lend some of your rights to a server, see what was lent, take it back
     #[command(subcommand)]
     Transfer(TransferCommand),

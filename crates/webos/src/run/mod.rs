@@ -8,6 +8,7 @@ mod daemon;
 mod doctor;
 mod fetch;
 mod files;
+mod group;
 mod install;
 mod limits;
 mod node;
@@ -26,6 +27,7 @@ mod trusted;
 mod unit;
 mod volume;
 mod who;
+mod why;
 
 pub use fetch::CACHED_SERVICES;
 pub use limits::PROXY_PORT;
@@ -175,6 +177,8 @@ fn choose(setup: &Setup, out: &mut Out, command: Command) -> Outcome {
         Command::Token(token) => wait_for(token::run(setup, out, &token)),
         Command::Node(NodeCommand::Install(arguments)) => install::install(out, &arguments),
         Command::Node(NodeCommand::Uninstall(arguments)) => install::uninstall(out, &arguments),
+        Command::Group(group) => wait_for(group::run(setup, out, &group)),
+        Command::Why(why) => wait_for(why::run(setup, out, &why)),
         Command::Transfer(transfer) => wait_for(transfer::run(setup, out, &transfer)),
         Command::Service(service) => wait_for(service::run(setup, out, &service)),
         Command::Fetch(fetch) => wait_for(fetch::run(setup, out, &fetch)),

@@ -6,11 +6,12 @@ use super::{Setup, reach, realm};
 use crate::args::{Lend, NodeRun};
 use crate::home;
 use crate::output::{Failure, Out, Outcome};
-use client::models::{LendReply, LendRequest, Offer, OfferState};
+use client::Client;
+use client::models::{LendReply, LendRequest, Offer, OfferState, certificate_route};
 use node::{Node, Settings};
 use serde::Serialize;
 use std::os::fd::AsFd;
-use terms::{Code, Problem};
+use terms::{Code, Problem, ServiceName};
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 use trust::FeedLimits;
@@ -105,6 +106,19 @@ async fn standard_input_ends() {
 #[derive(Serialize)]
 struct Offers<'a> {
     offers: &'a [OfferState],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
+}
+
+/// An offer may come before the service. But a slip of the pen should show.
+async fn doubts(client: &Client, service: &ServiceName) -> Vec<String> {
+    match client.ask_names(&service.realm, &certificate_route(service)).await {
+        Ok(_) => Vec::new(),
+        Err(problem) if problem.code == Code::NotFound => {
+            vec![format!("{}: nobody borrows this node until there is one", problem.detail)]
+        }
+        Err(problem) => vec![format!("whether there is {service} cannot be told: {}", problem.detail)],
+    }
 }
 
 /// Lends the node that runs in this folder, or takes an offer back.
@@ -134,7 +148,14 @@ pub async fn lend(setup: &Setup, out: &mut Out, arguments: &Lend) -> Outcome {
     realm::own(&setup.folder, &running.principal)?;
     let node = client.node(&running.principal, &running.address);
     let LendReply { offers } = node.lend(&change).await?;
-    out.result(&Offers { offers: &offers }, |out, shown| {
+    let notes = match &change {
+        LendRequest::Lend(offer) => doubts(&client, &offer.service).await,
+        LendRequest::Withdraw(_) => Vec::new(),
+    };
+    for note in &notes {
+        out.note(note);
+    }
+    out.result(&Offers { offers: &offers, notes }, |out, shown| {
         if shown.offers.is_empty() {
             return out.line("this node is lent to nobody");
         }

@@ -94,6 +94,13 @@ impl HomeLeases {
         self.table.len() + self.restart.as_ref().map_or(0, |restart| restart.unreported.len())
     }
 
+    /// Who holds a session, each once.
+    pub fn holders(&self) -> Vec<Principal> {
+        let holders: std::collections::BTreeSet<_> =
+            self.table.sessions().map(|(_, session)| session.holder.clone()).collect();
+        holders.into_iter().collect()
+    }
+
     /// Callbacks, including unacknowledged recalls: count.
     pub fn callbacks(&self) -> usize {
         self.table.holds()
