@@ -50,8 +50,6 @@ pub const HOME_LOOKUP_DEADLINE: Duration = Duration::from_secs(10);
 
 const _: () = assert!(GROUP_ASK_INTERVAL.as_secs() < GROUP_LIFE.as_secs());
 
-/// A page of a feed as it comes: bytes. A signed document has at most 64 KiB.
-pub const MAX_FEED_BYTES: usize = 64 * 1024;
 /// Readers that wait for news of a feed at one time: count. One more is answered at once.
 pub const MAX_WAITING_READERS: usize = 2048;
 /// Realms whose feeds are followed: count. What stands on others is refused.
