@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from pycose.headers import Algorithm, X5chain
+from pycose.headers import Algorithm
 from pycose.algorithms import Es256
 from pycose.exceptions import CoseException
 from pycose.keys import EC2Key

@@ -122,6 +122,23 @@ await check("the stop button ends the surge", async () => {
   await page.getByRole("button", { name: "Start surge" }).waitFor();
   equal((await state()).surge, null);
 });
+await check("rights, tokens and audit records are shown when somebody looks", async () => {
+  await page.getByText("Rights and audit").click();
+  await page.locator("#lists caption", { hasText: "site.demo.localhost/www" }).waitFor();
+  await page.locator("#lists td", { hasText: "/user/" }).first().waitFor();
+  await page.locator("#audit tbody tr").first().waitFor();
+  equal(await page.locator("#tokens tbody tr").count(), 1);
+});
+await check("a token is revoked after a question, which Escape answers with no", async () => {
+  const take = page.getByRole("button", { name: /^Revoke the token/ });
+  await take.click();
+  await page.keyboard.press("Escape");
+  equal(await page.locator("#tokens tbody tr").count(), 1);
+  await take.click();
+  await page.getByRole("dialog").getByRole("button", { name: "Revoke" }).click();
+  await page.locator("#tokens", { hasText: "You have none" }).waitFor();
+  await page.locator("#events", { hasText: "is worthless now" }).waitFor();
+});
 await check("nothing is wider than a phone of 360 px", async () => {
   await page.setViewportSize({ width: 360, height: 740 });
   equal(await page.evaluate(() => document.documentElement.scrollWidth), 360);

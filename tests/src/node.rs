@@ -24,6 +24,16 @@ impl NodeProcess {
         node
     }
 
+    /// Starts the node of this home on this address, which another node had before.
+    ///
+    /// # Panics
+    /// If it does not become ready.
+    pub fn start_at(home: Home, address: &str) -> Self {
+        let mut node = Self { home, address: address.into(), process: None };
+        node.run(&[]);
+        node
+    }
+
     /// Starts it again after [`NodeProcess::kill`] or [`NodeProcess::stop`], on the same port.
     ///
     /// # Panics
@@ -63,6 +73,19 @@ impl NodeProcess {
     pub fn stop(&mut self) {
         self.process().signal(Signal::TERM);
         assert_eq!(self.process().end(), Some(0), "an orderly end");
+        self.process = None;
+    }
+}
+
+impl NodeProcess {
+    /// As [`NodeProcess::stop`], and gives all that it wrote to standard error.
+    ///
+    /// # Panics
+    /// If the end is not orderly.
+    pub fn stop_and(&mut self, look: impl FnOnce(String)) {
+        self.process().signal(Signal::TERM);
+        assert_eq!(self.process().end(), Some(0), "an orderly end");
+        look(self.process().log());
         self.process = None;
     }
 }

@@ -35,7 +35,7 @@ impl Stage {
     fn ask(&self, bucket: &Bucket) -> bool {
         let question = Question {
             now: self.now,
-            asker: Asker { peer: Some(&self.peer), chain: None },
+            asker: Asker { peer: Some(&self.peer), chain: None, token: None },
             location: &self.at,
             right: Right::Read,
             bucket,

@@ -108,6 +108,16 @@ impl Folder {
         self.0.join("audit.log")
     }
 
+    /// What is kept here of other nodes' audit logs, one file a node.
+    pub fn witness(&self) -> PathBuf {
+        self.0.join("witness")
+    }
+
+    /// The bearer tokens for files that live here.
+    pub fn tokens(&self) -> PathBuf {
+        self.0.join("tokens")
+    }
+
     /// The local world of `webos up`.
     pub fn world(&self) -> PathBuf {
         self.0.join("world")

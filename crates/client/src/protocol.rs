@@ -25,6 +25,10 @@ pub const STATE_ROUTE: &str = "/.webos/state";
 /// POST [`Announcement`], GET a list of [`Candidate`]: `/.webos/candidates/NAME`.
 pub const ANNOUNCE_ROUTE: &str = "/.webos/candidates";
 
+/// POST [`WitnessWord`], GET [`WitnessReply`]: a node tells where its audit log ends, and asks what it told last.
+pub const WITNESS_ROUTE: &str = "/.webos/witness";
+/// GET a list of [`trust::TokenInfo`], POST [`TokenRequest`], answered with [`TokenReply`].
+pub const TOKEN_ROUTE: &str = "/.webos/token";
 /// GET: a signed page of the realm's feed: `/.webos/feed?after=NUMBER`, with `&wait=1` once there is news or a new head
 /// is due. Open to peers without a certificate.
 pub const FEED_ROUTE: &str = "/.webos/feed";
@@ -259,4 +263,47 @@ pub struct FrontStatus {
     pub bytes: u64,
     /// Body bytes of answers that are being sent now and not yet complete: shows who is sending.
     pub sending: u64,
+}
+
+/// A node's signed word about the end of its audit log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WitnessWord {
+    /// A [`trust::HeadStatement`], signed by the node.
+    #[serde(with = "serde_bytes")]
+    pub head: Vec<u8>,
+    /// `host:port` where the node listens: where it can be asked to witness in its turn.
+    pub address: String,
+}
+
+/// What a witness keeps of the node that asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WitnessReply {
+    /// Nothing, if it was never told anything.
+    pub kept: Option<trust::Witnessed>,
+}
+
+/// What is asked about bearer tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TokenRequest {
+    /// Make one for the caller.
+    Mint {
+        /// What it gives.
+        grants: Vec<trust::TokenGrant>,
+        /// For how long: milliseconds.
+        valid_ms: u64,
+    },
+    /// End one at once: the caller's own, or one on files that the caller administers.
+    Revoke {
+        /// Its id.
+        id: String,
+    },
+}
+
+/// The answer about a bearer token.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct TokenReply {
+    /// The token, when one was made. This is the only time that it is told.
+    pub token: Option<String>,
+    /// What is known of it.
+    pub info: trust::TokenInfo,
 }

@@ -8,7 +8,7 @@ use crate::models::{
 use crate::protocol::{
     ANNOUNCE_ROUTE, Announcement, Candidate, GROUP_ROUTE, MemberChange, NodeStatus, PUBLISH_ROUTE, PURSE_ROUTE,
     PublishReply, PublishRequest, PurseRequest, REVOKE_ROUTE, RevokeReply, RevokeRequest, STATE_ROUTE,
-    STATUS_ROUTE, StateUpdate,
+    STATUS_ROUTE, StateUpdate, TOKEN_ROUTE, TokenReply, TokenRequest, WITNESS_ROUTE, WitnessReply, WitnessWord,
 };
 use crate::session::{Client, request};
 use http::{Method, Request, Response};
@@ -160,5 +160,25 @@ impl Node {
     /// Gives the name server the newest signed table and rights of a service.
     pub async fn update_state(&self, update: &StateUpdate) -> Result<(), Problem> {
         self.post(STATE_ROUTE, update).await
+    }
+
+    /// Tells that node where this client's audit log ends.
+    pub async fn testify(&self, word: &WitnessWord) -> Result<(), Problem> {
+        self.post(WITNESS_ROUTE, word).await
+    }
+
+    /// What that node keeps of this client's audit log.
+    pub async fn witnessed(&self) -> Result<WitnessReply, Problem> {
+        self.get(WITNESS_ROUTE).await
+    }
+
+    /// Makes or revokes a bearer token for files that live there.
+    pub async fn token(&self, request: &TokenRequest) -> Result<TokenReply, Problem> {
+        self.post(TOKEN_ROUTE, request).await
+    }
+
+    /// This client's tokens there.
+    pub async fn tokens(&self) -> Result<Vec<trust::TokenInfo>, Problem> {
+        self.get(TOKEN_ROUTE).await
     }
 }

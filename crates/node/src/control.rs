@@ -1,5 +1,6 @@
 //! Control messages: each route's message in, its answer out, both CBOR.
 
+use crate::audit;
 use crate::candidates;
 use crate::feeds;
 use crate::files;
@@ -9,6 +10,7 @@ use crate::limits::{MAX_CONTROL_BYTES, MAX_OPEN_BYTES};
 use crate::node::{HomeVolume, State};
 use crate::published;
 use crate::routes::Route;
+use crate::tokens;
 use crate::via;
 use client::models::{VOLUME_KIND, VolumeRecord};
 use client::protocol::{
@@ -62,40 +64,68 @@ pub async fn answer(
             let (request, _) = message::<PublishRequest>(body).await?;
             Ok(cbor(&published::publish(state, caller, request).await?))
         }
-        Route::Update => {
-            let (update, _) = message::<StateUpdate>(body).await?;
-            let (service, table) = (update.service.clone(), update.table.clone());
-            state.names.update(caller.for_itself()?, update)?;
-            if let Some(front) = state.published.front(&service) {
-                front.hear(&table)?;
-            }
-            Ok(cbor(&()))
-        }
-        Route::Announce(name) if get => {
-            must_be_authority(state, caller, &name)?;
-            Ok(cbor(&state.candidates.of(&service_name(state, &name), state.world.clock.boot())))
-        }
-        Route::Announce(name) => {
-            let (word, _) = message::<Announcement>(body).await?;
-            let published = state.names.certificate(&name).is_ok();
-            let (service, clock) = (service_name(state, &name), &state.world.clock);
-            let now = (clock.boot(), clock.unix());
-            let lenders = state.published.request(&service).map(|request| request.lenders).unwrap_or_default();
-            if word.offer.is_some() {
-                candidates::must_be_lender(&state.gate, caller, &service, &lenders).await?;
-            }
-            state.candidates.heard((&service, published), caller.for_itself()?, word, now)?;
-            Ok(cbor(&()))
-        }
+        Route::Update => update(state, caller, message(body).await?.0),
+        Route::Announce(name) => announce(state, caller, &name, get, body).await,
         Route::Lend if get => Ok(cbor(&state.serving.offers(state))),
         Route::Lend => Ok(cbor(&state.serving.lend(state, caller, message(body).await?.0).await?)),
         Route::Start => Ok(cbor(&state.serving.start(state, caller, message(body).await?.0).await?)),
         Route::Beat => Ok(cbor(&state.serving.beat(state, caller, message(body).await?.0)?)),
         Route::Drain => Ok(cbor(&state.serving.drain(state, caller, message(body).await?.0)?)),
         Route::Status => Ok(cbor(&status(state).await)),
+        Route::Witness | Route::Token => operate(state, &route, caller, get, body).await,
         Route::Session(_) | Route::File(..) | Route::Service(_) => {
             Err(Problem::new(Code::Internal, "this route is answered elsewhere"))
         }
+    }
+}
+
+/// Offers for a service: an authority reads them, whoever may lend posts them.
+async fn announce(
+    state: &State,
+    caller: &Caller,
+    name: &Label,
+    get: bool,
+    body: Incoming,
+) -> Result<Response<Body>, Problem> {
+    let (service, clock) = (service_name(state, name), &state.world.clock);
+    if get {
+        must_be_authority(state, caller, name)?;
+        return Ok(cbor(&state.candidates.of(&service, clock.boot())));
+    }
+    let (word, _) = message::<Announcement>(body).await?;
+    let published = state.names.certificate(name).is_ok();
+    let now = (clock.boot(), clock.unix());
+    let lenders = state.published.request(&service).map(|request| request.lenders).unwrap_or_default();
+    if word.offer.is_some() {
+        candidates::must_be_lender(&state.gate, caller, &service, &lenders).await?;
+    }
+    state.candidates.heard((&service, published), caller.for_itself()?, word, now)?;
+    Ok(cbor(&()))
+}
+
+/// What the load daemon signed last.
+fn update(state: &State, caller: &Caller, update: StateUpdate) -> Result<Response<Body>, Problem> {
+    let (service, table) = (update.service.clone(), update.table.clone());
+    state.names.update(caller.for_itself()?, update)?;
+    if let Some(front) = state.published.front(&service) {
+        front.hear(&table)?;
+    }
+    Ok(cbor(&()))
+}
+
+/// Audit heads and bearer tokens.
+async fn operate(
+    state: &Arc<State>,
+    route: &Route,
+    caller: &Caller,
+    get: bool,
+    body: Incoming,
+) -> Result<Response<Body>, Problem> {
+    match (route, get) {
+        (Route::Witness, true) => Ok(cbor(&state.witness.kept_of(caller)?)),
+        (Route::Witness, false) => Ok(cbor(&audit::hear(state, caller, &message(body).await?.0).await?)),
+        (_, true) => Ok(cbor(&state.tokens.of(caller)?)),
+        (_, false) => Ok(cbor(&tokens::answer(state, caller, message(body).await?.0).await?)),
     }
 }
 

@@ -11,7 +11,7 @@ use terms::{Code, Location, Principal, Problem, Right, UnixMs};
 use trust::transfer::HEADER;
 use trust::{
     Asker, AuditLog, AuditRecord, Authorised, Bucket, Chain, Decision, Object, ObjectQuestion, Question,
-    TrustStore, VerifiedChain, decide, decide_object,
+    TrustStore, VerifiedChain, VerifiedToken, decide, decide_object,
 };
 use wire::Peer;
 use world::World;
@@ -20,13 +20,19 @@ use world::World;
 pub struct Caller {
     peer: Option<Arc<Peer>>,
     chain: Option<VerifiedChain>,
+    token: Option<VerifiedToken>,
     from: SocketAddr,
 }
 
 impl Caller {
     /// A caller for itself: a transfer certificate in the request is not for this node to use.
     pub fn of_peer(peer: Option<Arc<Peer>>, from: SocketAddr) -> Self {
-        Self { peer, chain: None, from }
+        Self { peer, chain: None, token: None, from }
+    }
+
+    /// A caller without a certificate who showed a token of this home.
+    pub fn of_token(token: VerifiedToken, from: SocketAddr) -> Self {
+        Self { peer: None, chain: None, token: Some(token), from }
     }
 
     /// The peer of the connection, if it showed a certificate.
@@ -36,7 +42,8 @@ impl Caller {
 
     /// The same caller for a stream that outlives the request.
     pub fn kept(&self) -> Self {
-        Self { peer: self.peer.clone(), chain: self.chain.clone(), from: self.from }
+        let (chain, token) = (self.chain.clone(), self.token.clone());
+        Self { peer: self.peer.clone(), chain, token, from: self.from }
     }
 
     /// The peer, or the refusal of somebody without a certificate.
@@ -49,15 +56,21 @@ impl Caller {
 
     /// On whose behalf the request is made.
     pub fn subject(&self) -> Option<&Principal> {
-        match &self.chain {
-            Some(chain) => Some(chain.subject()),
-            None => self.peer().map(|peer| &peer.principal),
+        match (&self.chain, &self.token) {
+            (Some(chain), _) => Some(chain.subject()),
+            (None, Some(token)) => Some(token.subject()),
+            (None, None) => self.peer().map(|peer| &peer.principal),
         }
     }
 
     /// The chain under which the peer asks for somebody else.
     pub fn chain(&self) -> Option<&VerifiedChain> {
         self.chain.as_ref()
+    }
+
+    /// The token that was shown instead of a certificate.
+    pub fn token(&self) -> Option<&VerifiedToken> {
+        self.token.as_ref()
     }
 
     /// Whether the peer asks for itself, as control messages demand.
@@ -69,7 +82,7 @@ impl Caller {
     }
 
     fn asker(&self) -> Asker<'_> {
-        Asker { peer: self.peer(), chain: self.chain.as_ref() }
+        Asker { peer: self.peer(), chain: self.chain.as_ref(), token: self.token.as_ref() }
     }
 
     /// Where the connection comes from.
@@ -110,12 +123,12 @@ impl Gatekeeper {
         headers: &HeaderMap,
         resource: &str,
     ) -> Result<Caller, Problem> {
-        let Some(value) = headers.get(HEADER) else { return Ok(Caller { peer, chain: None, from }) };
+        let Some(value) = headers.get(HEADER) else { return Ok(Caller::of_peer(peer, from)) };
         let Some(server) = peer.as_deref() else {
             return Err(Problem::new(Code::Denied, "a transfer certificate needs a connection with a certificate"));
         };
         let chain = self.verify(value, server, (server, from.ip()), resource)?;
-        Ok(Caller { peer, chain: Some(chain), from })
+        Ok(Caller { peer, chain: Some(chain), token: None, from })
     }
 
     /// Verifies the certificate by which `caller` lends this node its rights.
@@ -255,6 +268,11 @@ impl Gatekeeper {
             tracing::error!(%error, "the audit log cannot be written");
             Problem::new(Code::Internal, "the audit log of this node cannot be written, so nothing is decided")
         })
+    }
+
+    /// The log itself, for whoever compares it with what others keep of it.
+    pub fn audit(&self) -> &AuditLog {
+        &self.audit
     }
 
     /// Writes what is still summed up, at a clean stop.

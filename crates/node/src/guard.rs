@@ -1,4 +1,4 @@
-//! A body that stands on a transfer certificate: it ends as broken when the certificate is taken back, while it is sent or
+//! A body that stands on a transfer certificate or a token: it ends as broken when a realm takes that back, while it is sent or
 //! received. Bodies of peers for themselves need none: their connections are closed.
 
 use crate::gatekeeper::Caller;
@@ -8,13 +8,19 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use trust::{TrustStore, VerifiedChain};
+use trust::{TrustStore, VerifiedChain, VerifiedToken};
 use wire::Body;
 use wire::body::BodyError;
 
+/// What somebody without rights of its own on the connection asks under.
+enum Under {
+    Chain(VerifiedChain),
+    Token(VerifiedToken),
+}
+
 struct Guarded {
     body: Body,
-    chain: VerifiedChain,
+    under: Under,
     trust: TrustStore,
     /// The state of the trust store for which the chain was last seen to stand.
     seen: u64,
@@ -24,7 +30,11 @@ impl Guarded {
     fn stands(&mut self) -> Result<(), BodyError> {
         let present = self.trust.generation();
         if present != self.seen {
-            self.chain.stands(&self.trust).map_err(|ground| ground.to_string())?;
+            let stands = match &self.under {
+                Under::Chain(chain) => chain.stands(&self.trust),
+                Under::Token(token) => token.stands(&self.trust),
+            };
+            stands.map_err(|ground| ground.to_string())?;
             self.seen = present;
         }
         Ok(())
@@ -53,10 +63,11 @@ impl HttpBody for Guarded {
 
 /// The same body, which ends with what its caller stands on.
 pub fn body(caller: &Caller, trust: &TrustStore, body: Body) -> Body {
-    match caller.chain() {
+    let chain = caller.chain().cloned().map(Under::Chain);
+    match chain.or(caller.token().cloned().map(Under::Token)) {
         None => body,
         // Nothing was seen yet: the first frame looks.
-        Some(chain) => Guarded { body, chain: chain.clone(), trust: trust.clone(), seen: u64::MAX }.boxed(),
+        Some(under) => Guarded { body, under, trust: trust.clone(), seen: u64::MAX }.boxed(),
     }
 }
 

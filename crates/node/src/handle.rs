@@ -7,6 +7,7 @@ use crate::guard;
 use crate::limits::{OPEN_REQUESTS_PER_SECOND, REQUEST_DEADLINE};
 use crate::node::State;
 use crate::routes::{self, Access, Route, SERVICE_METHODS};
+use crate::tokens;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use std::net::SocketAddr;
@@ -119,7 +120,20 @@ async fn to_node(
     from: SocketAddr,
 ) -> Result<Response<Body>, Problem> {
     let resource = request.uri().path().chars().take(200).collect::<String>();
-    if access == Access::Authenticated && peer.is_none() {
+    // What a token says counts for files alone, and only from somebody without a certificate.
+    let by_token = match &peer {
+        None => tokens::caller(state, &route, request.method(), request.headers(), from),
+        Some(_) => None,
+    };
+    let by_token = match by_token {
+        Some(Err(problem)) => {
+            wire::body::read_off(request.into_body()).await;
+            return Err(state.gate.refuse(from, &resource, problem));
+        }
+        Some(Ok(caller)) => Some(caller),
+        None => None,
+    };
+    if access == Access::Authenticated && peer.is_none() && by_token.is_none() {
         let problem = Problem::new(Code::Denied, "this address is answered only to peers with a certificate")
             .next("`webos whoami --curl` prints how curl shows one");
         wire::body::read_off(request.into_body()).await;
@@ -127,9 +141,10 @@ async fn to_node(
     }
     let (parts, body) = request.into_parts();
     // The node acts for the caller only where the certificate says so; at `via` it goes on to the home.
-    let caller = match route {
-        Route::Via => Caller::of_peer(peer, from),
-        _ => state.gate.caller(peer, from, &parts.headers, &resource)?,
+    let caller = match (by_token, &route) {
+        (Some(caller), _) => caller,
+        (None, Route::Via) => Caller::of_peer(peer, from),
+        (None, _) => state.gate.caller(peer, from, &parts.headers, &resource)?,
     };
     let answer = match route {
         Route::File(volume, path) => match state.volumes.get(&volume) {

@@ -3,6 +3,7 @@
 //! Promise: every request goes through the closed table of [`routes`], and what touches data takes `trust`'s
 //! proof from the [`gatekeeper`]. This crate holds no rule of its own that a lower crate could hold.
 
+mod audit;
 mod authority;
 mod candidates;
 mod control;
@@ -25,8 +26,10 @@ mod replica;
 pub mod routes;
 mod serving;
 mod settings;
+mod tokens;
 mod via;
 
+pub use audit::{WitnessedNode, witnessed};
 pub use node::Node;
 pub use published::{Publication, serving_group, state_folder};
 pub use settings::Settings;

@@ -45,6 +45,19 @@ pub const MAX_RELAYED: usize = 64;
 pub const UPLOAD_PAUSE: Duration = Duration::from_secs(30);
 /// What one cache may hold: bytes.
 pub const CACHE_BYTES: u64 = 10 << 30;
+/// Wrong tokens that one source (an IPv4 address, or a /64 of IPv6) may show in a minute: count. Further ones are
+/// answered 429; a good one is taken all the same, so that nobody locks out a neighbour.
+pub const MAX_WRONG_TOKENS: u32 = 60;
+/// Sources whose wrong tokens are counted in a minute: count. Those of others are counted as one source.
+pub const MAX_WRONG_SOURCES: usize = 1024;
+/// How often a node tells a second one where its audit log ends.
+pub const WITNESS_INTERVAL: Duration = Duration::from_secs(60);
+/// How long a node waits for its witness when it stops.
+pub const LAST_WORD_DEADLINE: Duration = Duration::from_secs(1);
+/// Nodes whose audit logs are witnessed here: count. Further ones are refused by name.
+pub const MAX_WITNESSED: usize = 1024;
+/// What is kept of one node's audit log: bytes.
+pub const MAX_WITNESSED_BYTES: u64 = 4096;
 /// How long the first need of a volume may look for its home.
 pub const HOME_LOOKUP_DEADLINE: Duration = Duration::from_secs(10);
 

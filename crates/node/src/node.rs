@@ -2,6 +2,7 @@
 //!
 //! Everything that a request handler needs is in [`State`]; what changes there has an owner of its own.
 
+use crate::audit::Witness;
 use crate::authority::Registrar;
 use crate::candidates::Candidates;
 use crate::feeds::{self, Followed, Source};
@@ -13,6 +14,7 @@ use crate::published::Published;
 use crate::relays::Relays;
 use crate::serving::Serving;
 use crate::settings::Settings;
+use crate::tokens::HomeTokens;
 use client::{Client, Folder};
 use process::offers::Offers;
 use rustls_pki_types::CertificateDer;
@@ -62,6 +64,8 @@ pub struct State {
     pub(crate) candidates: Candidates,
     pub(crate) offers: Mutex<Offers>,
     pub(crate) owners: Vec<Principal>,
+    pub(crate) witness: Witness,
+    pub(crate) tokens: HomeTokens,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
 }
@@ -117,6 +121,7 @@ impl Node {
         crate::published::resume(&state).await?;
         state.tasks.spawn(housekeeping(state.clone()));
         state.tasks.spawn(crate::serving::announce(state.clone()));
+        state.tasks.spawn(crate::audit::tell_witness(state.clone()));
         state.tasks.spawn(crate::realms::follow(state.clone()));
         state.tasks.spawn(crate::realms::refresh_all(state.clone()));
         Ok(Self { state, server })
@@ -151,7 +156,16 @@ impl Node {
         self.server.shutdown().await;
         self.state.tasks.close();
         let _ = tokio::time::timeout(wire::limits::SHUTDOWN_DEADLINE, self.state.tasks.wait()).await;
-        self.state.gate.finish();
+        off_thread(&self.state, Gatekeeper::finish).await;
+        crate::audit::last_word(&self.state).await;
+    }
+}
+
+/// Has the gatekeeper write to the disk where that keeps no request waiting.
+pub(crate) async fn off_thread(state: &Arc<State>, write: impl FnOnce(&Gatekeeper) + Send + 'static) {
+    let gate = state.gate.clone();
+    if let Err(error) = tokio::task::spawn_blocking(move || write(&gate)).await {
+        tracing::error!(%error, "the audit log was not written");
     }
 }
 
@@ -200,6 +214,8 @@ async fn compose(
         volumes: open_volumes(&folder, &world, identity).await?,
         relays: Relays::new(client.clone()),
         owners: owners(&folder)?,
+        witness: Witness::load(&folder)?,
+        tokens: HomeTokens::open(&folder, identity.principal(), &world)?,
         started: world.clock.unix(),
         published: Published::default(),
         serving: Serving::default(),
@@ -276,7 +292,7 @@ async fn housekeeping(state: Arc<State>) {
             () = state.stop.cancelled() => return,
             () = tokio::time::sleep(HOUSEKEEPING) => {}
         }
-        state.gate.flush();
+        off_thread(&state, Gatekeeper::flush).await;
         crate::published::refresh(&state);
         for volume in state.volumes.values() {
             if let Err(error) = volume.home.store().collect().await {

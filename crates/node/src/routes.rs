@@ -51,6 +51,10 @@ pub enum Route {
     Drain,
     /// How this node stands.
     Status,
+    /// Where a node's audit log ends.
+    Witness,
+    /// Bearer tokens for files that live here.
+    Token,
     /// A file or directory of a volume.
     File(VolumeName, VolumePath),
     /// A request to a service that is served here.
@@ -99,8 +103,13 @@ pub const TABLE: &[Row] = &[
     ("/.webos/serve/beat", POST, Access::Authenticated),
     ("/.webos/serve/drain", POST, Access::Authenticated),
     ("/.webos/status", GET, Access::Authenticated),
+    ("/.webos/witness", BOTH, Access::Authenticated),
+    ("/.webos/token", BOTH, Access::Authenticated),
     ("/{}/{path}", FILES, Access::Authenticated),
 ];
+
+/// Methods of the file namespace that a bearer token opens to a caller without a certificate.
+pub const TOKEN_METHODS: &[Method] = &[Method::GET, Method::HEAD, Method::PUT];
 
 /// Methods of requests to a service's own authority.
 pub const SERVICE_METHODS: &[Method] = READS;
@@ -170,6 +179,8 @@ fn route(pattern: &str, names: &Names<'_>) -> Result<Route, Problem> {
         "/.webos/serve/beat" => Route::Beat,
         "/.webos/serve/drain" => Route::Drain,
         "/.webos/status" => Route::Status,
+        "/.webos/witness" => Route::Witness,
+        "/.webos/token" => Route::Token,
         _ => Route::File(volume()?, path()?),
     })
 }

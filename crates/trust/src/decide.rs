@@ -5,6 +5,7 @@ use crate::bucket::{Bucket, anonymous_rights};
 use crate::group::{Member, Membership, earliest, latest};
 use crate::reason::{Ground, Reason, Resource};
 use crate::standing::{Head, Standing};
+use crate::token::VerifiedToken;
 use crate::transfer::VerifiedChain;
 use terms::{GroupName, Location, Principal, RealmName, Right, ServiceName, UnixMs, Who};
 use wire::Peer;
@@ -16,6 +17,16 @@ pub struct Asker<'a> {
     pub peer: Option<&'a Peer>,
     /// The transfer certificate that came with the request, verified.
     pub chain: Option<&'a VerifiedChain>,
+    /// The bearer token that came with the request instead of a certificate, looked up here.
+    pub token: Option<&'a VerifiedToken>,
+}
+
+impl<'a> Asker<'a> {
+    /// On whose behalf it is asked.
+    fn subject(self) -> Option<&'a Principal> {
+        let behind = self.chain.map(VerifiedChain::subject).or(self.token.map(VerifiedToken::subject));
+        behind.or(self.peer.map(|peer| &peer.principal))
+    }
 }
 
 /// A question about a file or directory.
@@ -181,10 +192,7 @@ pub fn decide_object(question: &ObjectQuestion<'_>) -> ObjectDecision {
 }
 
 fn reason(asker: Asker<'_>, right: Right, resource: Resource, ground: Ground) -> Reason {
-    let subject = match asker.chain {
-        Some(chain) => Some(chain.subject().clone()),
-        None => asker.peer.map(|peer| peer.principal.clone()),
-    };
+    let subject = asker.subject().cloned();
     let via = asker.chain.map(|chain| {
         let server = asker.peer.map_or_else(|| chain.audience().clone(), |peer| peer.principal.clone());
         (server, chain.id())
@@ -226,8 +234,7 @@ impl Judge<'_> {
         let standing = check_times(asker, now)?;
         let fresh = self.check_standing()?;
         self.check_chain()?;
-        let subject = asker.chain.map(VerifiedChain::subject).or(asker.peer.map(|peer| &peer.principal));
-        let Some(subject) = subject else {
+        let Some(subject) = asker.subject() else {
             return Ok(Judged { ground: check_anonymous(right, bucket), until: standing, fresh_until: None });
         };
         let (who, until) = check_entries(subject, now, right, bucket, groups)?;
@@ -248,6 +255,10 @@ impl Judge<'_> {
             }
             fresh = earliest(fresh, self.check_heard(&peer.principal.realm)?);
         }
+        if let Some(token) = self.asker.token {
+            token.stands(self.standing)?;
+            fresh = earliest(fresh, self.check_heard(&token.subject().realm)?);
+        }
         let Some(chain) = self.asker.chain else { return Ok(fresh) };
         chain.stands(self.standing)?;
         chain.realms().try_fold(fresh, |fresh, realm| Ok(earliest(fresh, self.check_heard(realm)?)))
@@ -267,8 +278,17 @@ impl Judge<'_> {
         }
     }
 
-    /// Step 2. Without a chain there is nothing to check: the peer asks for itself.
+    /// Step 2. Without a chain or token there is nothing to check: the peer asks for itself.
     fn check_chain(&self) -> Result<(), Ground> {
+        if let Some(token) = self.asker.token {
+            let covered = match self.on {
+                On::Path(location) => token.grants().iter().any(|grant| grant.covers(location, self.right)),
+                On::Object(_) => false,
+            };
+            if !covered {
+                return Err(Ground::NotInToken { id: token.id() });
+            }
+        }
         let Some(chain) = self.asker.chain else { return Ok(()) };
         let peer = self.asker.peer.ok_or(Ground::ChainWithoutPeer)?;
         if &peer.principal != chain.audience() {
@@ -299,7 +319,11 @@ fn check_times(asker: Asker<'_>, now: UnixMs) -> Result<Option<UnixMs>, Ground> 
             return Err(Ground::ChainNotYet { start: chain.from() });
         }
     }
-    Ok(earliest(peer_end, asker.chain.map(VerifiedChain::until)))
+    let token_end = asker.token.map(VerifiedToken::until);
+    if let Some(end) = token_end.filter(|end| now >= *end) {
+        return Err(Ground::TokenEnded { end });
+    }
+    Ok(earliest(earliest(peer_end, token_end), asker.chain.map(VerifiedChain::until)))
 }
 
 /// Step 3 for somebody without a certificate.

@@ -24,11 +24,13 @@ mod recent;
 pub mod signed;
 mod standing;
 mod store;
+mod token;
 pub mod transfer;
 mod x509;
 
 pub use audit::{
-    AuditFault, AuditHead, AuditLink, AuditLog, AuditOutcome, AuditRecord, AuditSummary, verify_audit,
+    AuditEntry, AuditFault, AuditHead, AuditLink, AuditLog, AuditOutcome, AuditQuery, AuditRecord, AuditSummary,
+    HEAD_KIND, HeadStatement, Testimony, Witnessed, newest_audit, noted_head, read_audit, verify_audit,
 };
 pub use authority::Authority;
 pub use bucket::Bucket;
@@ -46,4 +48,5 @@ pub use reason::{Ground, Reason, Resource};
 pub use signed::Opened;
 pub use standing::{AllStand, FeedLimits, Head, Standing};
 pub use store::TrustStore;
+pub use token::{BearerToken, MintToken, TokenGrant, TokenInfo, TokenRefusal, Tokens, VerifiedToken};
 pub use transfer::{Chain, CreateTransfer, Grant, Link, Refusal, TransferCertificate, VerifiedChain, VerifiedLink};

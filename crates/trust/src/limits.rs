@@ -86,6 +86,22 @@ pub const MAX_PEER_SUMS: usize = 999;
 /// Records of anonymous refusals in one minute: count. What exceeds it is summed to one record more.
 pub const MAX_ANONYMOUS_SUMS: usize = 999;
 
+/// What is read of the end of an audit log for a look at its newest records: bytes.
+pub const MAX_AUDIT_TAIL_BYTES: u64 = 256 << 10;
+/// Summed refusals that wait for a disk that cannot be written: count. Further ones are counted into the last one.
+pub const MAX_UNWRITTEN_SUMS: usize = 2 * (MAX_ANONYMOUS_SUMS + MAX_PEER_SUMS + 2);
+
+/// How long a bearer token is good for, at most. It can be copied by whoever sees it, so it ends the same day.
+pub const TOKEN_LIFETIME: Duration = Duration::from_secs(12 * 3600);
+/// Tokens of one principal at one node: count. The next one is refused until one ends or is revoked.
+pub const MAX_TOKENS_OF_ONE: usize = 32;
+/// Tokens at one node: count.
+pub const MAX_TOKENS: usize = 4096;
+/// The file of tokens: bytes. `MAX_TOKENS` with all the grants that they may have would be more; it is refused by name.
+pub const MAX_TOKENS_FILE_BYTES: usize = 16 << 20;
+/// The value of an `Authorization` header with a token: bytes. More is no token.
+pub const MAX_AUTHORIZATION_BYTES: usize = 512;
+
 /// How old the word of a realm may be for `w`, `m`, `x`, `a` and `relay`, unless the site says otherwise.
 pub const DEFAULT_ACTING_LIMIT: Duration = Duration::from_secs(60);
 /// How old the word of a realm may be for `r`, unless the site says otherwise.

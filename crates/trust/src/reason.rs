@@ -65,6 +65,21 @@ pub enum Ground {
     NotKey,
     /// The transfer certificate does not give this right here.
     NotInGrants,
+    /// The bearer token has ended.
+    TokenEnded {
+        /// When.
+        end: UnixMs,
+    },
+    /// The bearer token was taken back.
+    TokenRevoked {
+        /// Which one.
+        id: TransferId,
+    },
+    /// The bearer token does not give this right here.
+    NotInToken {
+        /// Which one.
+        id: TransferId,
+    },
     /// No entry of the access list gives the right to this subject.
     NoEntry,
     /// No entry gives the right to somebody without a certificate.
@@ -116,6 +131,9 @@ impl From<Reason> for Problem {
             Ground::GroupUnknown { .. } | Ground::RealmUnheard { .. } => "try again later",
             Ground::PrincipalRevoked { .. } => "ask who administers its realm",
             Ground::ChainRevoked { .. } => "ask for a new transfer certificate",
+            Ground::TokenEnded { .. } | Ground::TokenRevoked { .. } | Ground::NotInToken { .. } => {
+                "make a token that covers this"
+            }
             Ground::ChainNotYet { .. } => "set the clocks right",
             Ground::ChainWithoutPeer | Ground::Entry(_) => "",
         };
@@ -201,6 +219,9 @@ impl fmt::Display for Ground {
             Self::NotAudience { audience } => write!(f, "the transfer certificate is for {audience} only"),
             Self::NotKey => f.write_str("the transfer certificate is for another key of this server"),
             Self::NotInGrants => f.write_str("the transfer certificate does not grant it there"),
+            Self::TokenEnded { end } => write!(f, "the token ended {}", date(*end)),
+            Self::TokenRevoked { id } => write!(f, "the token {id} was revoked"),
+            Self::NotInToken { id } => write!(f, "the token {id} does not give it there"),
             Self::NoEntry => f.write_str("no entry of the access list names it or a group it is in"),
             Self::NoEntryForAnyone => f.write_str("the access list does not give it to anyone"),
             Self::NeedsCertificate => f.write_str("without a certificate nobody can"),

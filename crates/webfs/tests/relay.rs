@@ -68,7 +68,7 @@ impl Node {
         right: Right,
         bucket: &Bucket,
     ) -> Result<trust::Authorised, Problem> {
-        let asker = Asker { peer: Some(peer), chain: None };
+        let asker = Asker { peer: Some(peer), chain: None, token: None };
         let now = self.world.clock.unix();
         let question = Question { now, asker, location, right, bucket, groups: &NoGroups, standing: &AllStand };
         let refused = |reason: Box<trust::Reason>| Problem::new(Code::Denied, reason.to_string());

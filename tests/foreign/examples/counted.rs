@@ -11,7 +11,7 @@ fn decision(scene: &Scene, times: usize) {
     let entries = ["server/n1", "server/n2", "user/alice", "user/mallory"]
         .map(|name| (Who::Principal(scene.identity(name).principal().clone()), "rw".parse().expect("rights")));
     let bucket = Bucket::new(entries).expect("a list");
-    let asker = Asker { peer: Some(scene.peer("user/alice")), chain: None };
+    let asker = Asker { peer: Some(scene.peer("user/alice")), chain: None, token: None };
     let (now, right) = (scene.now, Right::Read);
     let question =
         Question { now, asker, location: &at, right, bucket: &bucket, groups: &NoGroups, standing: &AllStand };

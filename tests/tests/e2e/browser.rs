@@ -50,6 +50,7 @@ fn the_console_holds_in_a_browser() {
         std::fs::write(site.join(format!("page{index}.html")), "x".repeat(64 << 10)).expect("written");
     }
     let mut world = LocalWorld::start(home, &["site", "--link", "20mbit"]);
+    world.home.ok(["token", "create", "site.demo.localhost/www", "--for", "1h"]);
     // Each check ends before this test's own patience does, so that it is the check that says what was missing.
     let patience = (DEADLINE.as_secs() - 10).to_string();
     let mut command = Command::new("node");

@@ -1,5 +1,6 @@
 //! End to end, through the real binary and real processes.
 
+mod audit;
 mod bad_input;
 mod browser;
 mod clock;
@@ -7,10 +8,13 @@ mod command_line;
 mod crash;
 mod curl;
 mod files;
+mod install;
+mod operations;
 mod ports_and_clocks;
 mod realms;
 mod relay;
 mod sockets;
+mod tokens;
 mod two_realms;
 mod via;
 mod watch;

@@ -87,6 +87,14 @@ async function post(path, body) {
   throw new Error([said.detail ?? `The console answered ${answer.status}`, said.next].filter(Boolean).join("; "));
 }
 
+/** @returns {Promise<import("./rights.js").Rights>} @throws {Error} with the server's sentence */
+export async function rights() {
+  const answer = await fetch("/api/rights", { signal: AbortSignal.timeout(SILENCE_MS) });
+  if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).detail ?? `The console answered ${answer.status}`);
+  return answer.json();
+}
+/** @param {import("./rights.js").Revocation} what */
+export const revoke = (what) => post("/api/rights/revoke", what);
 /** @param {number} clients @param {number} seconds */
 export const surge = (clients, seconds) => post("/api/surge", { clients, seconds });
 export const calm = () => post("/api/calm");

@@ -8,6 +8,7 @@ import { bytesRate, clock, count, latency, rate, span } from "./format.js";
 import { killDialog } from "./kill.js";
 import { merged } from "./model.js";
 import { nodeList } from "./nodes.js";
+import { rightsPanel } from "./rights.js";
 import { surgePanel } from "./surge.js";
 import { theme } from "./theme.js";
 import { world } from "./words.js";
@@ -45,6 +46,7 @@ const nodes = nodeList({
   kill: askToKill,
   revive: (node) => report(api.revive(node.name), `${node.name} was not revived`),
 });
+rightsPanel(report);
 theme(plots.repaint);
 
 /** @param {State} now */

@@ -4,6 +4,7 @@ mod attacks;
 mod home;
 mod hostile;
 mod lending;
+mod operations;
 mod realm;
 mod relay;
 mod service;

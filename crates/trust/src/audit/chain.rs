@@ -92,6 +92,18 @@ pub enum AuditFault {
     },
 }
 
+impl AuditFault {
+    /// The number of the record at which the fault shows, if there is one.
+    pub fn record(&self) -> Option<u64> {
+        match self {
+            Self::Changed { record, .. } | Self::Spliced { record, .. } => Some(*record),
+            Self::Gap { expected, .. } | Self::Cut { expected } => Some(*expected),
+            Self::NoRecord { after, .. } => Some(after + 1),
+            Self::NoNote { .. } | Self::Io { .. } => None,
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Numbered<'a> {
     seq: u64,
@@ -183,6 +195,20 @@ pub(super) fn files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(older.into_iter().map(|(_, file)| file).chain([path.to_path_buf()]).collect())
 }
 
+/// Opens all files of a log, oldest first. A log that runs may put a file aside meanwhile; then they are opened anew.
+pub(super) fn open_files(path: &Path) -> Result<Vec<(PathBuf, File)>, AuditFault> {
+    let mut names = files(path).map_err(io(path))?;
+    loop {
+        let open = |name: &PathBuf| Ok((name.clone(), File::open(name).map_err(io(name))?));
+        let opened: Vec<_> = names.iter().map(open).collect::<Result<_, _>>()?;
+        let after = files(path).map_err(io(path))?;
+        if after == names {
+            return Ok(opened);
+        }
+        names = after;
+    }
+}
+
 /// One line of bounded length; empty at the end of the file.
 fn next_line(reader: &mut BufReader<File>) -> std::io::Result<Vec<u8>> {
     let mut line = Vec::new();
@@ -190,42 +216,53 @@ fn next_line(reader: &mut BufReader<File>) -> std::io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// Reads a whole log and checks that every record is as it was written and follows the one before. With a head
-/// known from elsewhere it also finds that the end was cut.
+/// Reads a whole log and checks that every record is as it was written and follows the one before. With heads
+/// known from elsewhere it also finds that the end was cut, or replaced by another.
+///
+/// A last line without its end is passed over: a node that runs may be writing it.
 ///
 /// # Errors
 /// The first [`AuditFault`].
-pub fn verify_audit(path: &Path, known: Option<&AuditHead>) -> Result<AuditSummary, AuditFault> {
-    let all = files(path).map_err(io(path))?;
-    check(&all, known)
+pub fn verify_audit<'a>(
+    path: &Path,
+    known: impl IntoIterator<Item = &'a AuditHead>,
+) -> Result<AuditSummary, AuditFault> {
+    check(open_files(path)?, known.into_iter().copied().collect())
 }
 
 /// The same for the two newest files of a log: what can be damaged since it was last looked at, in a bounded time.
-pub(super) fn verify_newest(path: &Path, known: Option<&AuditHead>) -> Result<AuditSummary, AuditFault> {
-    let all = files(path).map_err(io(path))?;
-    check(&all[all.len().saturating_sub(2)..], known)
+pub(super) fn verify_newest<'a>(
+    path: &Path,
+    known: impl IntoIterator<Item = &'a AuditHead>,
+) -> Result<AuditSummary, AuditFault> {
+    let mut all = open_files(path)?;
+    let newest = all.split_off(all.len().saturating_sub(2));
+    check(newest, known.into_iter().copied().collect())
 }
 
-fn io(path: &Path) -> impl FnOnce(std::io::Error) -> AuditFault {
+pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> AuditFault {
     let path = path.to_path_buf();
     move |source| AuditFault::Io { path, source }
 }
 
-fn check(files: &[PathBuf], known: Option<&AuditHead>) -> Result<AuditSummary, AuditFault> {
-    let mut walk = Walk { head: AuditHead::START, first: None, known_found: known.is_none_or(|k| k.records == 0) };
-    for file in files {
-        let mut reader = BufReader::new(File::open(file).map_err(io(file))?);
+fn check(files: Vec<(PathBuf, File)>, mut known: Vec<AuditHead>) -> Result<AuditSummary, AuditFault> {
+    known.retain(|known| known.records > 0);
+    let mut walk = Walk { head: AuditHead::START, first: None, missing: known };
+    let newest = files.len().saturating_sub(1);
+    for (index, (path, file)) in files.into_iter().enumerate() {
+        let mut reader = BufReader::new(file);
         loop {
-            let line = next_line(&mut reader).map_err(io(file))?;
-            if line.is_empty() {
+            let line = next_line(&mut reader).map_err(io(&path))?;
+            let torn = index == newest && line.len() <= MAX_AUDIT_RECORD_BYTES && !line.ends_with(b"\n");
+            if line.is_empty() || torn {
                 break;
             }
-            walk.step(file, &line, known)?;
+            walk.step(&path, &line)?;
         }
     }
     // What stood in files that were taken away is not missed.
-    let missed = |known: &&AuditHead| !walk.known_found && walk.first.is_none_or(|first| known.records >= first);
-    match known.filter(missed) {
+    let missed = walk.missing.iter().find(|known| walk.first.is_none_or(|first| known.records >= first));
+    match missed {
         Some(known) => Err(AuditFault::Cut { expected: known.records }),
         None => Ok(AuditSummary { first: walk.first.unwrap_or(1), head: walk.head }),
     }
@@ -234,11 +271,12 @@ fn check(files: &[PathBuf], known: Option<&AuditHead>) -> Result<AuditSummary, A
 struct Walk {
     head: AuditHead,
     first: Option<u64>,
-    known_found: bool,
+    /// Known heads that were not met yet.
+    missing: Vec<AuditHead>,
 }
 
 impl Walk {
-    fn step(&mut self, path: &Path, line: &[u8], known: Option<&AuditHead>) -> Result<(), AuditFault> {
+    fn step(&mut self, path: &Path, line: &[u8]) -> Result<(), AuditFault> {
         let path = path.to_path_buf();
         let Some((body, place, claimed)) = open_line(line) else {
             return Err(AuditFault::NoRecord { path, after: self.head.records });
@@ -257,7 +295,7 @@ impl Walk {
             return Err(AuditFault::Spliced { path, record: place.seq });
         }
         self.head = AuditHead { records: place.seq, hash: claimed };
-        self.known_found |= known == Some(&self.head);
+        self.missing.retain(|known| *known != self.head);
         Ok(())
     }
 }

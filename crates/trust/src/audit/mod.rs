@@ -3,16 +3,21 @@
 //! finds out whether it was cut or taken away meanwhile; whoever can change both can hide that.
 
 mod chain;
+mod read;
 mod record;
 mod sums;
+mod witness;
 
 pub use chain::{AuditFault, AuditHead, AuditSummary, verify_audit};
+pub use read::{AuditEntry, AuditQuery, newest_audit, read_audit};
 pub use record::{AuditLink, AuditOutcome, AuditRecord};
+pub use witness::{HEAD_KIND, HeadStatement, Testimony, Witnessed};
 
 use crate::error::TrustError;
 use crate::files::{read_private, write_private};
 use crate::limits::{MAX_AUDIT_FILE_BYTES, MAX_AUDIT_NOTE_BYTES, MAX_AUDIT_OLD_FILES, MAX_AUDIT_RECORD_BYTES};
 use chain::{Torn, aside, files, note, read_head, seal, verify_newest};
+use std::collections::VecDeque;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -27,6 +32,8 @@ pub struct AuditLog {
     path: PathBuf,
     damage: Option<AuditFault>,
     inner: Mutex<Inner>,
+    /// One note at a time: an older one never replaces a newer one.
+    noting: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -38,6 +45,8 @@ struct Inner {
     /// Where the note says that the log ends.
     noted: Option<AuditHead>,
     sums: Sums,
+    /// Sums of minutes that are over and could not be written yet, oldest first.
+    unwritten: VecDeque<AuditRecord>,
 }
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> TrustError {
@@ -66,8 +75,9 @@ impl AuditLog {
             file.set_len(whole).map_err(failed("write", path))?;
         }
         let (noted, damage) = look_over(path, head);
-        let inner = Inner { file, bytes: whole, first, head, noted, sums: Sums::default() };
-        let log = Self { path: path.to_path_buf(), damage, inner: Mutex::new(inner) };
+        let inner =
+            Inner { file, bytes: whole, first, head, noted, sums: Sums::default(), unwritten: VecDeque::new() };
+        let log = Self { path: path.to_path_buf(), damage, inner: Mutex::new(inner), noting: Mutex::new(()) };
         if log.damage.is_none() {
             // A full disk keeps nobody from reading. The next flush says that the note cannot be written.
             let _ = log.note_end();
@@ -116,6 +126,7 @@ impl AuditLog {
 
     /// Notes where the log ends, once all up to there is on disk: a loss of power does not look like a cut.
     fn note_end(&self) -> Result<(), TrustError> {
+        let _turn = self.noting.lock().unwrap_or_else(PoisonError::into_inner);
         let (head, file) = {
             let inner = self.inner();
             if inner.noted == Some(inner.head) {
@@ -131,6 +142,15 @@ impl AuditLog {
         Ok(())
     }
 
+    /// Whether the log contains these heads, which a second node keeps: what is missing or different was cut or
+    /// replaced. Looks at the two newest files.
+    ///
+    /// # Errors
+    /// The first [`AuditFault`].
+    pub fn compare<'a>(&self, known: impl IntoIterator<Item = &'a AuditHead>) -> Result<(), AuditFault> {
+        verify_newest(&self.path, known).map(drop)
+    }
+
     /// The last record's number and hash: kept elsewhere, it shows later whether the tail was cut.
     pub fn head(&self) -> AuditHead {
         self.inner().head
@@ -144,8 +164,15 @@ impl AuditLog {
         self.inner().file.sync_data().map_err(failed("write", &self.path))
     }
 
+    /// What cannot be written stays for the next attempt.
     fn write_sums(&self, inner: &mut Inner, now: UnixMs) -> Result<(), TrustError> {
-        inner.sums.over(now).iter().try_for_each(|record| self.append(inner, record))
+        let over = inner.sums.over(now);
+        sums::keep(&mut inner.unwritten, over);
+        while let Some(record) = inner.unwritten.front().cloned() {
+            self.append(inner, &record)?;
+            inner.unwritten.pop_front();
+        }
+        Ok(())
     }
 
     fn append(&self, inner: &mut Inner, record: &AuditRecord) -> Result<(), TrustError> {
@@ -191,6 +218,20 @@ impl AuditLog {
     }
 }
 
+/// Where the note beside a log says that it ended; none if there is no note.
+///
+/// # Errors
+/// [`AuditFault::NoNote`] if it cannot be read.
+pub fn noted_head(path: &Path) -> Result<Option<AuditHead>, AuditFault> {
+    let note = note(path);
+    if !note.exists() {
+        return Ok(None);
+    }
+    let text = read_private(&note, MAX_AUDIT_NOTE_BYTES).ok();
+    let head = text.and_then(|text| serde_json::from_slice(&text).ok());
+    head.map(Some).ok_or(AuditFault::NoNote { path: note })
+}
+
 /// What the note says, and what is wrong with a log that ends there.
 fn look_over(path: &Path, head: AuditHead) -> (Option<AuditHead>, Option<AuditFault>) {
     let noted = match read_private(&note(path), MAX_AUDIT_NOTE_BYTES) {
@@ -204,4 +245,53 @@ fn look_over(path: &Path, head: AuditHead) -> (Option<AuditHead>, Option<AuditFa
         Err(fault) => Some(fault),
     };
     (noted, damage)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_note_names_the_end_whoever_writes_it_meanwhile() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("audit.log");
+        let log = AuditLog::open(&path).expect("opened");
+        let alice = "spiffe://lab.example/user/alice".parse().expect("a principal");
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for at in 0..25 {
+                        log.record(&AuditRecord::of_change(UnixMs(at), &alice, "x", "y")).expect("recorded");
+                        let end = log.head();
+                        log.flush(UnixMs(at)).expect("noted");
+                        let noted = noted_head(&path).expect("readable").expect("there");
+                        assert!(noted.records >= end.records, "{} < {}", noted.records, end.records);
+                    }
+                });
+            }
+        });
+        assert_eq!(noted_head(&path).expect("readable"), Some(log.head()));
+    }
+
+    #[test]
+    fn sums_wait_for_a_disk_that_cannot_be_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("audit.log");
+        let log = AuditLog::open(&path).expect("opened");
+        let refusal = |at, address: &str| {
+            let address = address.parse().ok();
+            AuditRecord::of_refusal(UnixMs(at), address, "data.lab.example", "no certificate")
+        };
+        (0..5).for_each(|_| log.record(&refusal(60_000, "10.0.0.1")).expect("summed"));
+        log.record(&refusal(60_000, "10.1.0.1")).expect("summed");
+        // Opened for reading only, it takes no write, as a full disk takes none.
+        let writable = std::mem::replace(&mut log.inner().file, File::open(&path).expect("there"));
+        assert!(log.flush(UnixMs(120_000)).is_err());
+        assert!(log.record(&refusal(120_000, "10.0.0.1")).is_err(), "what cannot be recorded is not done");
+        log.inner().file = writable;
+        log.flush(UnixMs(180_000)).expect("written");
+        let text = fs::read_to_string(&path).expect("read");
+        let counts: Vec<_> = text.lines().map(|line| line.contains("\"count\":5")).collect();
+        assert_eq!(counts, [true, false], "nothing was lost: {text}");
+    }
 }

@@ -3,14 +3,15 @@
 use crate::decide::Asker;
 use crate::limits::{MAX_AUDIT_GRANT, MAX_AUDIT_LINK, MAX_AUDIT_TEXT};
 use crate::reason::Reason;
-use crate::transfer::{Link, Refusal, VerifiedChain};
-use serde::Serialize;
+use crate::token::{TokenInfo, VerifiedToken};
+use crate::transfer::{Grant, Link, Refusal, VerifiedChain};
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use terms::{Principal, Right, UnixMs};
 use wire::Peer;
 
 /// What happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AuditOutcome {
     /// A right was granted.
@@ -22,12 +23,13 @@ pub enum AuditOutcome {
 }
 
 /// One link of the chain that stood behind a decision.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditLink {
     /// The link's id.
     pub id: String,
-    /// Who signed it.
-    pub issuer: Principal,
+    /// Who signed it. Records of chains of one link, as they were written once, leave out that it was the subject.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<Principal>,
     /// On whose behalf.
     pub subject: Principal,
     /// For whom.
@@ -37,36 +39,40 @@ pub struct AuditLink {
 }
 
 /// One record.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditRecord {
     /// When.
     pub at: UnixMs,
     /// What happened.
     pub outcome: AuditOutcome,
     /// The principal for whom it was asked.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Principal>,
     /// The peer of the connection.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<Principal>,
     /// Where the connection came from.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// The right asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub right: Option<String>,
     /// On what.
     pub resource: String,
     /// Why, in words.
     pub reason: String,
     /// The chain that stood behind it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chain: Vec<AuditLink>,
     /// For how many alike events this record stands.
-    #[serde(skip_serializing_if = "is_one")]
+    #[serde(default = "one", skip_serializing_if = "is_one")]
     pub count: u64,
     #[serde(skip)]
     pub(super) address: Option<IpAddr>,
+}
+
+fn one() -> u64 {
+    1
 }
 
 // serde gives predicates a reference.
@@ -99,26 +105,47 @@ fn escaped(c: char) -> usize {
     }
 }
 
-/// What each link covers is bounded by its share of what a record has room for.
-fn chain(chain: &VerifiedChain) -> Vec<AuditLink> {
-    chain.links().map(|verified| link(&verified.link)).collect()
+/// All links of the chain, first to last.
+fn chain(chain: &VerifiedChain) -> impl Iterator<Item = AuditLink> {
+    chain.links().map(|verified| link(&verified.link))
 }
 
 fn link(link: &Link) -> AuditLink {
+    AuditLink {
+        id: link.id.to_string(),
+        issuer: Some(link.issuer.clone()),
+        subject: link.subject.clone(),
+        audience: link.audience.clone(),
+        grants: in_words(&link.grants),
+    }
+}
+
+/// A token stands behind the chain as a link that its subject gave to the home that minted it.
+fn token_link(token: &VerifiedToken) -> AuditLink {
+    AuditLink {
+        id: token.id().to_string(),
+        issuer: Some(token.subject().clone()),
+        subject: token.subject().clone(),
+        audience: token.audience().clone(),
+        grants: in_words(token.grants()),
+    }
+}
+
+/// What a link covers, bounded by its share of what a record has room for.
+fn in_words(grants: &[Grant]) -> Vec<String> {
     let mut left = MAX_AUDIT_LINK;
-    let mut grants = Vec::new();
-    for grant in &link.grants {
+    let mut words = Vec::new();
+    for grant in grants {
         let text = bounded(grant, MAX_AUDIT_GRANT);
         let cost: usize = text.chars().map(escaped).sum();
         if cost > left {
-            grants.push(format!("... ({} grants)", link.grants.len()));
+            words.push(format!("... ({} grants)", grants.len()));
             break;
         }
         left -= cost;
-        grants.push(text);
+        words.push(text);
     }
-    let (id, subject, issuer) = (link.id.to_string(), link.subject.clone(), link.issuer.clone());
-    AuditLink { id, issuer, subject, audience: link.audience.clone(), grants }
+    words
 }
 
 impl AuditRecord {
@@ -152,7 +179,7 @@ impl AuditRecord {
             right: Some(reason.right.to_string()),
             resource: bounded(&reason.resource, MAX_AUDIT_TEXT),
             reason: bounded(reason, MAX_AUDIT_TEXT),
-            chain: asker.chain.map(chain).unwrap_or_default(),
+            chain: asker.chain.into_iter().flat_map(chain).chain(asker.token.map(token_link)).collect(),
             address: source,
             ..Self::blank(at, outcome)
         })
@@ -172,6 +199,18 @@ impl AuditRecord {
             reason: bounded(reason, MAX_AUDIT_TEXT),
             address: source,
             ..Self::blank(at, AuditOutcome::Refused)
+        }
+    }
+
+    /// A token as the link that its home records: its audience is that home.
+    pub fn link_of_token(info: &TokenInfo, home: &Principal) -> AuditLink {
+        let grants: Vec<Grant> = info.grants.iter().cloned().map(Grant::from).collect();
+        AuditLink {
+            id: info.id.clone(),
+            issuer: Some(info.subject.clone()),
+            subject: info.subject.clone(),
+            audience: home.clone(),
+            grants: in_words(&grants),
         }
     }
 

@@ -2,8 +2,8 @@
 //! subject and right, after the first few. Whoever knocks a million times fills some lines, not the disk.
 
 use super::record::{AuditOutcome, AuditRecord};
-use crate::limits::{MAX_ANONYMOUS_SUMS, MAX_PEER_REFUSALS, MAX_PEER_SUMS};
-use std::collections::BTreeMap;
+use crate::limits::{MAX_ANONYMOUS_SUMS, MAX_PEER_REFUSALS, MAX_PEER_SUMS, MAX_UNWRITTEN_SUMS};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use terms::{Principal, UnixMs};
 
@@ -45,6 +45,20 @@ fn alike(sum: Sum) -> AuditRecord {
     AuditRecord { count: sum.count, ..sum.example }
 }
 
+/// Keeps the sums of a minute until they are written. Beyond two minutes' worth they are counted into the last one:
+/// a disk that stays full costs no more memory than that, and the count is still true.
+pub(super) fn keep(unwritten: &mut VecDeque<AuditRecord>, over: Vec<AuditRecord>) {
+    for record in over {
+        if unwritten.len() < MAX_UNWRITTEN_SUMS {
+            unwritten.push_back(record);
+        } else if let Some(last) = unwritten.back_mut() {
+            last.source = Some("further sources and principals".into());
+            (last.peer, last.subject) = (None, None);
+            last.count += record.count;
+        }
+    }
+}
+
 /// The network of an address: /24 or /48, what one party usually holds.
 fn prefix(address: Option<IpAddr>) -> String {
     match address.map(|address| address.to_canonical()) {
@@ -69,7 +83,8 @@ impl Sums {
         }
         // A wall clock that went back does not open a minute anew.
         self.minute = self.minute.max(record.at.0 / MINUTE_MS);
-        match &record.peer {
+        // A subject without a peer was named by a token.
+        match record.peer.as_ref().or(record.subject.as_ref()) {
             Some(peer) => self.take_of_peer((peer.clone(), record.subject.clone(), record.right.clone()), record),
             None => {
                 self.take_of_source(prefix(record.address), record);

@@ -12,19 +12,19 @@ use webos_trust::{
     AllStand, Asker, AuditFault, AuditHead, AuditLog, AuditRecord, Bucket, NoGroups, Question, decide, verify_audit,
 };
 
-struct Desk {
-    lab: Lab,
+pub struct Desk {
+    pub lab: Lab,
     _folder: tempfile::TempDir,
-    path: PathBuf,
+    pub path: PathBuf,
 }
 
-fn desk() -> Desk {
+pub fn desk() -> Desk {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("audit/audit.jsonl");
     Desk { lab: lab(), _folder: folder, path }
 }
 
-fn note(number: u64) -> AuditRecord {
+pub fn note(number: u64) -> AuditRecord {
     let alice = "spiffe://lab.example/user/alice".parse().expect("a principal");
     AuditRecord::of_change(UnixMs(number), &alice, "data.lab.example/in", &format!("change {number}"))
 }
@@ -35,21 +35,21 @@ fn refusal(at: u64, source: &str) -> AuditRecord {
 }
 
 impl Desk {
-    fn log(&self) -> AuditLog {
+    pub fn log(&self) -> AuditLog {
         AuditLog::open(&self.path).expect("opened")
     }
 
-    fn written(&self, count: u64) -> AuditHead {
+    pub fn written(&self, count: u64) -> AuditHead {
         let log = self.log();
         (1..=count).for_each(|number| log.record(&note(number)).expect("recorded"));
         log.head()
     }
 
-    fn lines(&self) -> Vec<String> {
+    pub fn lines(&self) -> Vec<String> {
         fs::read_to_string(&self.path).expect("read").lines().map(String::from).collect()
     }
 
-    fn put(&self, lines: &[String]) {
+    pub fn put(&self, lines: &[String]) {
         fs::write(&self.path, lines.iter().map(|line| format!("{line}\n")).collect::<String>()).expect("written");
     }
 }
@@ -178,7 +178,7 @@ fn decisions_that_are_recorded() {
         };
         AuditRecord::of_decision(lab.now(), None, asker, decide(&question).reason())
     };
-    let own = Asker { peer: Some(&peer), chain: None };
+    let own = Asker { peer: Some(&peer), chain: None, token: None };
     for (right, recorded) in [
         (Right::Read, false),
         (Right::Write, false),
@@ -189,7 +189,7 @@ fn decisions_that_are_recorded() {
         assert_eq!(record(own, right, &all).is_some(), recorded, "granted {right}");
         assert!(record(own, right, &Bucket::empty()).is_some(), "refused {right}");
     }
-    let lent = Asker { peer: Some(&server), chain: Some(&chain) };
+    let lent = Asker { peer: Some(&server), chain: Some(&chain), token: None };
     let with_chain = record(lent, Right::Modify, &all).expect("recorded");
     assert_eq!(with_chain.chain[0].id, chain.id().to_string());
     assert_eq!(with_chain.chain[0].grants, ["rm on data.lab.example/in and all below it"]);
@@ -223,7 +223,7 @@ fn no_path_is_too_strange_for_its_refusal_to_be_recorded() {
     let chain = lab.transfer(&alice, &n2, vec![grant("data.lab.example/\u{1f600}\u{1f600}\u{1f600}", "r"); 16]);
     let peer = lab.peer(&n2);
     let chain = verify(&chain, &peer, &lab.store, lab.now()).expect("valid");
-    let asker = Asker { peer: Some(&peer), chain: Some(&chain) };
+    let asker = Asker { peer: Some(&peer), chain: Some(&chain), token: None };
     let at = place(&strange);
     let (bucket, groups) = (Bucket::empty(), NoGroups);
     let question = Question {
@@ -289,7 +289,7 @@ fn refusals_of_one_principal_are_summed_after_the_first_few() {
     let log = desk.log();
     let peer = desk.lab.peer(&desk.lab.identity("user/mallory"));
     let other = desk.lab.peer(&desk.lab.identity("user/bob"));
-    let asker = |peer| Asker { peer: Some(peer), chain: None };
+    let asker = |peer| Asker { peer: Some(peer), chain: None, token: None };
     let refused = |peer, index: u64, right| {
         let (at, bucket) = (place(&format!("data.lab.example/in/{index}")), Bucket::empty());
         let now = UnixMs(60_000 + index);

@@ -29,7 +29,7 @@ impl Ask<'_> {
     fn decide(&self, location: &str, right: Right, bucket: &Bucket) -> Decision {
         decide(&Question {
             now: self.lab.now(),
-            asker: Asker { peer: self.peer, chain: self.chain },
+            asker: Asker { peer: self.peer, chain: self.chain, token: None },
             location: &place(location),
             right,
             bucket,
@@ -243,7 +243,7 @@ fn groups_and_services_are_objects_too() {
     let all = bucket(&[(ALICE, "rwmxa")]);
     for object in [&group, &service] {
         let ask = |peer, chain| {
-            let asker = Asker { peer, chain };
+            let asker = Asker { peer, chain, token: None };
             let right = Right::Administer;
             decide_object(&ObjectQuestion {
                 now: lab.now(),

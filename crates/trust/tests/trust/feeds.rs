@@ -138,7 +138,7 @@ fn ask(lab: &Lab, chained: &Chained, right: Right) -> Result<(), Ground> {
     let at = place("data.lab.example/in/x");
     let decision = decide(&Question {
         now: lab.now(),
-        asker: Asker { peer: Some(&chained.peer), chain: Some(&chained.chain) },
+        asker: Asker { peer: Some(&chained.peer), chain: Some(&chained.chain), token: None },
         location: &at,
         right,
         bucket: &bucket,

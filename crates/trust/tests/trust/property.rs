@@ -236,7 +236,7 @@ fn decide_grants_what_the_facts_give_and_nothing_else() {
             let peer = (dice.below(5) > 0).then(|| dice.pick(&case.peers));
             let chain = (dice.below(2) > 0).then(|| dice.below(case.chains.len()));
             let (at, right, bucket) = (dice.location(), *dice.pick(&Right::ALL), random_bucket(&dice));
-            let asker = Asker { peer, chain: chain.map(|index| &case.chains[index].chain) };
+            let asker = Asker { peer, chain: chain.map(|index| &case.chains[index].chain), token: None };
             let question = Question {
                 now,
                 asker,

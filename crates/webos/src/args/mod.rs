@@ -2,7 +2,10 @@
 //! pages come from the same definitions. Nothing here opens a file or reads the environment.
 
 mod files;
+mod installed;
 mod local;
+mod moment;
+mod operate;
 mod realm;
 mod service;
 mod transfer;
@@ -10,6 +13,9 @@ mod values;
 
 pub use files::{AclCommand, AclEdit, Cat, Get, Ls, Put, Rm, Stat, Under, VolumeCommand};
 pub use local::{Bench, Down, Man, UpArgs};
+pub use operate::{
+    Audit, AuditCommand, AuditKind, AuditShow, AuditVerify, NodeInstall, NodeUninstall, TokenCommand, TokenCreate,
+};
 pub use realm::{Invite, Lend, NodeCommand, NodeRun, RealmCommand, RevokePrincipal, Trust, UserCommand, Whoami};
 pub use service::{Fetch, Proxy, Publish, ServiceCommand};
 pub use transfer::{CreateArgs, TransferCommand};
@@ -80,6 +86,10 @@ pub enum Command {
     /// See and change who may do what
     #[command(subcommand)]
     Acl(AclCommand),
+    Audit(Audit),
+    /// Give programs without a certificate a token for some files and hours
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Lend some of your rights to a server, see what was lent, take it back
     #[command(subcommand)]
     Transfer(TransferCommand),

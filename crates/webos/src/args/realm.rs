@@ -1,5 +1,6 @@
 //! Commands about realms, nodes and people.
 
+use super::operate::{NodeInstall, NodeUninstall};
 use super::values::{LinkRate, WhoName};
 use clap::{Args, Subcommand};
 use std::net::SocketAddr;
@@ -122,6 +123,8 @@ pub enum NodeCommand {
     )]
     Join,
     Lend(Lend),
+    Install(NodeInstall),
+    Uninstall(NodeUninstall),
 }
 
 /// Run this folder's node until it is told to end

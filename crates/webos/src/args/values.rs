@@ -108,7 +108,7 @@ impl FromStr for NodeName {
     }
 }
 
-fn checked_address(text: &str) -> Option<String> {
+pub(super) fn checked_address(text: &str) -> Option<String> {
     let (host, port) = text.rsplit_once(':')?;
     let plain = host.chars().all(|c| c.is_ascii_alphanumeric() || "-.:[]".contains(c));
     (plain && !host.is_empty() && port.parse::<u16>().is_ok()).then(|| text.to_string())

@@ -9,6 +9,7 @@ mod guard;
 pub mod limits;
 pub mod model;
 pub mod record;
+pub mod rights;
 mod routes;
 mod server;
 mod stream;

@@ -2,6 +2,7 @@
 //! Times are wall-clock milliseconds; durations, rates and sizes carry their unit in the name.
 
 use super::limits::{HISTORY_POINTS, MAX_EVENTS, MAX_SURGE_CLIENTS, MAX_SURGE_SECONDS};
+use super::rights::{Revocation, RightsView};
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use terms::{Code, Label, Problem, RealmName, ServiceName, UnixMs};
@@ -225,6 +226,12 @@ pub trait Theatre: Send + Sync + 'static {
 
     /// Does what was asked and answers with one sentence. A problem's code becomes the HTTP status.
     fn act(&self, action: Action) -> BoxFuture<'_, Result<String, Problem>>;
+
+    /// Who may do what, and what was decided last.
+    fn rights(&self) -> BoxFuture<'_, Result<RightsView, Problem>>;
+
+    /// Takes something back and answers with one sentence.
+    fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<String, Problem>>;
 }
 
 /// What the page posts to `/api/surge`.

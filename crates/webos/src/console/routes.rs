@@ -39,6 +39,8 @@ enum Route {
     Kill(Label),
     Revive(Label),
     Page,
+    Rights,
+    Revoke,
 }
 
 impl Route {
@@ -49,6 +51,8 @@ impl Route {
             "/api/events" => return Some(Self::Events),
             "/api/surge" => return Some(Self::Surge),
             "/api/calm" => return Some(Self::Calm),
+            "/api/rights" => return Some(Self::Rights),
+            "/api/rights/revoke" => return Some(Self::Revoke),
             _ => {}
         }
         let Some(rest) = path.strip_prefix("/api/nodes/") else {
@@ -64,7 +68,7 @@ impl Route {
     }
 
     fn reads(&self) -> bool {
-        matches!(self, Self::State | Self::Events | Self::Page)
+        matches!(self, Self::State | Self::Events | Self::Page | Self::Rights)
     }
 }
 
@@ -106,6 +110,11 @@ async fn admitted(shared: &Shared, request: Request<Incoming>, connection: &Canc
             || answer::problem(&Problem::new(Code::NotFound, "there is nothing at this path")),
             answer::asset,
         ),
+        Route::Rights => match in_time(shared.theatre.rights()).await {
+            Ok(view) => answer::json(&view),
+            Err(problem) => answer::problem(&problem),
+        },
+        Route::Revoke => revoke(shared, request).await,
         Route::Surge => act(shared, request, surge).await,
         Route::Calm => act(shared, request, |_, body| plain(body, Action::Calm)).await,
         Route::Kill(name) => act(shared, request, |_, body| plain(body, Action::Kill(name))).await,
@@ -132,13 +141,36 @@ async fn act(
     let outcome = async {
         let body = read(body).await?;
         let action = parse(&head.headers, &body)?;
-        let late = |_| {
-            let sentence = format!("this took longer than {} s", ACTION_DEADLINE.as_secs());
-            Problem::new(Code::Timeout, sentence).next("see from the events whether it still happened")
-        };
-        timeout(ACTION_DEADLINE, shared.theatre.act(action)).await.map_err(late)?
+        in_time(shared.theatre.act(action)).await
     };
-    match outcome.await {
+    done(outcome.await)
+}
+
+/// Reads what is to be taken back, and has it done.
+async fn revoke(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let outcome = async {
+        must_be_json(&head.headers, "a revocation")?;
+        let body = read(body).await?;
+        let revocation = serde_json::from_slice(&body).map_err(|error| {
+            Problem::new(Code::Invalid, format!("what is to be revoked is not understood: {error}"))
+                .next(r#"send {"kind": "token", "id": "…"}"#)
+        })?;
+        in_time(shared.theatre.revoke(revocation)).await
+    };
+    done(outcome.await)
+}
+
+async fn in_time<T>(work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+    let late = |_| {
+        let sentence = format!("this took longer than {} s", ACTION_DEADLINE.as_secs());
+        Problem::new(Code::Timeout, sentence).next("see from the events whether it still happened")
+    };
+    timeout(ACTION_DEADLINE, work).await.map_err(late)?
+}
+
+fn done(outcome: Result<String, Problem>) -> Response<Body> {
+    match outcome {
         Ok(text) => answer::json(&Done { text }),
         Err(problem) => answer::problem(&problem),
     }
@@ -163,14 +195,20 @@ async fn read(body: Incoming) -> Result<Bytes, Problem> {
 }
 
 fn surge(headers: &HeaderMap, body: &Bytes) -> Result<Action, Problem> {
-    if headers.get(CONTENT_TYPE).is_none_or(|kind| kind != "application/json") {
-        return Err(Problem::new(Code::Invalid, "a surge is asked for with Content-Type: application/json"));
-    }
+    must_be_json(headers, "a surge")?;
     let example = r#"send {"clients": 20, "seconds": 60}"#;
     let wish: SurgeRequest = serde_json::from_slice(body).map_err(|error| {
         Problem::new(Code::Invalid, format!("the surge is not understood: {error}")).next(example)
     })?;
     wish.action()
+}
+
+/// Pages elsewhere cannot send this type without being asked about it first.
+fn must_be_json(headers: &HeaderMap, what: &str) -> Result<(), Problem> {
+    if headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "application/json") {
+        return Ok(());
+    }
+    Err(Problem::new(Code::Invalid, format!("{what} is asked for with Content-Type: application/json")))
 }
 
 fn plain(body: &Bytes, action: Action) -> Result<Action, Problem> {
@@ -188,6 +226,9 @@ mod tests {
             ("/", Some(Route::Page)),
             ("/console.js", Some(Route::Page)),
             ("/api/state", Some(Route::State)),
+            ("/api/rights", Some(Route::Rights)),
+            ("/api/rights/revoke", Some(Route::Revoke)),
+            ("/api/rights/", None),
             ("/api/nodes/n1/kill", Some(Route::Kill(n1()))),
             ("/api/nodes/n1/revive", Some(Route::Revive(n1()))),
             ("", None),

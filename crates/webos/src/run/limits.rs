@@ -37,3 +37,10 @@ pub const PROXY_END: Duration = Duration::from_secs(2);
 
 const _: () =
     assert!(PROXY_PORT < DEFAULT_PORT || PROXY_PORT >= DEFAULT_PORT + PORTS_TRIED, "no console listens there");
+
+/// How long `audit verify` waits for each node that may vouch for the log's end.
+pub const WITNESS_PATIENCE: Duration = Duration::from_secs(5);
+/// How long `status` waits for a node: all are asked at once, and with it the command ends within two seconds.
+pub const STATUS_PATIENCE: Duration = Duration::from_millis(1500);
+
+const _: () = assert!(STATUS_PATIENCE.as_millis() < 2000);

@@ -2,11 +2,13 @@
 //! commands; this one only chooses, and turns the outcome into an exit code.
 
 mod acl;
+mod audit;
 mod bench;
 mod daemon;
 mod doctor;
 mod fetch;
 mod files;
+mod install;
 mod limits;
 mod node;
 mod pages;
@@ -18,8 +20,10 @@ mod running;
 mod service;
 mod settings;
 mod status;
+mod token;
 mod transfer;
 mod trusted;
+mod unit;
 mod volume;
 mod who;
 
@@ -167,6 +171,10 @@ fn choose(setup: &Setup, out: &mut Out, command: Command) -> Outcome {
         Command::Get(get) => wait_for(files::get(setup, out, &get)),
         Command::Rm(rm) => wait_for(files::rm(setup, out, &rm)),
         Command::Acl(acl) => wait_for(acl::run(setup, out, &acl)),
+        Command::Audit(audit) => wait_for(audit::run(setup, out, &audit)),
+        Command::Token(token) => wait_for(token::run(setup, out, &token)),
+        Command::Node(NodeCommand::Install(arguments)) => install::install(out, &arguments),
+        Command::Node(NodeCommand::Uninstall(arguments)) => install::uninstall(out, &arguments),
         Command::Transfer(transfer) => wait_for(transfer::run(setup, out, &transfer)),
         Command::Service(service) => wait_for(service::run(setup, out, &service)),
         Command::Fetch(fetch) => wait_for(fetch::run(setup, out, &fetch)),

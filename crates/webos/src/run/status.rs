@@ -1,5 +1,6 @@
 //! `status`: every node of this folder that runs, and how it stands.
 
+use super::limits::STATUS_PATIENCE;
 use super::running::{self, Running};
 use super::{Setup, reach};
 use crate::output::{Failure, Out, Outcome, age, plural, time_left};
@@ -9,6 +10,7 @@ use futures_util::future::join_all;
 use serde::Serialize;
 use std::time::Duration;
 use terms::{Code, Problem, UnixMs};
+use tokio::time::timeout;
 
 #[derive(Serialize)]
 struct Status {
@@ -63,10 +65,15 @@ pub async fn show(setup: &Setup, out: &mut Out) -> Outcome {
 }
 
 async fn line(client: &Client, running: Running, folder: Folder) -> NodeLine {
-    let asked = client.node(&running.principal, &running.address).status().await;
-    let (status, problem) = match asked {
-        Ok(status) => (Some(status), None),
-        Err(problem) => (None, Some(problem)),
+    let node = client.node(&running.principal, &running.address);
+    let (status, problem) = match timeout(STATUS_PATIENCE, node.status()).await {
+        Ok(Ok(status)) => (Some(status), None),
+        Ok(Err(problem)) => (None, Some(problem)),
+        Err(_) => {
+            let what = format!("no answer within {} ms: it hangs, or was stopped", STATUS_PATIENCE.as_millis());
+            let next = format!("see what holds process {} up, or end it and start it anew", running.pid);
+            (None, Some(Problem::new(Code::Timeout, what).next(next)))
+        }
     };
     NodeLine {
         name: running.principal.name.to_string(),
@@ -83,6 +90,9 @@ fn people(out: &mut Out, status: &Status, now: UnixMs) -> Outcome {
     match &status.identity {
         Some(identity) => out.line(&format!("you are {identity}, in {}", status.home))?,
         None => out.line(&format!("there is no identity in {}", status.home))?,
+    }
+    if let Some(pid) = status.world_pid {
+        out.line(&format!("the local world runs: `webos up`, process {pid}"))?;
     }
     status.nodes.iter().try_for_each(|node| one(out, node, now))?;
     advice(status).map_or(Ok(()), |text| out.line(&text))

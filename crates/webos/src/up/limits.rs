@@ -74,3 +74,8 @@ pub const SAMPLE_BYTES: u64 = 64 << 20;
 const _: () = assert!(QUIET.as_millis() < ROOT_CHECK.as_millis(), "the check's tick begins the waiting anew");
 const _: () = assert!(DEBOUNCE.as_millis() * 5 <= 1000, "a saved file is served within a second");
 const _: () = assert!(END_WITHIN.as_secs() < DOWN_WITHIN.as_secs());
+
+/// How long the console's questions about rights wait for the home.
+pub const RIGHTS_PATIENCE: Duration = Duration::from_secs(3);
+/// Audit records on the console, the newest of all nodes: count.
+pub const AUDIT_SHOWN: usize = 50;

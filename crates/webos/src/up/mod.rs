@@ -15,6 +15,7 @@ mod mirror;
 mod print;
 mod purge;
 mod renew;
+mod rights;
 mod sample;
 mod scan;
 mod seat;
@@ -32,6 +33,7 @@ use crate::run::Setup;
 use client::Folder;
 use lock::Lock;
 use print::{NodeLine, Ready, Stand};
+use rights::Desk;
 use stage::{Book, Frame, Stage};
 use start::Started;
 use std::path::Path;
@@ -123,6 +125,7 @@ async fn run(
     let nodes = seats.iter().map(|seat| node_line(&local, seat)).collect::<Vec<_>>();
     let files = site.sizes().await?;
     let arms = arms::arms(&client, &site, &names.service);
+    let desk = desk(&client, &local);
     let parts = Parts {
         world: setup.world.clone(),
         names: names.clone(),
@@ -135,8 +138,8 @@ async fn run(
         tasks: tasks.clone(),
     };
     let (supervisor, picture, orders) = Supervisor::new(parts);
-    let stage =
-        Stage { frame: frame(setup, &names), picture, book: book.clone(), orders, world: setup.world.clone() };
+    let (frame, world) = (frame(setup, &names), setup.world.clone());
+    let stage = Stage { frame, picture, book: book.clone(), orders, world, desk };
     let console = console(setup, out, stage).await?;
     book.record(EventKind::Started, None, format!("the local world {} is up", names.realm));
     let ready = Ready {
@@ -172,6 +175,13 @@ async fn run(
         .map_err(|error| Problem::new(Code::Internal, format!("the supervisor broke: {error}")))?;
     said?;
     finish(out, summary, length.is_some())
+}
+
+/// For the console's questions about rights.
+fn desk(client: &client::Client, local: &world::LocalWorld) -> Desk {
+    let names = local.names().clone();
+    let folders = names.nodes.iter().map(|name| (name.clone(), local.folder(name))).collect();
+    Desk { client: client.clone(), names, folders }
 }
 
 /// What the console shows that never changes.

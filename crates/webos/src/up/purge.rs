@@ -2,7 +2,7 @@
 
 use super::lock::Lock;
 use super::world::{Names, is_of};
-use crate::home::cannot;
+use crate::home::{cannot, format};
 use crate::run::CACHED_SERVICES;
 use client::Folder;
 use std::fs;
@@ -75,6 +75,7 @@ pub fn purge_all(person: &Folder, names: &Names, lock: Lock) -> Result<(), Probl
         other => other.map_err(|error| cannot("remove", &root, &error))?,
     }
     // With settings of the person's or things of other realms in it, it stays.
+    format::unmark_empty(person.path());
     let _ = fs::remove_dir(person.path());
     Ok(())
 }

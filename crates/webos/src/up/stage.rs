@@ -1,8 +1,10 @@
 //! What the console is given of the local world: a picture that the supervisor draws, a journal of what happened,
 //! and a way to ask for something. Nothing here waits for the world.
 
+use super::rights::Desk;
 use crate::console::model::{NodeState, Point, Surge, Totals};
 use crate::console::record::Journal;
+use crate::console::rights::{Revocation, RightsView};
 use crate::console::{Action, ConsoleEvent, ConsoleState, EventKind, Theatre};
 use futures_util::future::BoxFuture;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -86,6 +88,8 @@ pub struct Stage {
     pub orders: mpsc::Sender<Order>,
     /// Clocks.
     pub world: World,
+    /// For questions about rights.
+    pub desk: Desk,
 }
 
 impl Theatre for Stage {
@@ -123,6 +127,18 @@ impl Theatre for Stage {
             let ending = || Problem::new(Code::Unavailable, "the local world is ending");
             self.orders.send((action, answer)).await.map_err(|_| ending())?;
             answered.await.map_err(|_| ending())?
+        })
+    }
+
+    fn rights(&self) -> BoxFuture<'_, Result<RightsView, Problem>> {
+        Box::pin(self.desk.view())
+    }
+
+    fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<String, Problem>> {
+        Box::pin(async move {
+            let said = self.desk.revoke(revocation).await?;
+            self.book.record(EventKind::Note, None, format!("on this console: {said}"));
+            Ok(said)
         })
     }
 }

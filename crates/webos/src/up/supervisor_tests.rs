@@ -1,3 +1,4 @@
+use super::super::rights::Desk;
 use super::*;
 use crate::args::LinkRate;
 use crate::console::model::Phase;
@@ -75,6 +76,7 @@ impl Scene {
             Box::pin(async move { Ok((readers, files)) })
         });
         let client = Client::open(person, world.clone()).expect("opens");
+        let desk = Desk { client: client.clone(), names: names.clone(), folders: Vec::new() };
         let parts = Parts {
             world: world.clone(),
             names: names.clone(),
@@ -94,7 +96,7 @@ impl Scene {
             link: "none".into(),
             goal_ms: 200.0,
         };
-        let stage = Stage { frame, picture, book, orders, world };
+        let stage = Stage { frame, picture, book, orders, world, desk };
         let stop = CancellationToken::new();
         let running = tokio::spawn(supervisor.run(stop.clone()));
         Self { _dir: dir, stage, events, stop, tasks, running }

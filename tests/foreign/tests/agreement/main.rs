@@ -2,6 +2,7 @@
 //! and Cedar on access lists.
 
 mod chains;
+mod documents;
 mod rights;
 
 use serde_json::Value;

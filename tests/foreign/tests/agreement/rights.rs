@@ -70,7 +70,7 @@ fn cedar_decides_the_same() {
             for _ in 0..QUESTIONS {
                 let peer = SUBJECTS.get(dice.below(SUBJECTS.len() + 1)).map(|name| scene.peer(name));
                 let (right, bucket) = (Right::ALL[dice.below(Right::ALL.len())], bucket(&scene, &mut dice));
-                let asker = Asker { peer, chain: None };
+                let asker = Asker { peer, chain: None, token: None };
                 let question = Question {
                     now,
                     asker,

@@ -60,7 +60,7 @@ pub(super) fn proof(
 ) -> Result<Authorised, Problem> {
     let (key, not_after, chain) = (Thumbprint([1; 32]), UnixMs(u64::MAX), Vec::new().into());
     let peer = Peer { principal: who.clone(), key, issued: UnixMs(0), not_after, chain };
-    let asker = Asker { peer: Some(&peer), chain: None };
+    let asker = Asker { peer: Some(&peer), chain: None, token: None };
     let decision =
         trust::decide(&Question { now, asker, location, right, bucket, groups: &NoGroups, standing: &AllStand });
     decision.into_result().map_err(|reason| Problem::new(Code::Denied, reason.to_string()))

@@ -38,7 +38,7 @@ pub(super) fn proof(at: &str, right: Right) -> Authorised {
     let location = Location { volume: "data.lab.example".parse().expect("valid"), path: path(at) };
     let question = Question {
         now: World::real().clock.unix(),
-        asker: Asker { peer: Some(&peer), chain: None },
+        asker: Asker { peer: Some(&peer), chain: None, token: None },
         location: &location,
         right,
         bucket: &owner(),

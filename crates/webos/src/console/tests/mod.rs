@@ -2,6 +2,7 @@
 //! Requests are written byte by byte, because no decent client would send most of them.
 
 mod played;
+mod rights;
 
 use crate::console::limits::{MAX_BODY_BYTES, MAX_CONNECTIONS, MAX_HEAD_BYTES, MAX_STREAMS};
 use crate::console::model::{Action, Theatre};

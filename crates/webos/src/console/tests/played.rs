@@ -5,6 +5,7 @@ use crate::console::model::{
     Action, ConsoleEvent, ConsoleState, EventKind, NodeState, Phase, Point, Role, Surge, Theatre, Totals,
 };
 use crate::console::record::{History, Journal};
+use crate::console::rights::{Revocation, RightsView};
 use futures_util::future::BoxFuture;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -36,6 +37,7 @@ struct Play {
     busy_for: u32,
     calm_for: u32,
     errors: u64,
+    rights: RightsView,
 }
 
 struct Player {
@@ -80,6 +82,7 @@ impl Played {
             busy_for: 0,
             calm_for: 0,
             errors: 0,
+            rights: super::rights::played(started),
         };
         Self { world, play: Mutex::new(play) }
     }
@@ -309,5 +312,13 @@ impl Theatre for Played {
 
     fn act(&self, action: Action) -> BoxFuture<'_, Result<String, Problem>> {
         Box::pin(async move { self.play().act(self.world.clock.unix(), &action) })
+    }
+
+    fn rights(&self) -> BoxFuture<'_, Result<RightsView, Problem>> {
+        Box::pin(async move { Ok(RightsView { now: self.world.clock.unix(), ..self.play().rights.clone() }) })
+    }
+
+    fn revoke(&self, revocation: Revocation) -> BoxFuture<'_, Result<String, Problem>> {
+        Box::pin(async move { super::rights::take_back(&mut self.play().rights, &revocation) })
     }
 }

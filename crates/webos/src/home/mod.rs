@@ -1,6 +1,8 @@
 //! The folder of the principal: made private, and refused when others could have put something into it.
 //! Everything that is believed later (keys, pinned realms) is believed because it lies here.
 
+pub mod format;
+
 use rustix::process::geteuid;
 use std::fs::{self, DirBuilder, Metadata};
 use std::io::{ErrorKind, Read};
@@ -14,23 +16,27 @@ const MAX_SETTINGS_BYTES: u64 = 64 * 1024;
 /// Makes the folder, mode 0700, if it is not there; refuses one that is not its owner's alone to change.
 pub fn make(path: &Path) -> Result<(), Problem> {
     if check(path)? {
-        return Ok(());
+        return format::mark(path);
     }
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(|error| cannot("make", parent, &error))?;
     }
     match DirBuilder::new().mode(0o700).create(path) {
-        Ok(()) => Ok(()),
+        Ok(()) => {}
         // Somebody was faster: what is there now has to pass the same check.
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => check(path).map(|_| ()),
-        Err(error) => Err(cannot("make", path, &error)),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => check(path).map(drop)?,
+        Err(error) => return Err(cannot("make", path, &error)),
     }
+    format::mark(path)
 }
 
 /// Whether the folder is there; an error if it is there but must not be trusted.
 pub fn check(path: &Path) -> Result<bool, Problem> {
     match fs::metadata(path) {
-        Ok(found) => judge(path, &found, geteuid().as_raw()).map(|()| true),
+        Ok(found) => {
+            judge(path, &found, geteuid().as_raw())?;
+            format::check(path).map(|()| true)
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(cannot("look at", path, &error)),
     }

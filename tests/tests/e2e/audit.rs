@@ -1,0 +1,155 @@
+//! The audit log through the real command: read, verified, and witnessed by a second node.
+
+use serde_json::Value;
+use std::fs;
+use std::process::{Command, Stdio};
+use webos_tests::{Home, NodeProcess, Realm, eventually};
+
+/// Somebody without a certificate is refused at a node; the sum of such refusals is one record of its next clean stop.
+fn knock(node: &NodeProcess) {
+    let url = format!("https://{}/{}/x", node.address, Realm::VOLUME);
+    let words = ["--silent", "--insecure", "--max-time", "30", "--write-out", "\n%{http_code}", &url];
+    let output = Command::new("curl").args(words).stdin(Stdio::null()).output().expect("curl is installed");
+    assert!(output.stdout.ends_with(b"\n403"), "{output:?}");
+}
+
+fn records(home: &Home, words: &[&str]) -> Vec<Value> {
+    let text = home.ok([&["audit", "--json"], words].concat());
+    text.lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
+}
+
+fn cut(home: &Home, keep: usize) {
+    let path = home.path().join("audit.log");
+    let text = fs::read_to_string(&path).expect("a log");
+    let kept: String = text.lines().take(keep).map(|line| format!("{line}\n")).collect();
+    assert!(kept.len() < text.len(), "something is cut");
+    fs::write(&path, kept).expect("cut");
+    fs::remove_file(home.path().join("audit.log.head")).expect("the note beside it");
+}
+
+#[test]
+fn the_log_is_read_by_who_where_and_what_and_drives_no_terminal() {
+    let realm = Realm::start();
+    let bob = realm.user("bob");
+    let (hostile, home) = (realm.path("in/x\n2026 granted\u{1b}[2K\u{202e}"), &realm.first.home);
+    bob.call(["cat", &realm.path("in/x")]).run().code_is(3);
+    bob.call(["cat", &hostile]).run();
+    bob.call(["cat", &realm.path("inner")]).run().code_is(3);
+    fs::write(realm.alice.beside().join("f"), "1").expect("written");
+    realm.alice.ok(["put", "-p", "f", &realm.path("in")]);
+    realm.alice.ok(["acl", "grant", "user/bob", "r", &realm.path("in")]);
+    let all = records(home, &[]);
+    assert!(all.len() >= 4, "{all:?}");
+    let seqs: Vec<_> = all.iter().map(|record| record["seq"].as_u64().expect("a number")).collect();
+    assert!(seqs.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{seqs:?}");
+    let of_bob = records(home, &["--principal", "user/bob", "--outcome", "refused", "--since", "1h"]);
+    assert!(of_bob.len() >= 2 && of_bob.iter().all(|record| record["peer"] == "spiffe://test.localhost/user/bob"));
+    let below = records(home, &["--path", &realm.path("in")]);
+    assert!(below.iter().all(|record| !record["resource"].as_str().expect("text").ends_with("inner")));
+    assert_eq!(
+        records(home, &["--limit", "1"]).first().map(|record| record["seq"].clone()),
+        all.last().map(|r| r["seq"].clone())
+    );
+    assert_eq!(records(home, &["--since", "2999-01-01"]).len(), 0);
+    assert_eq!(records(home, &["--transfer", "00000000000000000000000000000000"]).len(), 0);
+    let people = home.call(["audit"]).run();
+    let text = people.succeeds();
+    assert!(text.contains("refused  r on data.test.localhost/in/x"), "{text}");
+    assert!(text.chars().all(|c| c == '\n' || !(c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c))));
+    home.call(["audit", "--principal", "anyone"]).run().fails(2, &["anyone is no principal"]);
+    realm.alice.call(["audit"]).run().fails(4, &["no audit log"]);
+}
+
+#[test]
+fn a_changed_removed_or_inserted_record_is_found_with_its_number() {
+    let mut realm = Realm::start();
+    let bob = realm.user("bob");
+    for _ in 0..4 {
+        bob.call(["cat", &realm.path("in/x")]).run().code_is(3);
+    }
+    realm.first.stop();
+    let home = &realm.first.home;
+    let path = home.path().join("audit.log");
+    let good: Vec<String> = fs::read_to_string(&path).expect("a log").lines().map(String::from).collect();
+    let verify = || home.call(["audit", "verify", "--offline", "--json"]).run();
+    assert_eq!(verify().json()["records"].as_u64(), Some(good.len() as u64));
+    let changed = {
+        let mut lines = good.clone();
+        lines[1] = lines[1].replace("user/bob", "user/eve");
+        lines
+    };
+    let removed = [&good[..1], &good[2..]].concat();
+    let inserted = [&good[..2], &good[1..]].concat();
+    let mut reordered = good.clone();
+    reordered.swap(1, 2);
+    for (what, lines, record) in
+        [("changed", changed, 2), ("removed", removed, 2), ("inserted", inserted, 3), ("reordered", reordered, 2)]
+    {
+        fs::write(&path, lines.join("\n") + "\n").expect("damaged");
+        let output = verify();
+        output.code_is(1);
+        let found: Value = serde_json::from_str(&output.stdout()).expect("JSON");
+        assert_eq!(
+            (&found["whole"], found["record"].as_u64()),
+            (&Value::Bool(false), Some(record)),
+            "{what}: {found}"
+        );
+    }
+    fs::write(&path, good.join("\n") + "\n").expect("put back");
+    verify().succeeds();
+    fs::write(&path, good[..good.len() - 1].join("\n") + "\n").expect("cut");
+    verify().code_is(1);
+    let people = home.call(["audit", "verify", "--offline"]).run();
+    assert!(people.stdout().contains(&format!("DAMAGED: record {} was there once", good.len())), "{people:?}");
+}
+
+#[test]
+fn a_second_node_shows_that_the_end_was_cut() {
+    let mut realm = Realm::start();
+    let mut n2 = realm.node("n2");
+    for _ in 0..2 {
+        knock(&n2);
+        n2.stop();
+        n2.run(&[]);
+    }
+    knock(&n2);
+    n2.stop();
+    let whole = n2.home.call(["audit", "verify", "--json"]).run().json();
+    let last = whole["records"].as_u64().expect("a number");
+    assert_eq!(whole["witness"]["records"].as_u64(), Some(last), "the last word of a clean stop: {whole}");
+    assert_eq!(whole["witness"]["node"], "spiffe://test.localhost/server/home");
+    cut(&n2.home, 1);
+    n2.home.call(["audit", "verify", "--offline"]).run().succeeds();
+    let output = n2.home.call(["audit", "verify", "--json"]).run();
+    output.code_is(1);
+    let found: Value = serde_json::from_str(&output.stdout()).expect("JSON");
+    assert_eq!(found["record"].as_u64(), Some(last), "{found}");
+
+    // The node that starts with the shorter log is told, records it, and its witness does not go back.
+    n2.run(&[]);
+    let says = |home: &Home, words: &[&str], text: &str| {
+        eventually(text, || {
+            let found = records(home, words).into_iter();
+            found.filter_map(|record| Some(record["reason"].as_str()?.to_string())).find(|why| why.contains(text))
+        })
+    };
+    says(&n2.home, &["--outcome", "changed"], "is not what spiffe://test.localhost/server/home was told of it");
+    says(&realm.first.home, &["--principal", "server/n2", "--outcome", "refused"], "contradicts itself");
+    // However long the other log grows, the head that was contradicted stays known.
+    for _ in 0..3 {
+        n2.stop();
+        n2.run(&[]);
+        knock(&n2);
+    }
+    n2.stop();
+    n2.home.call(["audit", "verify"]).run().code_is(1);
+    // The first node's own log is witnessed by the member that it heard of.
+    n2.run(&[]);
+    realm.first.stop();
+    let home = &realm.first.home;
+    let whole = home.call(["audit", "verify", "--json"]).run().json();
+    assert_eq!(whole["witness"]["node"], "spiffe://test.localhost/server/n2", "{whole}");
+    cut(home, 2);
+    home.call(["audit", "verify", "--offline"]).run().succeeds();
+    home.call(["audit", "verify"]).run().code_is(1);
+}
