@@ -4,11 +4,12 @@
 mod cedar;
 mod chain;
 mod decision;
+mod live;
 mod memory;
 mod scene;
 
 use crate::Options;
-use crate::report::{Goal, Report, Row};
+use crate::report::Report;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use std::time::{Duration, Instant};
@@ -22,19 +23,8 @@ struct Config {
     decision: decision::Config,
     chain: chain::Config,
     memory: memory::Config,
-    stream: StreamConfig,
-    feed: FeedConfig,
-}
-
-#[derive(Deserialize)]
-struct StreamConfig {
-    goal_at_most: f64,
-}
-
-#[derive(Deserialize)]
-struct FeedConfig {
-    nodes: usize,
-    goal_seconds: f64,
+    stream: live::StreamConfig,
+    feed: live::FeedConfig,
 }
 
 /// Runs the whole table.
@@ -44,12 +34,8 @@ pub fn run(options: &Options) -> Result<Report> {
     let mut rows = decision::rows(&config.decision, options.short, pairs)?;
     rows.extend(chain::rows(&config.chain, options.short, pairs)?);
     rows.push(memory::row(&config.memory, pairs)?);
-    let mut stream = Row::new("rights on a 10 MB read stream", "s", Goal::RatioAtMost(config.stream.goal_at_most));
-    stream.not_run = Some("no build of the server reads without asking for rights, to compare with".into());
-    let work = format!("revocation to {} nodes, p99", config.feed.nodes);
-    let mut feed = Row::new(work, "s", Goal::AtMost(config.feed.goal_seconds));
-    feed.not_run = Some("the load of so many nodes on one feed is not built yet".into());
-    rows.extend([stream, feed]);
+    rows.push(live::stream(&config.stream, &options.webos, pairs)?);
+    rows.push(live::feed(&config.feed, &options.webos, options.short, pairs)?);
     Ok(Report { name: "trust", pairs, rows })
 }
 

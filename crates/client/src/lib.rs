@@ -5,6 +5,7 @@
 
 pub mod durable;
 pub mod enrol;
+mod feed;
 mod files;
 mod folder;
 pub mod limits;

@@ -34,3 +34,6 @@ const _: () = assert!(MAX_ANSWER_BYTES <= MAX_LISTING_BYTES);
 
 /// Files of a purse that are looked at: count.
 pub const MAX_PURSE_FILES: usize = 4096;
+
+/// A page of a feed as it comes: bytes. A signed document has at most 64 KiB.
+pub const MAX_FEED_BYTES: usize = 64 * 1024;

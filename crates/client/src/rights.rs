@@ -1,16 +1,15 @@
 //! Rights at a volume: its access lists, and reading through a node under a transfer certificate.
 
 use crate::files::{Download, Volume, download};
-use crate::limits::MAX_ANSWER_BYTES;
 use crate::protocol::{
-    ACL_ROUTE, AclChange, AclSet, AclView, VIA_ROUTE, ViaRequest, WHY_ROUTE, WhyReply, WhyRequest, feed_route,
+    ACL_ROUTE, AclChange, AclSet, AclView, VIA_ROUTE, ViaRequest, WHY_ROUTE, WhyReply, WhyRequest,
 };
 use crate::remote::Node;
 use crate::session::{Client, request};
 use http::{HeaderValue, Method};
 use std::time::Duration;
-use terms::{Code, Epoch, GroupName, Location, Problem, Right, Rights, Serial, ServiceName, VolumePath};
-use trust::{Chain, CreateTransfer, FeedPage, Grant, SignedList, TransferCertificate};
+use terms::{Code, GroupName, Location, Problem, Right, Rights, ServiceName, VolumePath};
+use trust::{Chain, CreateTransfer, Grant, SignedList, TransferCertificate};
 use wire::{Envelope, Purpose};
 
 /// How long a transfer certificate for one read holds.
@@ -67,23 +66,6 @@ impl Client {
     pub async fn read_via(&self, node: &Node, location: &Location) -> Result<Download, Problem> {
         let chain = self.transfer_for(node, location).await?;
         self.read_under(node, location, &chain.encode()?).await
-    }
-
-    /// The present epoch of the own realm, in which transfer certificates are signed: what its feed says now, and what is
-    /// known here if that is not to be had.
-    pub async fn present_epoch(&self) -> Result<Epoch, Problem> {
-        let realm = &self.require_identity()?.principal().realm;
-        let known = self.trust().epoch(realm);
-        let asked = self.ask_openly(realm, &feed_route(Serial(u64::MAX), false), MAX_ANSWER_BYTES).await;
-        let page =
-            asked.and_then(|bytes| Ok(FeedPage::open(&bytes, realm, self.trust(), self.world().clock.unix())?));
-        match page {
-            Ok(page) => Ok(known.max(page.epoch())),
-            Err(problem) => {
-                tracing::warn!(%realm, %problem, "its present epoch is not to be had");
-                Ok(known)
-            }
-        }
     }
 
     /// The certificate of [`Client::read_via`].

@@ -3,10 +3,9 @@
 //! one round trip. Decides nothing: the trust store does, with what it is given here.
 
 use crate::authority::Registrar;
-use crate::limits::{FEED_FIRST_WITHIN, FEED_RETRY, MAX_FEED_BYTES, MAX_FOLLOWED_REALMS, MAX_WAITING_READERS};
+use crate::limits::{FEED_FIRST_WITHIN, FEED_RETRY, MAX_FOLLOWED_REALMS, MAX_WAITING_READERS};
 use crate::node::State;
 use client::Folder;
-use client::protocol::feed_route;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +15,7 @@ use terms::{Code, Principal, Problem, RealmName, Serial, TransferId, UnixMs};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use trust::limits::{HEAD_INTERVAL, SERVICE_LIFETIME};
-use trust::{Applied, Feed, FeedCopy, FeedPage, Identity, Revoked, TrustStore, feed_signer};
+use trust::{Applied, Feed, FeedCopy, Identity, Revoked, TrustStore, feed_signer};
 use world::World;
 
 struct Kept {
@@ -231,14 +230,10 @@ fn load(state: &State, realm: &RealmName) -> FeedCopy {
 
 async fn ask(state: &Arc<State>, copy: &mut FeedCopy, waits: bool) -> Result<Applied, Problem> {
     let (realm, known) = (copy.realm().clone(), copy.number());
-    let bytes = state.client.ask_openly(&realm, &feed_route(known, waits), MAX_FEED_BYTES).await?;
-    let now = state.world.clock.unix();
-    let page = FeedPage::open(&bytes, &realm, state.client.trust(), now)?;
-    let applied = copy.apply(&page, now)?;
+    let applied = state.client.hear(copy, waits).await?;
     if copy.number() != known {
         client::durable::replace(&state.settings.folder.feed_copy(&realm), &wire::cbor::to_vec(copy))?;
     }
-    state.client.trust().set_feed(copy.clone(), false);
     took_back(state, &applied.new, applied.epoch_rose).await;
     Ok(applied)
 }

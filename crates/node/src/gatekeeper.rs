@@ -157,10 +157,11 @@ impl Gatekeeper {
         let now = self.world.clock.unix();
         let text =
             value.to_str().map_err(|_| Problem::new(Code::Invalid, format!("the header {HEADER} is not text")))?;
-        let verified =
-            Chain::from_header(text).and_then(|chain| trust::transfer::verify(&chain, server, &self.trust, now));
+        let chain = Chain::from_header(text);
+        let verified = chain.clone().and_then(|chain| trust::transfer::verify(&chain, server, &self.trust, now));
         verified.or_else(|refusal| {
-            self.note(&AuditRecord::of_chain(now, Some(from), shown_by, resource, &refusal))?;
+            let claims = chain.and_then(|chain| chain.links()).unwrap_or_default();
+            self.note(&AuditRecord::of_chain(now, Some(from), shown_by, resource, (&claims, &refusal)))?;
             Err(refusal.into())
         })
     }

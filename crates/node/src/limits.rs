@@ -68,8 +68,6 @@ const _: () = assert!(GROUP_FETCH_DEADLINE.as_secs() < GROUP_WAIT.as_secs());
 const _: () = assert!(MAX_FOREIGN_GROUPS >= trust::limits::MAX_GROUPS_VISITED);
 const _: () = assert!(GROUP_WAIT.as_secs() < REQUEST_DEADLINE.as_secs());
 
-/// A page of a feed as it comes: bytes. A signed document has at most 64 KiB.
-pub const MAX_FEED_BYTES: usize = 64 * 1024;
 /// Readers that wait for news of a feed at one time: count. One more is answered at once.
 pub const MAX_WAITING_READERS: usize = 2048;
 /// Realms whose feeds are followed: count. What stands on others is refused.

@@ -7,6 +7,7 @@ mod clock;
 mod command_line;
 mod crash;
 mod curl;
+mod documented;
 mod files;
 mod groups;
 mod install;

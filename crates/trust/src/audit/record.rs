@@ -64,6 +64,9 @@ pub struct AuditRecord {
     /// The chain that stood behind it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chain: Vec<AuditLink>,
+    /// The chain was refused: its links are what it claims, and nothing of it is known to be true.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub claimed: bool,
     /// For how many alike events this record stands.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub count: u64,
@@ -160,6 +163,7 @@ impl AuditRecord {
             resource: String::new(),
             reason: String::new(),
             chain: Vec::new(),
+            claimed: false,
             count: 1,
             address: None,
         }
@@ -186,9 +190,21 @@ impl AuditRecord {
     }
 
     /// The record of a transfer certificate that was refused before any right was looked at.
-    pub fn of_chain(at: UnixMs, source: Option<IpAddr>, peer: &Peer, resource: &str, refusal: &Refusal) -> Self {
+    pub fn of_chain(
+        at: UnixMs,
+        source: Option<IpAddr>,
+        peer: &Peer,
+        resource: &str,
+        (claims, refusal): (&[Link], &Refusal),
+    ) -> Self {
         let text = refusal.to_string();
-        Self { peer: Some(peer.principal.clone()), ..Self::of_refusal(at, source, resource, &text) }
+        Self {
+            peer: Some(peer.principal.clone()),
+            subject: claims.first().map(|link| link.subject.clone()),
+            chain: claims.iter().map(link).collect(),
+            claimed: !claims.is_empty(),
+            ..Self::of_refusal(at, source, resource, &text)
+        }
     }
 
     /// The record of another refusal, such as a connection or an invitation.

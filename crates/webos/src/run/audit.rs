@@ -124,13 +124,10 @@ fn sentences(entry: &AuditEntry) -> Vec<String> {
     let mut lines = vec![first, format!("    {who}{source}"), format!("    {}", record.reason)];
     for (index, link) in record.chain.iter().enumerate() {
         let grants = link.grants.join("; ");
-        lines.push(format!(
-            "    link {}: {} of {} for {}: {grants}",
-            index + 1,
-            link.id,
-            link.subject,
-            link.audience
-        ));
+        let what = if record.claimed { "claimed link" } else { "link" };
+        let issuer = link.issuer.as_ref().unwrap_or(&link.subject);
+        let (number, id, subject, audience) = (index + 1, &link.id, &link.subject, &link.audience);
+        lines.push(format!("    {what} {number}: {id} of {issuer} for {subject} to {audience}: {grants}"));
     }
     lines
 }
@@ -286,6 +283,7 @@ mod tests {
             "1970-01-01 00:00:00Z       7  refused  r on d.a/x\\n2026-01-01 granted\\u{1b}[2K\\u{202e}  (3 times)"
         );
         assert_eq!(lines[2], "    no\\rgranted");
-        assert_eq!(lines[3], "    link 1: ab of spiffe://a/user/bob for spiffe://a/server/n: r on \\u{2028}");
+        let told = "    link 1: ab of spiffe://a/user/bob for spiffe://a/user/bob to spiffe://a/server/n: r on \\u{2028}";
+        assert_eq!(lines[3], told);
     }
 }

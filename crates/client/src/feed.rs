@@ -1,0 +1,38 @@
+//! What realms have taken back, as a client hears of it: one page after the other, into a copy and the trust store.
+
+use crate::limits::MAX_FEED_BYTES;
+use crate::protocol::feed_route;
+use crate::session::Client;
+use terms::{Epoch, Problem, Serial};
+use trust::{Applied, FeedCopy, FeedPage};
+
+impl Client {
+    /// The present epoch of the own realm, in which transfer certificates are signed: what its feed says now, and what is
+    /// known here if that is not to be had.
+    pub async fn present_epoch(&self) -> Result<Epoch, Problem> {
+        let realm = &self.require_identity()?.principal().realm;
+        let known = self.trust().epoch(realm);
+        let asked = self.ask_openly(realm, &feed_route(Serial(u64::MAX), false), MAX_FEED_BYTES).await;
+        let page =
+            asked.and_then(|bytes| Ok(FeedPage::open(&bytes, realm, self.trust(), self.world().clock.unix())?));
+        match page {
+            Ok(page) => Ok(known.max(page.epoch())),
+            Err(problem) => {
+                tracing::warn!(%realm, %problem, "its present epoch is not to be had");
+                Ok(known)
+            }
+        }
+    }
+
+    /// Takes the next page of a realm's feed into its copy and into the trust store; with `wait` once there is news, or
+    /// the realm says again that it is all.
+    pub async fn hear(&self, copy: &mut FeedCopy, wait: bool) -> Result<Applied, Problem> {
+        let realm = copy.realm().clone();
+        let bytes = self.ask_openly(&realm, &feed_route(copy.number(), wait), MAX_FEED_BYTES).await?;
+        let now = self.world().clock.unix();
+        let page = FeedPage::open(&bytes, &realm, self.trust(), now)?;
+        let applied = copy.apply(&page, now)?;
+        self.trust().set_feed(copy.clone(), false);
+        Ok(applied)
+    }
+}
