@@ -43,9 +43,17 @@ fuzz_target!(init: { target(); }, |input: &[u8]| {
     }
 });
 
-// Half of the time values are altered and not bytes, so that lengths stay right.
+fn seeds() -> &'static [Vec<u8>] {
+    static SEEDS: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
+    SEEDS.get_or_init(|| (target().seeds)())
+}
+
+// Half of the time values are altered and not bytes, so that lengths stay right; and every eighth time a seed is, and not
+// what the fuzzer has found since, most of which is refused.
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
-    let altered = (seed % 2 == 0).then(|| Mutator::new(seed.into()).altered_values(&data[..size])).flatten();
+    let mut mutator = Mutator::new(seed.into());
+    let from = if seed % 8 == 0 { &seeds()[mutator.below(seeds().len())] } else { &data[..size] };
+    let altered = (seed % 2 == 0).then(|| mutator.altered_values(from)).flatten();
     match altered {
         Some(altered) if altered.len() <= max_size => {
             data[..altered.len()].copy_from_slice(&altered);
