@@ -77,7 +77,7 @@ fn five_commands_as_the_document_has_them() {
         BTreeMap::from([("S1".to_string(), s1.address.clone()), ("S2".to_string(), s2.address.clone())]);
     let commands = commands("two-organisations.md");
     assert_eq!(commands.len(), 5);
-    let mut first_read = None;
+    let mut first_read: Option<String> = None;
     for (who, name, command) in commands {
         if name == "STORY" {
             let again = first_read.take().expect("it was read");

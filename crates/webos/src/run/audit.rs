@@ -283,7 +283,8 @@ mod tests {
             "1970-01-01 00:00:00Z       7  refused  r on d.a/x\\n2026-01-01 granted\\u{1b}[2K\\u{202e}  (3 times)"
         );
         assert_eq!(lines[2], "    no\\rgranted");
-        let told = "    link 1: ab of spiffe://a/user/bob for spiffe://a/user/bob to spiffe://a/server/n: r on \\u{2028}";
+        let told =
+            "    link 1: ab of spiffe://a/user/bob for spiffe://a/user/bob to spiffe://a/server/n: r on \\u{2028}";
         assert_eq!(lines[3], told);
     }
 }
