@@ -1,5 +1,6 @@
 //! Control messages: each route's message in, its answer out, both CBOR.
 
+use crate::authority::Renewer;
 use crate::candidates;
 use crate::files;
 use crate::gatekeeper::Caller;
@@ -10,7 +11,7 @@ use crate::routes::Route;
 use crate::via;
 use client::models::{VOLUME_KIND, VolumeRecord};
 use client::protocol::{
-    AclChange, Announcement, JoinRequest, MemberChange, NodeStatus, PublishRequest, StateUpdate,
+    AclChange, Announcement, JoinRequest, MemberChange, NodeStatus, PublishRequest, RenewRequest, StateUpdate,
 };
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
@@ -20,7 +21,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_bytes::ByteBuf;
 use std::sync::Arc;
-use terms::{Code, GroupName, Label, Location, OperationId, Problem, Right, ServiceName, VolumeName, Who};
+use terms::{Code, GroupName, Label, Location, OperationId, Problem, Right, ServiceName, UnixMs, VolumeName, Who};
 use trust::Object;
 use webfs::session::OpenRequest;
 use wire::{Body, Envelope, read_body};
@@ -40,6 +41,7 @@ pub async fn answer(
         Route::State(name) => Ok(cbor(&state.names.state(&name)?)),
         Route::VolumeRecord(name) => volume_record(state, &name),
         Route::Join => join(state, body).await,
+        Route::Renew => renew(state, caller, parts, body).await,
         Route::Open(volume) => open(state, caller, &volume, body).await,
         Route::Acl(volume, path) if get => {
             let here = home_of(state, &volume)?;
@@ -160,7 +162,7 @@ fn volume_record(state: &State, name: &Label) -> Result<Response<Body>, Problem>
         address: state.advertised.clone(),
         epoch: here.home.store().epoch(),
     };
-    Ok(document(trust::signed::sign(state.identity()?, VOLUME_KIND, &record)?))
+    Ok(document(trust::signed::sign(&state.identity()?, VOLUME_KIND, &record)?))
 }
 
 async fn join(state: &State, body: Incoming) -> Result<Response<Body>, Problem> {
@@ -172,6 +174,17 @@ async fn join(state: &State, body: Incoming) -> Result<Response<Body>, Problem> 
     let bundle = state.client.trust().bundle(state.realm());
     let bundle = bundle.ok_or_else(|| Problem::new(Code::Internal, "this node has lost its realm's bundle"))?;
     Ok(cbor(&registrar.join(&request, bundle.encoded(), &state.gate)?))
+}
+
+async fn renew(state: &State, caller: &Caller, parts: &Parts, body: Incoming) -> Result<Response<Body>, Problem> {
+    let bytes = read_body(body, MAX_OPEN_BYTES).await?;
+    let request: RenewRequest = wire::cbor::from_slice::<Envelope<_>>(&bytes)?.into_body()?;
+    let registrar = state.registrar.as_ref().ok_or_else(|| {
+        Problem::new(Code::Unsupported, "the realm's authority is not on this node").next("renew at its first node")
+    })?;
+    let peer = caller.peer().map(|_| caller.for_itself()).transpose()?;
+    let asking = Renewer { peer, binding: parts.extensions.get() };
+    Ok(cbor(&registrar.renew(&request, &asking, state.client.trust(), &state.gate)?))
 }
 
 async fn open(
@@ -207,7 +220,7 @@ fn group(state: &State, caller: &Caller, name: &Label) -> Result<Response<Body>,
     let group = group_name(state, name);
     let own = state.gate.groups().own(&group);
     let own = own.ok_or_else(|| Problem::new(Code::NotFound, format!("the list of {group} is not here")))?;
-    let signed = own.list.sign(state.identity()?, state.world.clock.unix())?;
+    let signed = own.list.sign(&state.identity()?, state.world.clock.unix())?;
     Ok(cbor(&ByteBuf::from(signed)))
 }
 
@@ -258,7 +271,7 @@ async fn status(state: &State) -> NodeStatus {
         key: state.own.key,
         realm: state.realm().clone(),
         started: state.started,
-        certificate_until: state.own.not_after,
+        certificate_until: state.client.identity().map_or(UnixMs(0), |identity| identity.not_after()),
         volumes: state.volumes.keys().cloned().collect(),
         fronts,
         offers: state.serving.offers(state).offers,

@@ -18,6 +18,7 @@ pub mod pipe;
 mod published;
 mod realms;
 mod relays;
+mod renewal;
 mod replica;
 pub mod routes;
 mod serving;

@@ -63,7 +63,7 @@ pub struct State {
 }
 
 impl State {
-    pub(crate) fn identity(&self) -> Result<&Identity, Problem> {
+    pub(crate) fn identity(&self) -> Result<Identity, Problem> {
         self.client.require_identity()
     }
 
@@ -89,8 +89,9 @@ const HOUSEKEEPING: Duration = Duration::from_secs(20);
 impl Node {
     /// Starts a node in its folder.
     pub async fn start(settings: Settings, world: World) -> Result<Self, Problem> {
+        crate::renewal::before_start(&settings.folder, &world).await?;
         let client = Client::open(settings.folder.clone(), world.clone())?;
-        let identity = client.require_identity()?.clone();
+        let identity = client.require_identity()?;
         if identity.principal().kind != PrincipalKind::Server {
             return Err(Problem::new(
                 Code::Invalid,
@@ -112,6 +113,7 @@ impl Node {
         crate::published::resume(&state).await?;
         state.tasks.spawn(housekeeping(state.clone()));
         state.tasks.spawn(crate::serving::announce(state.clone()));
+        state.tasks.spawn(crate::renewal::keep(state.clone(), server.shown()));
         state.tasks.spawn(crate::realms::follow(state.clone()));
         state.tasks.spawn(crate::realms::refresh_all(state.clone()));
         Ok(Self { state, server })
@@ -171,9 +173,9 @@ async fn compose(
     let folder = settings.folder.clone();
     let realm = identity.principal().realm.clone();
     let advertised = settings.advertised(address)?;
-    let registrar = Registrar::open(&folder, &world)?.filter(|registrar| *registrar.realm() == realm);
+    let registrar = Registrar::open(&folder, &world)?.filter(|registrar| registrar.realm() == realm);
     if let Some(registrar) = &registrar {
-        registrar.sign_bundle(&folder, client.trust(), identity.principal(), &advertised)?;
+        registrar.sign_bundle(client.trust(), identity.principal(), &advertised)?;
     }
     let groups = Arc::new(Groups::load(client.clone(), &folder, realm.clone(), registrar.is_some())?);
     let audit = open_audit(&folder, &world, identity.principal())?;
@@ -181,7 +183,8 @@ async fn compose(
     let own = Arc::new(Peer {
         principal: identity.principal().clone(),
         key: identity.key().thumbprint(),
-        not_after: identity.not_after(),
+        // Nobody's word is needed for who one is oneself; others look at the certificate that is shown to them.
+        not_after: UnixMs(u64::MAX),
         chain: identity.chain().iter().cloned().map(CertificateDer::into_owned).collect(),
     });
     let offers = Offers::load(folder.offers())

@@ -19,6 +19,8 @@ pub enum Route {
     VolumeRecord(Label),
     /// Redeem an invitation.
     Join,
+    /// Renew a certificate.
+    Renew,
     /// The session stream of a holder.
     Session(VolumeName),
     /// Open with a callback.
@@ -54,7 +56,8 @@ pub enum Route {
 /// Who may come to a route at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Also peers without a certificate: signed public documents, and the one-use secret of an invitation.
+    /// Also peers without a certificate: signed public documents, the one-use secret of an invitation, and a renewal in
+    /// grace.
     Open,
     /// Peers with a valid certificate of a trusted realm.
     Authenticated,
@@ -77,6 +80,7 @@ pub const TABLE: &[Row] = &[
     ("/.webos/name/{}", GET, Access::Open),
     ("/.webos/name/{}/state", GET, Access::Open),
     ("/.webos/join", POST, Access::Open),
+    ("/.webos/renew", POST, Access::Open),
     ("/.webos/session/{}", POST, Access::Authenticated),
     ("/.webos/open/{}", POST, Access::Authenticated),
     ("/.webos/acl/{}/{path}", BOTH, Access::Authenticated),
@@ -145,6 +149,7 @@ fn route(pattern: &str, names: &Names<'_>) -> Result<Route, Problem> {
         },
         "/.webos/name/{}/state" => Route::State(label()?),
         "/.webos/join" => Route::Join,
+        "/.webos/renew" => Route::Renew,
         "/.webos/session/{}" => Route::Session(volume()?),
         "/.webos/open/{}" => Route::Open(volume()?),
         "/.webos/acl/{}/{path}" => Route::Acl(volume()?, path()?),
@@ -169,7 +174,8 @@ mod tests {
     #[test]
     fn only_the_stated_routes_are_open() {
         let open: Vec<&str> = TABLE.iter().filter(|row| row.2 == Access::Open).map(|row| row.0).collect();
-        assert_eq!(open, ["/.webos/bundle", "/.webos/name/{}", "/.webos/name/{}/state", "/.webos/join"]);
+        let renew = "/.webos/renew";
+        assert_eq!(open, ["/.webos/bundle", "/.webos/name/{}", "/.webos/name/{}/state", "/.webos/join", renew]);
         assert!(TABLE.iter().all(|row| row.2 != Access::ByList), "only services are open by list");
     }
 

@@ -17,11 +17,14 @@ mod identity;
 mod invitation;
 mod key;
 pub mod limits;
+mod member;
 mod path;
 mod reason;
+mod root;
 pub mod signed;
 mod store;
 pub mod transfer;
+mod vault;
 mod x509;
 
 pub use audit::{
@@ -38,7 +41,13 @@ pub use group::{GroupChange, GroupList, Groups, Member, Membership, NoGroups};
 pub use identity::Identity;
 pub use invitation::{Invitation, InvitationRefusal, Invitations, Secret};
 pub use key::{KeyPair, PublicKey};
+pub use member::{
+    Given, LastRenewal, RealmMember, RenewalAsked, RenewalId, RenewalRefusal, RenewalVerdict, Standing,
+    judge_renewal,
+};
 pub use reason::{Ground, Reason, Resource};
+pub use root::Root;
 pub use signed::Opened;
 pub use store::TrustStore;
 pub use transfer::{Chain, CreateTransfer, Grant, Refusal, TransferCertificate, TransferId, VerifiedChain};
+pub use vault::Passphrase;

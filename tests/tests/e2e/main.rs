@@ -10,6 +10,7 @@ mod files;
 mod ports_and_clocks;
 mod realms;
 mod relay;
+mod renewal;
 mod sockets;
 mod via;
 mod watch;

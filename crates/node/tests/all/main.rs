@@ -5,5 +5,6 @@ mod home;
 mod hostile;
 mod realm;
 mod relay;
+mod renewal;
 mod service;
 mod smart;

@@ -10,4 +10,6 @@ mod documents;
 mod groups;
 mod invitations;
 mod property;
+mod renewals;
+mod roots;
 mod support;

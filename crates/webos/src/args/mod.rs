@@ -9,7 +9,7 @@ mod values;
 
 pub use files::{AclCommand, AclEdit, Cat, Get, Ls, Put, Rm, Stat, VolumeCommand};
 pub use local::{Bench, Down, Man, UpArgs};
-pub use realm::{Invite, Lend, NodeCommand, NodeRun, RealmCommand, Trust, UserCommand, Whoami};
+pub use realm::{Invite, Lend, NodeCommand, NodeRun, RealmCommand, RootUse, Succeed, Trust, UserCommand, Whoami};
 pub use service::{Fetch, Proxy, Publish, ServiceCommand};
 pub use values::{FileAddress, LinkRate, NodeName, UrlNode, WhoName};
 
