@@ -14,10 +14,8 @@ use world::World;
 
 /// Before a start: an ended certificate is replaced, by this node's own authority or in grace by the realm's first node.
 pub async fn before_start(folder: &Folder, world: &World) -> Result<(), Problem> {
-    if !folder.identity().join(Identity::FILE).exists() {
-        return Ok(());
-    }
-    let present = Identity::load(&folder.identity())?;
+    // What is missing or damaged is named with what helps when the node opens it.
+    let Ok(present) = Identity::load(&folder.identity()) else { return Ok(()) };
     if present.not_after() > world.clock.unix() {
         return Ok(());
     }
