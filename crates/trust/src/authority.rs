@@ -103,6 +103,10 @@ impl Authority {
         let text = zeroize::Zeroizing::new(read_private(&issuing_file, MAX_KEY_FILE_BYTES)?);
         let issuing = Held::read(&text).map_err(|error| error.in_file(&issuing_file, DAMAGED))?;
         let roots = read_certificates(&roots_file).map_err(|error| error.in_file(&roots_file, DAMAGED))?;
+        if roots.is_empty() {
+            let none = TrustError::malformed("the authority", "there is no certificate in its file");
+            return Err(none.in_file(&roots_file, DAMAGED));
+        }
         let optional = |name: &str| Some(folder.join(name)).filter(|file| file.exists());
         let earlier = optional(EARLIER_FILE).map_or(Ok(Vec::new()), |file| {
             read_certificates(&file).map_err(|error| error.in_file(&file, DAMAGED))
