@@ -131,6 +131,8 @@ impl Registrar {
         let now = self.world.clock.unix();
         let _turn = self.take_turn();
         let member = self.register.member(principal)?;
+        let changed = (request.key.thumbprint() != shown.key).then_some(shown.key);
+        let former = changed.or(member.as_ref().and_then(|member| member.former));
         let asked = RenewalAsked { shown: &shown, id: request.id, key: &request.key };
         let note = |what: &str| gate.note(&AuditRecord::of_change(now, principal, &principal.to_string(), what));
         let by_grace = match judge_renewal(member.as_ref(), &asked, now) {
@@ -146,7 +148,7 @@ impl Registrar {
         };
         let chain = self.authority().issue(principal, &request.key, now)?;
         let renewal = Some(LastRenewal { id: request.id, chain: in_der(&chain) });
-        self.register.put(&RealmMember { renewal, by_grace, ..RealmMember::new(given(&chain)?) })?;
+        self.register.put(&RealmMember { former, renewal, by_grace, ..RealmMember::new(given(&chain)?) })?;
         note(if by_grace { "renewed in grace, with a new key" } else { "renewed" })?;
         Ok(RenewReply { chain: in_der(&chain) })
     }

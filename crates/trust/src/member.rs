@@ -81,6 +81,8 @@ pub struct LastRenewal {
 pub struct RealmMember {
     /// The newest certificate of it.
     pub newest: Given,
+    /// The key before the newest one, if it was changed since the member joined.
+    pub former: Option<Thumbprint>,
     /// By which renewal it came; none if the member joined with it.
     pub renewal: Option<LastRenewal>,
     /// Whether that was within the time of grace: the next one must not be.
@@ -92,7 +94,7 @@ pub struct RealmMember {
 impl RealmMember {
     /// Somebody who was certified without a renewal.
     pub fn new(newest: Given) -> Self {
-        Self { newest, renewal: None, by_grace: false, standing: Standing::Active }
+        Self { newest, former: None, renewal: None, by_grace: false, standing: Standing::Active }
     }
 
     /// Whether this member may be certified on an invitation that was made at this time: one that was revoked or
@@ -149,6 +151,12 @@ pub enum RenewalRefusal {
         /// Who.
         principal: Principal,
     },
+    /// The key belongs to a former holder of the name, or was replaced long ago.
+    #[error("this certificate of {principal} is a former one: the name was given again since, or the key replaced")]
+    Superseded {
+        /// Who.
+        principal: Principal,
+    },
     /// The certificate ended too long ago, or is not one that gets grace.
     #[error("the certificate of {principal} ended, and {why}")]
     Ended {
@@ -198,7 +206,12 @@ pub fn judge_renewal(
             return Ok(RenewalVerdict::Again(last.chain.clone()));
         }
         if member.newest.content != asked.shown.content {
-            return Err(RenewalRefusal::Cloned { principal: principal() });
+            let of_its_line = asked.shown.key == member.newest.key || Some(asked.shown.key) == member.former;
+            // Whoever had the name before it was given again must not be able to cordon the one who has it now.
+            return Err(match of_its_line {
+                true => RenewalRefusal::Cloned { principal: principal() },
+                false => RenewalRefusal::Superseded { principal: principal() },
+            });
         }
     }
     if now < asked.shown.end {

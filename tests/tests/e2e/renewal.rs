@@ -101,6 +101,7 @@ fn a_cloned_node_and_its_clone_are_cordoned_until_invited_again() {
     let fresh = Home::new();
     let joined = fresh.call(["node", "join"]).env("WEBOS_CLOCK_OFFSET_S", (4 * DAY).to_string());
     joined.input(line(&["--again"]).succeeds()).run().succeeds();
+    call(&clone, 4, &["node", "rotate"]).fails(3, &["a former one"]);
     call(&fresh, 4, &["node", "rotate"]).succeeds();
     assert!(fresh.path().join("identity/retired").read_dir().expect("kept").count() == 1);
 }

@@ -52,6 +52,19 @@ fn the_same_id_gets_the_same_certificate_and_another_one_ends_both() {
 }
 
 #[test]
+fn a_former_holder_of_a_name_gets_nothing_and_cordons_nobody() {
+    let lab = lab();
+    let (old, new) = (lab.identity("server/n1"), lab.identity("server/n1"));
+    let member = RealmMember::new(given(&new));
+    let refused = judge_renewal(Some(&member), &asked(&given(&old), ONE, old.key()), lab.now());
+    assert!(matches!(refused, Err(RenewalRefusal::Superseded { .. })), "{refused:?}");
+    // A key that the member itself has replaced is of its line: whoever comes with it is a copy.
+    let rotated = RealmMember { former: Some(old.key().thumbprint()), ..member };
+    let refused = judge_renewal(Some(&rotated), &asked(&given(&old), ONE, old.key()), lab.now());
+    assert!(matches!(refused, Err(RenewalRefusal::Cloned { .. })), "{refused:?}");
+}
+
+#[test]
 fn grace_is_for_servers_for_seven_days_once_and_with_a_new_key() {
     let lab = lab();
     let (n1, alice) = (lab.identity("server/n1"), lab.identity("user/alice"));
