@@ -39,6 +39,18 @@ impl NodeProcess {
     /// # Panics
     /// If it does not become ready.
     pub fn run(&mut self, settings: &[&str]) {
+        self.run_with(settings, 0);
+    }
+
+    /// The same, with a wall clock that is so many days ahead.
+    ///
+    /// # Panics
+    /// If it does not become ready.
+    pub fn run_on_day(&mut self, days: i64) {
+        self.run_with(&[], days);
+    }
+
+    fn run_with(&mut self, settings: &[&str], days: i64) {
         assert!(self.process.is_none(), "it runs");
         let mut words = vec!["node", "run", "--json", "--until-stdin-closes"];
         let address = self.address.clone();
@@ -46,7 +58,9 @@ impl NodeProcess {
             words.extend(["--listen", &address]);
         }
         words.extend(settings);
-        let mut process = Talking::start(self.home.call(words).env("WEBOS_LOG", "info").into_command(), true);
+        let call = self.home.call(words).env("WEBOS_LOG", "info");
+        let call = call.env("WEBOS_CLOCK_OFFSET_S", (days * 24 * 3600).to_string());
+        let mut process = Talking::start(call.into_command(), true);
         let ready = process.wait_for("ready", |event| event["event"] == "ready");
         self.address = ready["address"].as_str().expect("an address").to_string();
         self.process = Some(process);
@@ -109,7 +123,7 @@ impl Realm {
     #[must_use]
     pub fn start() -> Self {
         let home = Home::new();
-        home.ok(["realm", "init", "test.localhost"]);
+        home.ok(["realm", "init", "test.localhost", "--unencrypted"]);
         home.ok(["volume", "create", Self::VOLUME, "--owner", "user/alice"]);
         let first = NodeProcess::start(home, &[]);
         let alice = Home::new();

@@ -42,7 +42,7 @@ pub async fn join(folder: &Folder, line: &str, want: PrincipalKind, world: &Worl
             format!("the realm certified {} instead of {principal}", identity.principal()),
         ));
     }
-    pin(folder, &bundle, &invitation.fingerprint)?;
+    pin(folder, &bundle)?;
     identity.save(&folder.identity())?;
     Ok(principal)
 }

@@ -10,7 +10,8 @@ impl Client {
     /// The present epoch of the own realm, in which transfer certificates are signed: what its feed says now, and what is
     /// known here if that is not to be had.
     pub async fn present_epoch(&self) -> Result<Epoch, Problem> {
-        let realm = &self.require_identity()?.principal().realm;
+        let own = self.require_identity()?;
+        let realm = &own.principal().realm;
         let known = self.trust().epoch(realm);
         let asked = self.ask_openly(realm, &feed_route(Serial(u64::MAX), false), MAX_FEED_BYTES).await;
         let page =

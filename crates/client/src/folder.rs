@@ -48,6 +48,16 @@ impl Folder {
         self.authority().join("invitations")
     }
 
+    /// The realm's members, where the authority is.
+    pub fn members(&self) -> PathBuf {
+        self.authority().join("members")
+    }
+
+    /// Earlier identities, whose keys chains may still name.
+    pub fn retired(&self) -> PathBuf {
+        self.identity().join("retired")
+    }
+
     /// Who may lend this node: one SPIFFE id a line.
     pub fn owner(&self) -> PathBuf {
         self.0.join("owner")

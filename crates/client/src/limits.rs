@@ -24,6 +24,16 @@ pub const REALMS_LOOK: Duration = Duration::from_secs(1);
 pub const REALMS_REFRESH: Duration = Duration::from_secs(180);
 /// How long one realm may take to answer that.
 pub const REALM_ANSWER: Duration = Duration::from_secs(10);
+/// Members of one realm: count.
+pub const MAX_REALM_MEMBERS: usize = 10_000;
+/// What is kept of one member: bytes. Its last certificate chain, and names.
+pub const MAX_MEMBER_BYTES: u64 = 32 * 1024;
+/// A renewal that was begun: bytes. An id and a key.
+pub const MAX_PENDING_BYTES: u64 = 4096;
+/// How long an earlier identity is kept after its end: as long as any chain that names its key.
+pub const RETIRED_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// How long a command waits for the renewal of its user's certificate before it goes on with the present one.
+pub const RENEWAL_WITHIN: Duration = Duration::from_secs(3);
 /// How often a lent node says so to the service's authority.
 pub const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(5);
 /// After this time without a word a lent node is no candidate any more.

@@ -1,8 +1,10 @@
 //! The control messages between a client and a node that belong to no lower crate: enrolment, access lists,
 //! group members, reading for somebody else, publishing, status. All travel as CBOR.
 
+mod renewal;
 mod rights;
 
+pub use renewal::{RENEW_PROOF, GRACE_PROOF, RenewRequest, GraceProof, renew_proof, grace_proof, RenewReply};
 pub use rights::{
     AclChange, AclSet, AclView, GroupLine, GroupMessage, GroupOrder, GroupReply, MemberTerm, WhyChange, WhyReply,
     WhyRequest,
@@ -15,6 +17,8 @@ use trust::PublicKey;
 
 /// POST [`JoinRequest`], answered with [`JoinReply`]. Open to peers without a certificate.
 pub const JOIN_ROUTE: &str = "/.webos/join";
+/// POST [`RenewRequest`], answered with [`RenewReply`]. Open to peers without a certificate, for the time of grace.
+pub const RENEW_ROUTE: &str = "/.webos/renew";
 /// GET: the realm's signed bundle. Open to peers without a certificate.
 pub const BUNDLE_ROUTE: &str = "/.webos/bundle";
 /// GET [`AclView`], POST [`AclChange`], PUT [`AclSet`]: `/.webos/acl/VOLUME/path`.

@@ -54,9 +54,9 @@ pub(crate) async fn answered(
     wire::read_body(answer.into_body(), MAX_ANSWER_BYTES).await
 }
 
-/// Pins a realm in a folder: its signed bundle and the fingerprint by which it is believed.
-pub fn pin(folder: &Folder, bundle: &Bundle, fingerprint: &[u8; 32]) -> Result<(), Problem> {
-    let digits: String = fingerprint.iter().map(|byte| format!("{byte:02x}")).collect();
+/// Pins a realm in a folder: its signed bundle and the fingerprint by which it is believed, which is its newest root's.
+pub fn pin(folder: &Folder, bundle: &Bundle) -> Result<(), Problem> {
+    let digits: String = bundle.pin().iter().map(|byte| format!("{byte:02x}")).collect();
     let pinned = [format!("{digits}\n").as_bytes(), bundle.encoded()].concat();
     replace(&folder.realm(&bundle.realm), &pinned)
 }
@@ -144,7 +144,7 @@ fn load_realm(path: &Path, realm: &RealmName, world: &World) -> Result<Pinned, U
     let (digits, encoded) = content.split_at_checked(65).ok_or_else(|| damaged("it is too short"))?;
     let digits = std::str::from_utf8(digits).map_err(damaged)?;
     let fingerprint: terms::Digest = digits.trim_end().parse().map_err(damaged)?;
-    let opened = Bundle::open(encoded, &fingerprint.0, world.clock.unix());
+    let opened = Bundle::reopen(encoded, &fingerprint.0, world.clock.unix());
     let bundle = opened.map_err(|error| match error {
         TrustError::AuthorityEnded { .. } | TrustError::FromTheFuture { .. } => Unusable::Now(error),
         damage => damaged(damage),
@@ -197,7 +197,7 @@ pub async fn refresh(client: &Client, realm: &RealmName) -> Result<bool, Problem
         if !client.folder().realm(realm).exists() {
             return Ok(false);
         }
-        pin(client.folder(), &bundle, &fingerprint)?;
+        pin(client.folder(), &bundle)?;
         client.trust().insert(bundle);
     }
     Ok(newer)

@@ -82,7 +82,7 @@ impl Client {
             depth: 0,
             epoch,
         };
-        Ok(TransferCertificate::create(identity, what, self.world())?)
+        Ok(TransferCertificate::create(&identity, what, self.world())?)
     }
 
     /// Reads through a node under an encoded chain, whatever it is worth.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use terms::{BootMs, Code, OperationId, Principal, Problem, RealmName, SessionId, VolumeName};
 use trust::{Chain, Identity, NameServer, TrustStore};
 use wire::{Expect, Pool, Purpose, Target};
@@ -20,7 +20,7 @@ use world::World;
 struct Inner {
     world: World,
     folder: Folder,
-    identity: Option<Identity>,
+    identity: RwLock<Option<Identity>>,
     trust: TrustStore,
     pool: Pool,
     /// Connections as nobody, for public documents.
@@ -67,7 +67,7 @@ impl Client {
         let inner = Inner {
             world,
             folder,
-            identity,
+            identity: RwLock::new(identity),
             trust,
             pool,
             openly,
@@ -103,12 +103,18 @@ impl Client {
     }
 
     /// Who this client is, if anybody.
-    pub fn identity(&self) -> Option<&Identity> {
-        self.0.identity.as_ref()
+    pub fn identity(&self) -> Option<Identity> {
+        self.0.identity.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Goes on under a renewed certificate: new connections show it.
+    pub fn replace_identity(&self, identity: Identity) {
+        self.0.pool.replace_credentials(identity.credentials());
+        *self.0.identity.write().unwrap_or_else(PoisonError::into_inner) = Some(identity);
     }
 
     /// Who this client is, or an error that says how to become somebody.
-    pub fn require_identity(&self) -> Result<&Identity, Problem> {
+    pub fn require_identity(&self) -> Result<Identity, Problem> {
         self.identity().ok_or_else(|| {
             Problem::new(Code::Denied, format!("there is no identity in {}", self.0.folder.path().display()))
                 .next("run `webos user register` with an invitation, or start a local world with `webos up`")

@@ -197,7 +197,7 @@ fn witness_of(state: &State) -> Option<client::Node> {
 async fn tell(state: &Arc<State>) {
     let Some(witness) = witness_of(state) else { return };
     let statement = HeadStatement { head: state.gate.audit().head(), at: state.world.clock.unix() };
-    let signed = state.identity().and_then(|own| Ok(trust::signed::sign(own, HEAD_KIND, &statement)?));
+    let signed = state.identity().and_then(|own| Ok(trust::signed::sign(&own, HEAD_KIND, &statement)?));
     let told = match signed {
         Ok(head) => witness.testify(&WitnessWord { head, address: state.advertised.clone() }).await,
         Err(problem) => Err(problem),

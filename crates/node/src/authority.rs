@@ -1,22 +1,42 @@
-//! The realm's authority on its first node: lets in who holds an invitation, and hands out the signed bundle.
-
-use client::Folder;
-use client::protocol::{JoinReply, JoinRequest, join_proof};
-use serde_bytes::ByteBuf;
-use std::sync::Mutex;
-use terms::{Code, Epoch, Principal, PrincipalKind, Problem};
-use trust::{AuditRecord, Authority, Bundle, Invitations, NameServer, TrustStore};
-use world::World;
+//! The realm's authority on its first node: lets in who holds an invitation, renews the certificates of members, and
+//! hands out the signed bundle. Who gets a renewal is `trust`'s rule; what was given is on disk before it is answered.
 
 use crate::gatekeeper::Gatekeeper;
+use client::Folder;
+use client::protocol::{GraceProof, JoinReply, JoinRequest, RenewReply, RenewRequest};
+use client::protocol::{grace_proof, join_proof, renew_proof};
+use client::register::Register;
+use rustls_pki_types::CertificateDer;
+use serde_bytes::ByteBuf;
+use std::os::unix::fs::MetadataExt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use terms::{Code, Epoch, Principal, PrincipalKind, Problem, RealmName};
+use trust::{
+    AuditRecord, Authority, Bundle, Given, Identity, Invitations, LastRenewal, NameServer, RealmMember,
+    RenewalAsked, RenewalRefusal, RenewalVerdict, MemberState, TrustStore, judge_renewal,
+};
+use wire::{Binding, Peer};
+use world::World;
+
+/// What tells one state of the authority's folder from another.
+type Mark = (u64, i64, i64);
 
 /// The authority of the node's own realm, if it holds it.
 pub struct Registrar {
     world: World,
-    authority: Authority,
-    invitations: std::path::PathBuf,
-    /// One redemption at a time: an invitation is good for one.
+    folder: Folder,
+    authority: RwLock<(Arc<Authority>, Mark)>,
+    register: Register,
+    /// One change of the members at a time: an invitation is good for one, and a renewal is judged by what was given.
     turn: Mutex<()>,
+}
+
+/// Who asks for a renewal, and over what.
+pub struct Renewer<'a> {
+    /// The peer of the connection, if it showed a certificate.
+    pub peer: Option<&'a Peer>,
+    /// What binds a signature to the connection.
+    pub binding: Option<&'a Binding>,
 }
 
 impl Registrar {
@@ -25,38 +45,56 @@ impl Registrar {
         if !folder.authority().exists() {
             return Ok(None);
         }
-        let authority = Authority::load(&folder.authority())?;
-        let (world, invitations) = (world.clone(), folder.invitations());
-        Ok(Some(Self { world, authority, invitations, turn: Mutex::new(()) }))
+        let mark = mark(folder)?;
+        let authority = Arc::new(Authority::load(&folder.authority())?);
+        Ok(Some(Self {
+            world: world.clone(),
+            folder: folder.clone(),
+            authority: RwLock::new((authority, mark)),
+            register: Register::new(folder),
+            turn: Mutex::new(()),
+        }))
+    }
+
+    fn authority(&self) -> Arc<Authority> {
+        self.authority.read().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    /// Takes what a command beside this node made of the authority. Answers whether there was anything.
+    pub fn look(&self) -> Result<bool, Problem> {
+        let mark = mark(&self.folder)?;
+        if self.authority.read().unwrap_or_else(PoisonError::into_inner).1 == mark {
+            return Ok(false);
+        }
+        let authority = Arc::new(Authority::load(&self.folder.authority())?);
+        *self.authority.write().unwrap_or_else(PoisonError::into_inner) = (authority, mark);
+        Ok(true)
     }
 
     /// The realm.
-    pub fn realm(&self) -> &terms::RealmName {
-        self.authority.realm()
+    pub fn realm(&self) -> RealmName {
+        self.authority().realm().clone()
     }
 
     /// Signs the realm's bundle anew, with this node as its name server, and pins it.
-    pub fn sign_bundle(
-        &self,
-        folder: &Folder,
-        trust: &TrustStore,
-        node: &Principal,
-        address: &str,
-    ) -> Result<(), Problem> {
-        let now = self.world.clock.unix();
+    pub fn sign_bundle(&self, trust: &TrustStore, node: &Principal, address: &str) -> Result<(), Problem> {
+        let (now, authority) = (self.world.clock.unix(), self.authority());
         let servers = vec![NameServer { address: address.to_string(), principal: node.clone() }];
-        let epoch = trust.bundle(self.realm()).map_or(Epoch(1), |bundle| bundle.epoch);
-        let bytes = self.authority.bundle(servers, epoch, now)?;
-        let fingerprint = self.authority.fingerprint();
-        let bundle = Bundle::open(&bytes, &fingerprint, now)?;
-        client::realms::pin(folder, &bundle, &fingerprint)?;
+        let epoch = trust.bundle(authority.realm()).map_or(Epoch(1), |bundle| bundle.epoch);
+        let bytes = authority.bundle(servers, epoch, now)?;
+        let bundle = Bundle::open(&bytes, &authority.fingerprint(), now)?;
+        client::realms::pin(&self.folder, &bundle)?;
         trust.insert(bundle);
         Ok(())
     }
 
+    fn take_turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Certifies the key of somebody who holds an invitation.
     pub fn join(&self, request: &JoinRequest, bundle: &[u8], gate: &Gatekeeper) -> Result<JoinReply, Problem> {
-        let principal = Principal::new(self.realm().clone(), request.kind, request.name.clone());
+        let principal = Principal::new(self.realm(), request.kind, request.name.clone());
         if request.kind == PrincipalKind::Service {
             return Err(Problem::new(Code::Invalid, "services are published, not invited"));
         }
@@ -64,17 +102,96 @@ impl Registrar {
             return Err(Problem::new(Code::Denied, "the joining key did not sign the request"));
         }
         let now = self.world.clock.unix();
-        {
-            // Invitations are made by a command that runs beside this node, so the file is read each time.
-            let _turn = self.turn.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            Invitations::open(&self.invitations)?.redeem(&request.secret, &principal, now)?;
+        let _turn = self.take_turn();
+        // Invitations are made by a command that runs beside this node, so the file is read each time.
+        let made = Invitations::open(&self.folder.invitations())?.redeem(&request.secret, &principal, now)?;
+        if let Some(member) = self.register.member(&principal)? {
+            member.may_join(made)?;
         }
-        let chain = self.authority.issue(&principal, &request.key, now)?;
+        let chain = self.authority().issue(&principal, &request.key, now)?;
+        self.register.put(&RealmMember::new(given(&chain)?))?;
         gate.note(&AuditRecord::of_change(now, &principal, &principal.to_string(), "joined by invitation"))?;
-        Ok(JoinReply {
-            chain: chain.iter().map(|der| ByteBuf::from(der.to_vec())).collect(),
-            bundle: bundle.to_vec(),
-        })
+        Ok(JoinReply { chain: in_der(&chain), bundle: bundle.to_vec() })
+    }
+
+    /// Gives a member its next certificate, the same one for the same id. A certificate that was renewed under another
+    /// id before shows that there are two of this member: then neither gets one.
+    pub fn renew(
+        &self,
+        request: &RenewRequest,
+        asking: &Renewer<'_>,
+        trust: &TrustStore,
+        gate: &Gatekeeper,
+    ) -> Result<RenewReply, Problem> {
+        let shown = self.shown(request, asking, trust)?;
+        let principal = &shown.principal;
+        if !request.key.verify(&renew_proof(principal, request.id, &request.key), &request.proof) {
+            return Err(Problem::new(Code::Denied, "the key to certify did not sign the request"));
+        }
+        let now = self.world.clock.unix();
+        let _turn = self.take_turn();
+        let member = self.register.member(principal)?;
+        let changed = (request.key.thumbprint() != shown.key).then_some(shown.key);
+        let former = changed.or(member.as_ref().and_then(|member| member.former));
+        let asked = RenewalAsked { shown: &shown, id: request.id, key: &request.key };
+        let note = |what: &str| gate.note(&AuditRecord::of_change(now, principal, &principal.to_string(), what));
+        let by_grace = match judge_renewal(member.as_ref(), &asked, now) {
+            Ok(RenewalVerdict::Again(chain)) => return Ok(RenewReply { chain }),
+            Ok(RenewalVerdict::Issue { by_grace }) => by_grace,
+            Err(refusal) => {
+                if let (RenewalRefusal::Cloned { .. }, Some(member)) = (&refusal, member) {
+                    self.register.put(&RealmMember { standing: MemberState::Cordoned(now), ..member })?;
+                    note("cordoned: its certificate was renewed under two ids, so it has a clone")?;
+                }
+                return Err(refusal.into());
+            }
+        };
+        let chain = self.authority().issue(principal, &request.key, now)?;
+        let renewal = Some(LastRenewal { id: request.id, chain: in_der(&chain) });
+        self.register.put(&RealmMember { former, renewal, by_grace, ..RealmMember::new(given(&chain)?) })?;
+        note(if by_grace { "renewed in grace, with a new key" } else { "renewed" })?;
+        Ok(RenewReply { chain: in_der(&chain) })
+    }
+
+    /// The certificate that is to be renewed: what TLS showed, or an ended one whose key signed over this connection.
+    fn shown(&self, request: &RenewRequest, asking: &Renewer<'_>, trust: &TrustStore) -> Result<Given, Problem> {
+        let shown = match (asking.peer, &request.grace, asking.binding) {
+            (Some(peer), None, _) => given(&peer.chain)?,
+            (None, Some(proof), Some(binding)) => graced(request, proof, binding, trust)?,
+            _ => {
+                return Err(Problem::new(Code::Denied, "a renewal shows the present certificate")
+                    .next("when it has ended, its key signs over the connection"));
+            }
+        };
+        if shown.principal.realm != self.realm() || shown.principal.kind == PrincipalKind::Service {
+            let what = format!("{} is not a member of {}", shown.principal, self.realm());
+            return Err(Problem::new(Code::Denied, what).next("renew at the first node of its own realm"));
+        }
+        Ok(shown)
+    }
+
+    /// Renews this member no more, and lets it join only on an invitation made from now on. Services hold no invitation.
+    pub fn revoke(&self, principal: &Principal) -> Result<(), Problem> {
+        if principal.kind != PrincipalKind::Service {
+            let _turn = self.take_turn();
+            self.register.revoke(principal, self.world.clock.unix())?;
+        }
+        Ok(())
+    }
+
+    /// Certifies this node's own key again: it holds the authority.
+    pub fn renew_own(&self, present: &Identity) -> Result<Identity, Problem> {
+        let _turn = self.take_turn();
+        let key = Some(present.key().clone());
+        let renewed = self.authority().issue_identity(present.principal(), key, self.world.clock.unix())?;
+        self.register.note(given(renewed.chain())?)?;
+        renewed.save(&self.folder.identity())?;
+        Ok(renewed)
+    }
+
+    /// Whether this identity stands under another issuing certificate than the newest.
+    pub fn has_moved_on(&self, identity: &Identity) -> bool {
+        identity.chain().get(1).is_some_and(|issuing| issuing != self.authority().issuing())
     }
 
     /// Certifies the key of a service that is published here.
@@ -83,6 +200,40 @@ impl Registrar {
         service: &Principal,
         key: Option<trust::KeyPair>,
     ) -> Result<trust::Identity, Problem> {
-        Ok(self.authority.issue_identity(service, key, self.world.clock.unix())?)
+        Ok(self.authority().issue_identity(service, key, self.world.clock.unix())?)
     }
+}
+
+/// Issuing certificates are replaced by renaming a file: another file is another authority.
+fn mark(folder: &Folder) -> Result<Mark, Problem> {
+    let file = folder.authority().join(Authority::ISSUING_FILE);
+    let found = std::fs::metadata(&file).map_err(|error| {
+        Problem::new(Code::Internal, format!("the authority's {} cannot be read: {error}", file.display()))
+            .next("restore it from a copy: without it nobody can join the realm, and no certificate is renewed")
+    })?;
+    Ok((found.ino(), found.mtime(), found.mtime_nsec()))
+}
+
+fn given(chain: &[CertificateDer<'_>]) -> Result<Given, Problem> {
+    let leaf = chain.first().ok_or_else(|| Problem::new(Code::Invalid, "there is no certificate"))?;
+    Ok(Given::read(leaf)?)
+}
+
+fn in_der(chain: &[CertificateDer<'_>]) -> Vec<ByteBuf> {
+    chain.iter().map(|der| ByteBuf::from(der.to_vec())).collect()
+}
+
+/// A certificate that has ended counts here as what it was at its end, if its key signed over this very connection.
+fn graced(
+    request: &RenewRequest,
+    proof: &GraceProof,
+    binding: &Binding,
+    trust: &TrustStore,
+) -> Result<Given, Problem> {
+    let chain: Vec<_> = proof.chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
+    let (given, key) = Given::as_it_ended(&chain, trust)?;
+    if !key.verify(&grace_proof(binding, request.id, &request.key), &proof.signature) {
+        return Err(Problem::new(Code::Denied, "the ended certificate's key did not sign over this connection"));
+    }
+    Ok(given)
 }

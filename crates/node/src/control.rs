@@ -1,6 +1,7 @@
 //! Control messages: each route's message in, its answer out, both CBOR.
 
 use crate::audit;
+use crate::authority::Renewer;
 use crate::candidates;
 use crate::feeds;
 use crate::gatekeeper::Caller;
@@ -13,7 +14,7 @@ use crate::routes::Route;
 use crate::tokens;
 use crate::via;
 use client::models::{VOLUME_KIND, VolumeRecord};
-use client::protocol::{Announcement, JoinRequest, NodeStatus, PublishRequest, StateUpdate};
+use client::protocol::{Announcement, JoinRequest, NodeStatus, PublishRequest, RenewRequest, StateUpdate};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response};
@@ -43,6 +44,7 @@ pub async fn answer(
         Route::Revoke => Ok(cbor(&lending::revoke(state, caller, message(body).await?.0).await?)),
         Route::Purse => Ok(cbor(&lending::take_in(state, caller, message(body).await?.0)?)),
         Route::Join => join(state, body).await,
+        Route::Renew => renew(state, caller, parts, body).await,
         Route::Open(volume) => open(state, caller, &volume, body).await,
         Route::Acl(..) | Route::Why(..) | Route::Group(_) | Route::GroupAcl(_) | Route::Groups => {
             rights::answer(state, route, caller, &parts.method, body).await
@@ -207,7 +209,7 @@ fn volume_record(state: &State, name: &Label) -> Result<Response<Body>, Problem>
         address: state.advertised.clone(),
         epoch: here.home.store().epoch(),
     };
-    Ok(document(trust::signed::sign(state.identity()?, VOLUME_KIND, &record)?))
+    Ok(document(trust::signed::sign(&state.identity()?, VOLUME_KIND, &record)?))
 }
 
 async fn join(state: &State, body: Incoming) -> Result<Response<Body>, Problem> {
@@ -219,6 +221,17 @@ async fn join(state: &State, body: Incoming) -> Result<Response<Body>, Problem> 
     let bundle = state.client.trust().bundle(state.realm());
     let bundle = bundle.ok_or_else(|| Problem::new(Code::Internal, "this node has lost its realm's bundle"))?;
     Ok(cbor(&registrar.join(&request, bundle.encoded(), &state.gate)?))
+}
+
+async fn renew(state: &State, caller: &Caller, parts: &Parts, body: Incoming) -> Result<Response<Body>, Problem> {
+    let bytes = read_body(body, MAX_OPEN_BYTES).await?;
+    let request: RenewRequest = wire::cbor::from_slice::<Envelope<_>>(&bytes)?.into_body()?;
+    let registrar = state.registrar.as_ref().ok_or_else(|| {
+        Problem::new(Code::Unsupported, "the realm's authority is not on this node").next("renew at its first node")
+    })?;
+    let peer = caller.peer().map(|_| caller.for_itself()).transpose()?;
+    let asking = Renewer { peer, binding: parts.extensions.get() };
+    Ok(cbor(&registrar.renew(&request, &asking, state.client.trust(), &state.gate)?))
 }
 
 async fn open(
@@ -262,7 +275,7 @@ async fn status(state: &State) -> NodeStatus {
         key: state.own.key,
         realm: state.realm().clone(),
         started: state.started,
-        certificate_until: state.own.not_after,
+        certificate_until: state.client.identity().map_or(UnixMs(0), |identity| identity.not_after()),
         volumes: state.volumes.keys().cloned().collect(),
         fronts,
         offers: state.serving.offers(state).offers,

@@ -51,13 +51,13 @@ impl Source {
                 )
             })?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Feed::new(realm.clone(), trust.epoch(realm), world.clock.unix())
+                Feed::new(realm.clone(), trust.epoch(&realm), world.clock.unix())
             }
             Err(error) => {
                 return Err(Problem::new(Code::Internal, format!("{} cannot be read: {error}", path.display())));
             }
         };
-        let signer = registrar.service_identity(&feed_signer(realm)?, None)?;
+        let signer = registrar.service_identity(&feed_signer(&realm)?, None)?;
         let (head, _) = watch::channel(feed.head());
         let kept = Mutex::new(Kept { feed, signer });
         let readers = Semaphore::new(MAX_WAITING_READERS);

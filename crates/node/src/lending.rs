@@ -14,7 +14,7 @@ use wire::Peer;
 /// Takes something back.
 pub async fn revoke(state: &State, caller: &Caller, request: RevokeRequest) -> Result<RevokeReply, Problem> {
     let peer = caller.for_itself()?.clone();
-    let (source, _) = feeds::source(state)?;
+    let (source, registrar) = feeds::source(state)?;
     let (done, revoked) = match request {
         RevokeRequest::Chain(bytes) => {
             let (id, end) = own_link(state, &peer, &bytes)?;
@@ -27,6 +27,7 @@ pub async fn revoke(state: &State, caller: &Caller, request: RevokeRequest) -> R
         RevokeRequest::Principal(principal) => {
             must_be_owner(state, caller, &peer, &principal.to_string())?;
             may_end(state, &principal)?;
+            registrar.revoke(&principal)?;
             (format!("every certificate of {principal} so far"), vec![feeds::end_principal(source, &principal)?])
         }
         RevokeRequest::AllChains => {

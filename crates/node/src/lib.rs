@@ -23,6 +23,7 @@ pub mod pipe;
 mod published;
 mod realms;
 mod relays;
+mod renewal;
 mod replica;
 mod rights;
 pub mod routes;

@@ -8,6 +8,10 @@ pub const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
 pub const MAX_CONTROL_BYTES: usize = 256 * 1024;
 /// What an open route takes in: bytes.
 pub const MAX_OPEN_BYTES: usize = 64 * 1024;
+/// How often a node looks whether its certificate is to be renewed, and whether its authority was changed beside it.
+pub const RENEWAL_LOOK: Duration = Duration::from_secs(1);
+/// After a renewal that failed, how long until the next try: half of the certificate's life is left for it.
+pub const RENEWAL_RETRY: Duration = Duration::from_secs(60);
 /// Requests a second that open routes answer, in all: a flood of strangers costs no more than this.
 pub const OPEN_REQUESTS_PER_SECOND: u32 = 2000;
 /// A copy that says no makes the list be asked for again, at most this often for one group.

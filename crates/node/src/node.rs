@@ -71,7 +71,7 @@ pub struct State {
 }
 
 impl State {
-    pub(crate) fn identity(&self) -> Result<&Identity, Problem> {
+    pub(crate) fn identity(&self) -> Result<Identity, Problem> {
         self.client.require_identity()
     }
 
@@ -97,8 +97,9 @@ const HOUSEKEEPING: Duration = Duration::from_secs(20);
 impl Node {
     /// Starts a node in its folder.
     pub async fn start(settings: Settings, world: World) -> Result<Self, Problem> {
+        crate::renewal::before_start(&settings.folder, &world).await?;
         let client = Client::open(settings.folder.clone(), world.clone())?;
-        let identity = client.require_identity()?.clone();
+        let identity = client.require_identity()?;
         if identity.principal().kind != PrincipalKind::Server {
             return Err(Problem::new(
                 Code::Invalid,
@@ -122,6 +123,7 @@ impl Node {
         state.tasks.spawn(housekeeping(state.clone()));
         state.tasks.spawn(crate::serving::announce(state.clone()));
         state.tasks.spawn(crate::audit::tell_witness(state.clone()));
+        state.tasks.spawn(crate::renewal::keep(state.clone(), server.shown()));
         state.tasks.spawn(crate::realms::follow(state.clone()));
         state.tasks.spawn(crate::realms::refresh_all(state.clone()));
         Ok(Self { state, server })
@@ -191,9 +193,9 @@ async fn compose(
     let realm = identity.principal().realm.clone();
     let advertised = settings.advertised(address)?;
     client.trust().set_limits(settings.feed_limits);
-    let registrar = Registrar::open(&folder, &world)?.filter(|registrar| *registrar.realm() == realm);
+    let registrar = Registrar::open(&folder, &world)?.filter(|registrar| registrar.realm() == realm);
     if let Some(registrar) = &registrar {
-        registrar.sign_bundle(&folder, client.trust(), identity.principal(), &advertised)?;
+        registrar.sign_bundle(client.trust(), identity.principal(), &advertised)?;
     }
     let feed =
         registrar.as_ref().map(|registrar| Source::open(&folder, &world, client.trust(), registrar)).transpose()?;
@@ -204,7 +206,8 @@ async fn compose(
         principal: identity.principal().clone(),
         key: identity.key().thumbprint(),
         issued: identity.issued(),
-        not_after: identity.not_after(),
+        // Nobody's word is needed for who one is oneself; others look at the certificate that is shown to them.
+        not_after: UnixMs(u64::MAX),
         chain: identity.chain().iter().cloned().map(CertificateDer::into_owned).collect(),
     });
     let offers = Offers::load(folder.offers())

@@ -70,6 +70,6 @@ fn group_name(state: &State, name: &Label) -> GroupName {
 fn group(state: &State, caller: &Caller, name: &Label) -> Result<Response<Body>, Problem> {
     caller.require_peer()?;
     let own = orders::held(state, &group_name(state, name))?;
-    let signed = own.list.sign(state.identity()?, state.world.clock.unix())?;
+    let signed = own.list.sign(&state.identity()?, state.world.clock.unix())?;
     Ok(cbor(&ByteBuf::from(signed)))
 }

@@ -25,6 +25,8 @@ pub enum Route {
     Purse,
     /// Redeem an invitation.
     Join,
+    /// Renew a certificate.
+    Renew,
     /// The session stream of a holder.
     Session(VolumeName),
     /// Open with a callback.
@@ -70,7 +72,8 @@ pub enum Route {
 /// Who may come to a route at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Also peers without a certificate: signed public documents, and the one-use secret of an invitation.
+    /// Also peers without a certificate: signed public documents, the one-use secret of an invitation, and a renewal in
+    /// grace.
     Open,
     /// Peers with a valid certificate of a trusted realm.
     Authenticated,
@@ -95,6 +98,7 @@ pub const TABLE: &[Row] = &[
     ("/.webos/name/{}/state", GET, Access::Open),
     ("/.webos/feed", GET, Access::Open),
     ("/.webos/join", POST, Access::Open),
+    ("/.webos/renew", POST, Access::Open),
     ("/.webos/revoke", POST, Access::Authenticated),
     ("/.webos/purse", POST, Access::Authenticated),
     ("/.webos/session/{}", POST, Access::Authenticated),
@@ -176,6 +180,7 @@ fn route(pattern: &str, names: &Names<'_>) -> Result<Route, Problem> {
         "/.webos/revoke" => Route::Revoke,
         "/.webos/purse" => Route::Purse,
         "/.webos/join" => Route::Join,
+        "/.webos/renew" => Route::Renew,
         "/.webos/session/{}" => Route::Session(volume()?),
         "/.webos/open/{}" => Route::Open(volume()?),
         "/.webos/acl/{}/{path}" => Route::Acl(volume()?, path()?),
@@ -205,7 +210,14 @@ mod tests {
     #[test]
     fn only_the_stated_routes_are_open() {
         let open: Vec<&str> = TABLE.iter().filter(|row| row.2 == Access::Open).map(|row| row.0).collect();
-        let stated = ["/.webos/bundle", "/.webos/name/{}", "/.webos/name/{}/state", "/.webos/feed", "/.webos/join"];
+        let stated = [
+            "/.webos/bundle",
+            "/.webos/name/{}",
+            "/.webos/name/{}/state",
+            "/.webos/feed",
+            "/.webos/join",
+            "/.webos/renew",
+        ];
         assert_eq!(open, stated);
         assert!(TABLE.iter().all(|row| row.2 != Access::ByList), "only services are open by list");
     }

@@ -1,15 +1,14 @@
-//! A realm's authority: its root and its issuing certificate, and the profile of every certificate they sign.
+//! A realm's authority: its issuing certificates, and the profile of every certificate that is signed.
 //! It holds keys and never decides who deserves a name; it reads no clock.
 
-use crate::bundle::{Bundle, NameServer};
+use crate::bundle::{Bundle, Content, NameServer, PREDECESSOR, SUCCESSOR};
+use crate::codec::{check_size, decode, encode};
 use crate::error::TrustError;
 use crate::files::{read_private, write_private};
-use crate::identity::Identity;
+use crate::identity::{Identity, lifetime};
 use crate::key::{KeyPair, PublicKey, pem, sha256};
-use crate::limits::{
-    CLOCK_SKEW, ISSUING_LIFETIME, MAX_KEY_FILE_BYTES, ROOT_LIFETIME, SERVER_LIFETIME, SERVICE_LIFETIME,
-    USER_LIFETIME,
-};
+use crate::limits::{CLOCK_SKEW, ISSUING_LIFETIME, MAX_DOCUMENT_BYTES, MAX_ISSUING, MAX_KEY_FILE_BYTES, MAX_ROOTS};
+use crate::root::Root;
 use crate::x509;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer,
@@ -17,68 +16,128 @@ use rcgen::{
 };
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use serde_bytes::ByteBuf;
 use std::path::Path;
 use std::time::Duration;
 use terms::{Epoch, Principal, PrincipalKind, RealmName, UnixMs};
 
-const ROOT_FILE: &str = "root.pem";
-const ISSUING_FILE: &str = "issuing.pem";
+const ROOTS_FILE: &str = "root.pem";
+const EARLIER_FILE: &str = "issuing-earlier.pem";
+const ENDORSEMENTS_FILE: &str = "successions";
 
 /// A certificate of the authority and the key it certifies.
 #[derive(Debug, Clone)]
-struct Held {
-    certificate: CertificateDer<'static>,
-    key: KeyPair,
+pub(crate) struct Held {
+    pub certificate: CertificateDer<'static>,
+    pub key: KeyPair,
 }
 
-/// The authority of one realm.
+impl Held {
+    /// Reads a certificate and its key from PEM.
+    pub fn read(text: &[u8]) -> Result<Self, TrustError> {
+        let certificate = CertificateDer::from_pem_slice(text)
+            .map_err(|_| TrustError::malformed("the authority", "there is no certificate in its file"))?
+            .into_owned();
+        let text = std::str::from_utf8(text).map_err(|error| TrustError::malformed("the authority", error))?;
+        let key = KeyPair::from_pem(text)?;
+        if &x509::read_authority(&certificate)?.key != key.public() {
+            return Err(TrustError::malformed("the authority", "its key does not belong to its certificate"));
+        }
+        Ok(Self { certificate, key })
+    }
+
+    /// The same as PEM.
+    pub fn text(&self) -> zeroize::Zeroizing<String> {
+        let mut text = zeroize::Zeroizing::new(pem("CERTIFICATE", &self.certificate));
+        text.push_str(&self.key.to_pem());
+        text
+    }
+}
+
+/// The authority of one realm as it works every day: the newest issuing certificate with its key. The roots are here
+/// as certificates only; what needs a root's key takes a [`Root`].
 #[derive(Debug, Clone)]
 pub struct Authority {
     realm: RealmName,
-    root: Held,
+    /// The newest root first.
+    roots: Vec<CertificateDer<'static>>,
+    /// By which the roots name each other.
+    endorsements: Vec<ByteBuf>,
     issuing: Held,
+    /// Which of the roots signed the issuing certificate.
+    under: CertificateDer<'static>,
+    /// Earlier issuing certificates that have not ended: what they signed is still good.
+    earlier: Vec<CertificateDer<'static>>,
 }
 
 impl Authority {
-    /// Makes a realm: a new root and its first issuing certificate, valid from now.
+    /// The newest issuing certificate with its key, in an authority's folder: replaced last when anything changes.
+    pub const ISSUING_FILE: &'static str = "issuing.pem";
+
+    /// The authority of a new realm, with its first issuing certificate.
+    ///
+    /// # Errors
+    /// [`TrustError::AuthorityEnded`] if the root has ended; [`TrustError::Crypto`].
+    pub fn found(root: &Root, now: UnixMs) -> Result<Self, TrustError> {
+        let (realm, certificate) = (root.realm().clone(), root.certificate().clone());
+        let (issuing, under) = (root.issue(now)?, certificate.clone());
+        Ok(Self { realm, roots: vec![certificate], endorsements: Vec::new(), issuing, under, earlier: Vec::new() })
+    }
+
+    /// The authority of a realm whose root's key is forgotten at once: it lasts as long as its issuing certificate.
     ///
     /// # Errors
     /// [`TrustError::Crypto`] if the library fails.
     pub fn create(realm: RealmName, world: &world::World) -> Result<Self, TrustError> {
         let now = world.clock.unix();
-        let (root_key, issuing_key) = (KeyPair::generate()?, KeyPair::generate()?);
-        let params = authority_params(&realm, "root", root_key.public(), 1, now, now.plus(ROOT_LIFETIME))?;
-        let certificate = params.self_signed(&root_key.for_issuing()?).map_err(issuing_failed)?;
-        let root = Held { certificate: certificate.der().clone(), key: root_key };
-        let issuing = issue_authority(&realm, &root, issuing_key, now)?;
-        Ok(Self { realm, root, issuing })
+        Self::found(&Root::create(realm, now)?, now)
     }
 
-    /// Reads an authority from its folder.
+    /// Reads an authority from its folder. No root's key is read, or needs to be there.
     ///
     /// # Errors
     /// [`TrustError::Exposed`] if others can read its keys; [`TrustError::Damaged`] if keys, certificates
     /// and realm do not belong together.
     pub fn load(folder: &Path) -> Result<Self, TrustError> {
-        let load = |name: &str| {
-            let file = folder.join(name);
-            load_held(&file).map_err(|error| error.in_file(&file, DAMAGED))
-        };
-        let ((realm, root), (same, issuing)) = (load(ROOT_FILE)?, load(ISSUING_FILE)?);
-        if realm != same {
-            let error = TrustError::malformed("the authority", "its two certificates are of different realms");
-            return Err(error.in_file(folder, DAMAGED));
+        let (roots_file, issuing_file) = (folder.join(ROOTS_FILE), folder.join(Self::ISSUING_FILE));
+        let text = zeroize::Zeroizing::new(read_private(&issuing_file, MAX_KEY_FILE_BYTES)?);
+        let issuing = Held::read(&text).map_err(|error| error.in_file(&issuing_file, DAMAGED))?;
+        let roots = read_certificates(&roots_file).map_err(|error| error.in_file(&roots_file, DAMAGED))?;
+        if roots.is_empty() {
+            let none = TrustError::malformed("the authority", "there is no certificate in its file");
+            return Err(none.in_file(&roots_file, DAMAGED));
         }
-        Ok(Self { realm, root, issuing })
+        let optional = |name: &str| Some(folder.join(name)).filter(|file| file.exists());
+        let earlier = optional(EARLIER_FILE).map_or(Ok(Vec::new()), |file| {
+            read_certificates(&file).map_err(|error| error.in_file(&file, DAMAGED))
+        })?;
+        let endorsements = optional(ENDORSEMENTS_FILE).map_or(Ok(Vec::new()), |file| {
+            let bytes = read_private(&file, MAX_DOCUMENT_BYTES)?;
+            decode("the successions", &bytes, MAX_DOCUMENT_BYTES).map_err(|error| error.in_file(&file, DAMAGED))
+        })?;
+        let refuse = |why| TrustError::malformed("the authority", why).in_file(folder, DAMAGED);
+        let realm = x509::read_authority(&issuing.certificate)?.realm;
+        let signed = |root: &&CertificateDer<'static>| {
+            x509::read_authority(root)
+                .is_ok_and(|root| root.realm == realm && x509::is_signed_by(&issuing.certificate, &root.key))
+        };
+        let under = roots.iter().find(signed).cloned();
+        let under = under.ok_or_else(|| refuse("its issuing certificate was not made by its root"))?;
+        Ok(Self { realm, roots, endorsements, issuing, under, earlier })
     }
 
-    /// Writes the authority to a folder: mode 0700, files 0600, each replaced atomically.
+    /// Writes the authority to a folder: mode 0700, files 0600, each replaced atomically. A root's key is not
+    /// among them: [`Root::save`] writes it where its owner wants it.
     ///
     /// # Errors
     /// [`TrustError::Io`].
     pub fn save(&self, folder: &Path) -> Result<(), TrustError> {
-        save_held(&folder.join(ROOT_FILE), &self.root)?;
-        save_held(&folder.join(ISSUING_FILE), &self.issuing)
+        let texts = |all: &[CertificateDer<'_>]| all.iter().map(|der| pem("CERTIFICATE", der)).collect::<String>();
+        write_private(&folder.join(ROOTS_FILE), texts(&self.roots).as_bytes())?;
+        write_private(&folder.join(ENDORSEMENTS_FILE), &encode("the successions", &self.endorsements)?)?;
+        write_private(&folder.join(EARLIER_FILE), texts(&self.earlier).as_bytes())?;
+        // Last: a cut before it leaves the issuing certificate that was in use, under a root that is still here.
+        write_private(&folder.join(Self::ISSUING_FILE), self.issuing.text().as_bytes())
     }
 
     /// The realm.
@@ -86,33 +145,93 @@ impl Authority {
         &self.realm
     }
 
-    /// SHA-256 of the root certificate: what people compare.
+    /// SHA-256 of the root certificate under which this authority issues: what people compare.
     pub fn fingerprint(&self) -> [u8; 32] {
-        sha256(&self.root.certificate)
+        sha256(&self.under)
     }
 
-    /// When the issuing certificate ends.
+    /// The realm's roots, the newest first.
+    pub fn roots(&self) -> &[CertificateDer<'static>] {
+        &self.roots
+    }
+
+    /// The newest issuing certificate.
+    pub fn issuing(&self) -> &CertificateDer<'static> {
+        &self.issuing.certificate
+    }
+
+    /// When the newest issuing certificate ends.
     ///
     /// # Errors
-    /// Never for an authority that was created or loaded here.
+    /// Never for an authority that was made or loaded here.
     pub fn issuing_end(&self) -> Result<UnixMs, TrustError> {
         Ok(x509::read_validity(&self.issuing.certificate)?.end)
     }
 
-    /// Re-issues the issuing certificate, for the same key, once half of its time is over. Answers whether it
-    /// did; the caller then saves the authority and re-issues what stands under it.
+    /// When the earlier issuing certificates end.
     ///
     /// # Errors
-    /// [`TrustError::AuthorityEnded`] if the root itself has ended.
-    pub fn renew(&mut self, now: UnixMs) -> Result<bool, TrustError> {
-        if now >= x509::read_validity(&self.root.certificate)?.end {
-            return Err(TrustError::AuthorityEnded { which: "root", realm: self.realm.clone() });
+    /// Never for an authority that was made or loaded here.
+    pub fn earlier_ends(&self) -> Result<Vec<UnixMs>, TrustError> {
+        self.earlier.iter().map(|certificate| Ok(x509::read_validity(certificate)?.end)).collect()
+    }
+
+    /// Each root's fingerprint and end, the newest first.
+    ///
+    /// # Errors
+    /// Never for an authority that was made or loaded here.
+    pub fn root_ends(&self) -> Result<Vec<([u8; 32], UnixMs)>, TrustError> {
+        self.roots.iter().map(|root| Ok((sha256(root), x509::read_validity(root)?.end))).collect()
+    }
+
+    /// Whether half of the issuing certificate's time is over.
+    ///
+    /// # Errors
+    /// Never for an authority that was made or loaded here.
+    pub fn is_renewal_due(&self, now: UnixMs) -> Result<bool, TrustError> {
+        Ok(now >= self.issuing_end()?.minus(ISSUING_LIFETIME / 2))
+    }
+
+    /// Makes the next issuing certificate, with a key of its own. The present one issues no more, and what it signed
+    /// stays good until its end. The caller then saves the authority.
+    ///
+    /// # Errors
+    /// [`TrustError::Rule`] if it is not the realm's newest root; [`TrustError::AuthorityEnded`] if that has ended;
+    /// [`TrustError::TooLarge`] if too many issuing certificates are in force.
+    pub fn renew(&mut self, root: &Root, now: UnixMs) -> Result<(), TrustError> {
+        self.must_be_newest(root)?;
+        let issuing = root.issue(now)?;
+        let mut earlier = self.earlier.clone();
+        earlier.insert(0, self.issuing.certificate.clone());
+        earlier.retain(|certificate| x509::read_validity(certificate).is_ok_and(|validity| now < validity.end));
+        check_size("the list of issuing certificates", earlier.len() + 1, MAX_ISSUING)?;
+        (self.earlier, self.issuing, self.under) = (earlier, issuing, root.certificate().clone());
+        Ok(())
+    }
+
+    /// Takes a new root beside the present one; each names the other. Issuing goes on under the present one until the
+    /// next [`Authority::renew`], so that other realms can learn of the new one first.
+    ///
+    /// # Errors
+    /// [`TrustError::Rule`] if `old` is not the realm's newest root, or `new` is of another realm;
+    /// [`TrustError::TooLarge`] if too many roots are in force.
+    pub fn succeed(&mut self, old: &Root, new: &Root, now: UnixMs) -> Result<(), TrustError> {
+        self.must_be_newest(old)?;
+        let mut roots = self.roots.clone();
+        roots.retain(|root| x509::read_validity(root).is_ok_and(|validity| now < validity.end));
+        roots.insert(0, new.certificate().clone());
+        check_size("the list of roots", roots.len(), MAX_ROOTS)?;
+        let (forth, back) = (old.endorse(new, SUCCESSOR)?, new.endorse(old, PREDECESSOR)?);
+        self.endorsements.extend([ByteBuf::from(forth), ByteBuf::from(back)]);
+        self.roots = roots;
+        Ok(())
+    }
+
+    fn must_be_newest(&self, root: &Root) -> Result<(), TrustError> {
+        if self.roots.first() == Some(root.certificate()) {
+            return Ok(());
         }
-        if now < self.issuing_end()?.minus(ISSUING_LIFETIME / 2) {
-            return Ok(false);
-        }
-        self.issuing = issue_authority(&self.realm, &self.root, self.issuing.key.clone(), now)?;
-        Ok(true)
+        Err(TrustError::Rule(format!("this is not the newest root of {}", self.realm)))
     }
 
     /// Certifies a key for a principal of this realm: leaf, issuing certificate, root. The leaf never outlives
@@ -137,7 +256,7 @@ impl Authority {
         }
         let params = leaf_params(principal, key, now, issuing_end)?;
         let leaf = sign(&params, key, &self.issuing)?;
-        Ok(vec![leaf, self.issuing.certificate.clone(), self.root.certificate.clone()])
+        Ok(vec![leaf, self.issuing.certificate.clone(), self.under.clone()])
     }
 
     /// An identity with its key: the one given, or a new one.
@@ -154,51 +273,38 @@ impl Authority {
         Identity::new(self.issue(principal, key.public(), now)?, key)
     }
 
-    /// The realm's signed bundle.
+    /// The realm's bundle, signed with the issuing key. Roots that have ended are left out.
     ///
     /// # Errors
     /// [`TrustError::Malformed`] if a name server is of another realm, [`TrustError::TooLarge`] for too many.
     pub fn bundle(&self, name_servers: Vec<NameServer>, epoch: Epoch, now: UnixMs) -> Result<Vec<u8>, TrustError> {
-        Bundle::sign(&self.root.certificate, &self.root.key, name_servers, epoch, now)
+        let live = |root: &&CertificateDer<'static>| x509::read_validity(root).is_ok_and(|found| now < found.end);
+        let roots = self.roots.iter().filter(live).map(|root| ByteBuf::from(root.to_vec())).collect();
+        let endorsements = self.endorsements.clone();
+        let content = Content { realm: self.realm.clone(), roots, endorsements, name_servers, epoch, issued: now };
+        Bundle::sign(&self.issuing.certificate, &self.issuing.key, content)
     }
 }
 
 /// What helps when a file of the authority is damaged.
 const DAMAGED: &str = "restore it from a copy: without it nobody can join the realm, and no certificate is renewed";
 
-fn load_held(path: &Path) -> Result<(RealmName, Held), TrustError> {
+fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
     let text = zeroize::Zeroizing::new(read_private(path, MAX_KEY_FILE_BYTES)?);
-    let certificate = CertificateDer::from_pem_slice(&text)
-        .map_err(|_| TrustError::malformed("the authority", "there is no certificate in its file"))?
-        .into_owned();
-    let text = std::str::from_utf8(&text).map_err(|error| TrustError::malformed("the authority", error))?;
-    let key = KeyPair::from_pem(text)?;
-    let read = x509::read_authority(&certificate)?;
-    if &read.key != key.public() {
-        return Err(TrustError::malformed("the authority", "its key does not belong to its certificate"));
-    }
-    Ok((read.realm, Held { certificate, key }))
+    let malformed = |error: rustls_pki_types::pem::Error| TrustError::malformed("the authority", error);
+    let all = CertificateDer::pem_slice_iter(&text).map(|found| found.map(CertificateDer::into_owned));
+    all.collect::<Result<_, _>>().map_err(malformed)
 }
 
-fn save_held(path: &Path, held: &Held) -> Result<(), TrustError> {
-    let mut text = zeroize::Zeroizing::new(pem("CERTIFICATE", &held.certificate));
-    text.push_str(&held.key.to_pem());
-    write_private(path, text.as_bytes())
-}
-
-fn issuing_failed(error: rcgen::Error) -> TrustError {
+pub(crate) fn issuing_failed(error: rcgen::Error) -> TrustError {
     TrustError::Crypto { action: "issue a certificate", why: error.to_string() }
 }
 
-fn issue_authority(realm: &RealmName, root: &Held, key: KeyPair, now: UnixMs) -> Result<Held, TrustError> {
-    let root_end = x509::read_validity(&root.certificate)?.end;
-    let end = now.plus(ISSUING_LIFETIME).min(root_end);
-    let params = authority_params(realm, "issuing", key.public(), 0, now, end)?;
-    let certificate = sign(&params, key.public(), root)?;
-    Ok(Held { certificate, key })
-}
-
-fn sign(params: &CertificateParams, key: &PublicKey, issuer: &Held) -> Result<CertificateDer<'static>, TrustError> {
+pub(crate) fn sign(
+    params: &CertificateParams,
+    key: &PublicKey,
+    issuer: &Held,
+) -> Result<CertificateDer<'static>, TrustError> {
     let issuer =
         Issuer::from_ca_cert_der(&issuer.certificate, issuer.key.for_issuing()?).map_err(issuing_failed)?;
     let certified = SubjectPublicKeyInfo::from_der(key.spki()).map_err(issuing_failed)?;
@@ -229,7 +335,7 @@ fn dns(name: String) -> Result<SanType, TrustError> {
     Ok(SanType::DnsName(name.try_into().map_err(issuing_failed)?))
 }
 
-fn authority_params(
+pub(crate) fn authority_params(
     realm: &RealmName,
     role: &str,
     key: &PublicKey,
@@ -255,11 +361,11 @@ fn leaf_params(
     now: UnixMs,
     issuing_end: UnixMs,
 ) -> Result<CertificateParams, TrustError> {
-    let (lifetime, usages) = match principal.kind {
-        PrincipalKind::User => (USER_LIFETIME, vec![ExtendedKeyUsagePurpose::ClientAuth]),
-        PrincipalKind::Server => (SERVER_LIFETIME, both()),
-        PrincipalKind::Service => (SERVICE_LIFETIME, both()),
+    let usages = match principal.kind {
+        PrincipalKind::User => vec![ExtendedKeyUsagePurpose::ClientAuth],
+        PrincipalKind::Server | PrincipalKind::Service => both(),
     };
+    let lifetime = lifetime(principal.kind);
     let mut params = base_params(principal.name.as_str(), key, now, now.plus(lifetime).min(issuing_end));
     let uri = SanType::URI(principal.to_string().try_into().map_err(issuing_failed)?);
     params.subject_alt_names = vec![uri, dns(principal.dns_twin())?];

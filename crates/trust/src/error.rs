@@ -151,6 +151,9 @@ pub enum TrustError {
         /// What the library says.
         why: String,
     },
+    /// A file under a passphrase was not opened by the one given, or none was given.
+    #[error("the passphrase does not open it")]
+    Passphrase,
     /// A rule about rights, groups or invitations was broken.
     #[error("{0}")]
     Rule(String),
@@ -193,7 +196,7 @@ impl TrustError {
     /// The same of what stood in a file of our own. What could not be read at all says so itself.
     pub(crate) fn in_file(self, path: &Path, advice: &'static str) -> Self {
         match self {
-            Self::Io { .. } | Self::Exposed { .. } => self,
+            Self::Io { .. } | Self::Exposed { .. } | Self::Passphrase => self,
             other => Self::Damaged { path: path.to_path_buf(), why: other.to_string(), advice },
         }
     }
@@ -215,6 +218,7 @@ impl TrustError {
             | Self::WrongSigner { .. }
             | Self::Chain(_)
             | Self::FromTheFuture { .. }
+            | Self::Passphrase
             | Self::Fingerprint { .. } => Code::Denied,
             Self::AuthorityEnded { .. } => Code::Unavailable,
             Self::Crypto { .. } | Self::Exposed { .. } | Self::Damaged { .. } | Self::Io { .. } => Code::Internal,
@@ -228,7 +232,7 @@ impl From<TrustError> for Problem {
             TrustError::Exposed { path, .. } => format!("chmod 600 {}", path.display()),
             TrustError::Damaged { advice, .. } => (*advice).into(),
             TrustError::FromTheFuture { .. } => "set the clock right".into(),
-            TrustError::AuthorityEnded { .. } => "renew the realm's authority".into(),
+            TrustError::AuthorityEnded { .. } => "`webos realm renew` makes the next issuing certificate".into(),
             TrustError::Io { path, .. } => {
                 format!("see who may use {}, and that its disk has space", path.display())
             }

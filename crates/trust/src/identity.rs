@@ -3,13 +3,16 @@
 use crate::error::TrustError;
 use crate::files::{read_private, write_private};
 use crate::key::{KeyPair, pem};
-use crate::limits::{CLOCK_SKEW, MAX_CHAIN_CERTIFICATES, MAX_KEY_FILE_BYTES};
+use crate::limits::{
+    CLOCK_SKEW, MAX_CHAIN_CERTIFICATES, MAX_KEY_FILE_BYTES, SERVER_LIFETIME, SERVICE_LIFETIME, USER_LIFETIME,
+};
 use crate::x509;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use std::path::Path;
 use std::sync::Arc;
-use terms::{Principal, UnixMs};
+use std::time::Duration;
+use terms::{Principal, PrincipalKind, UnixMs};
 use zeroize::Zeroizing;
 
 /// Who this program is. Clones are cheap. A value's key belongs to its leaf; whether others accept the chain
@@ -76,6 +79,12 @@ impl Identity {
         write_private(&folder.join(Self::FILE), text.as_bytes())
     }
 
+    /// Whether it is past half of its life and to be renewed; or not begun: the clock was ahead when it was issued.
+    pub fn is_renewal_due(&self, now: UnixMs) -> bool {
+        let life = lifetime(self.principal.kind);
+        now >= self.not_after.minus(life / 2) || self.not_after > now.plus(life + CLOCK_SKEW)
+    }
+
     /// Chain and key for TLS.
     pub fn credentials(&self) -> wire::Credentials {
         wire::Credentials { chain: self.chain.to_vec(), key: self.key.to_der() }
@@ -104,5 +113,14 @@ impl Identity {
     /// When the first certificate of the chain ends.
     pub fn not_after(&self) -> UnixMs {
         self.not_after
+    }
+}
+
+/// How long a leaf of this kind lasts.
+pub(crate) fn lifetime(kind: PrincipalKind) -> Duration {
+    match kind {
+        PrincipalKind::User => USER_LIFETIME,
+        PrincipalKind::Server => SERVER_LIFETIME,
+        PrincipalKind::Service => SERVICE_LIFETIME,
     }
 }

@@ -196,11 +196,16 @@ impl Invitations {
         Ok(Invitation { address, realm: principal.realm.clone(), fingerprint, secret, principal, expires })
     }
 
-    /// Accepts an invitation; after this answer nobody can use it again, also after a crash.
+    /// Accepts an invitation; after this answer nobody can use it again, also after a crash. Answers when it was made.
     ///
     /// # Errors
     /// [`InvitationRefusal`].
-    pub fn redeem(&mut self, secret: &Secret, principal: &Principal, now: UnixMs) -> Result<(), InvitationRefusal> {
+    pub fn redeem(
+        &mut self,
+        secret: &Secret,
+        principal: &Principal,
+        now: UnixMs,
+    ) -> Result<UnixMs, InvitationRefusal> {
         let offered = secret.hash();
         // Every entry is compared, each in constant time.
         let matches = |entry: &Open| {
@@ -208,11 +213,12 @@ impl Invitations {
             same & (entry.principal == *principal) & (now < entry.expires)
         };
         let (used, mut left): (Vec<_>, Vec<_>) = self.open.clone().into_iter().partition(matches);
-        if used.is_empty() {
+        let Some(made) = used.iter().map(|entry| entry.expires.minus(INVITATION_LIFETIME)).max() else {
             return Err(InvitationRefusal::NotOpen { principal: principal.clone() });
-        }
+        };
         left.retain(|entry| now < entry.expires);
-        self.replace(left).map_err(InvitationRefusal::Store)
+        self.replace(left).map_err(InvitationRefusal::Store)?;
+        Ok(made)
     }
 
     fn replace(&mut self, open: Vec<Open>) -> Result<(), TrustError> {

@@ -20,15 +20,18 @@ mod identity;
 mod invitation;
 mod key;
 pub mod limits;
+mod member;
 mod nest;
 mod path;
 mod reason;
 mod recent;
+mod root;
 pub mod signed;
 mod standing;
 mod store;
 mod token;
 pub mod transfer;
+mod vault;
 mod why;
 mod x509;
 
@@ -50,11 +53,17 @@ pub use group::{GroupChange, GroupList, Member, Membership, NoGroups, SignedList
 pub use identity::Identity;
 pub use invitation::{Invitation, InvitationRefusal, Invitations, Secret};
 pub use key::{KeyPair, PublicKey};
+pub use member::{
+    Given, LastRenewal, MemberState, RealmMember, RenewalAsked, RenewalId, RenewalRefusal, RenewalVerdict,
+    judge_renewal,
+};
 pub use nest::{Found, Groups, Listed, Lists, principals_below, search};
 pub use reason::{Ground, Reason, Resource};
+pub use root::Root;
 pub use signed::Opened;
 pub use standing::{AllStand, FeedLimits, Head, Standing};
 pub use store::TrustStore;
 pub use token::{BearerToken, MintToken, TokenGrant, TokenInfo, TokenRefusal, Tokens, VerifiedToken};
 pub use transfer::{Chain, CreateTransfer, Grant, Link, Refusal, TransferCertificate, VerifiedChain, VerifiedLink};
+pub use vault::Passphrase;
 pub use why::{Change, Explanation, explain, explain_outside, reason_about};

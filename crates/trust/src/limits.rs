@@ -16,6 +16,9 @@ pub const SERVER_LIFETIME: Duration = Duration::from_secs(7 * DAY_S);
 pub const USER_LIFETIME: Duration = Duration::from_secs(30 * DAY_S);
 /// A service's leaf: 30 days, because it is signed by hand when the service is published.
 pub const SERVICE_LIFETIME: Duration = Duration::from_secs(30 * DAY_S);
+/// How long after its end a server's certificate can still be renewed, once, with a new key: a machine that was off for
+/// a holiday comes back by itself.
+pub const GRACE: Duration = Duration::from_secs(7 * DAY_S);
 const DAY_S: u64 = 86_400;
 
 /// One certificate in DER: bytes. Ours have about 600; the rest is room for long names.
@@ -27,6 +30,18 @@ pub const MAX_CHAIN_CERTIFICATES: usize = 4;
 pub const MAX_CERTIFIED: usize = 8192;
 /// Roots in a bundle: count. One, or two while a root is being replaced, and some room.
 pub const MAX_ROOTS: usize = 4;
+/// Statements by which roots name each other, in a bundle: count. Two for each change of the root.
+pub const MAX_ENDORSEMENTS: usize = 2 * MAX_ROOTS;
+/// Issuing certificates in force at one time: count. Two overlap; the rest is room for changing one by hand.
+pub const MAX_ISSUING: usize = 8;
+/// A passphrase: bytes, at least.
+pub const MIN_PASSPHRASE_BYTES: usize = 8;
+/// A passphrase: bytes, at most.
+pub const MAX_PASSPHRASE_BYTES: usize = 1024;
+/// Work of one try at a passphrase, as the power of two in scrypt: about a second and 256 MiB.
+pub const SCRYPT_LOG_N: u8 = 18;
+/// The same at most in a file that is opened: a file from elsewhere must not take all memory.
+pub const SCRYPT_MAX_LOG_N: u8 = 20;
 /// Name servers in a bundle: count. A client tries them in turn.
 pub const MAX_NAME_SERVERS: usize = 16;
 /// An address in a bundle or an invitation (`host:port`): bytes. A DNS name has at most 253.
@@ -128,6 +143,8 @@ const _: () = assert!(REVOCATION_MEMORY.as_secs() > USER_LIFETIME.as_secs() + 2 
 const _: () = assert!(MAX_FEED_PAGE * 400 + 2 * MAX_CERTIFICATE_BYTES + 1024 <= MAX_DOCUMENT_BYTES);
 const _: () = assert!(MAX_TRANSFER_BYTES <= MAX_DOCUMENT_BYTES);
 const _: () = assert!(MAX_CERTIFICATE_BYTES * MAX_CHAIN_CERTIFICATES <= MAX_TRANSFER_BYTES);
+const _: () = assert!(SCRYPT_LOG_N <= SCRYPT_MAX_LOG_N);
+const _: () = assert!(MIN_PASSPHRASE_BYTES < MAX_PASSPHRASE_BYTES);
 const _: () = assert!(SERVER_LIFETIME.as_secs() < ISSUING_LIFETIME.as_secs());
 const _: () = assert!(ISSUING_LIFETIME.as_secs() < ROOT_LIFETIME.as_secs());
 const _: () = assert!((MAX_TRANSFER_DEPTH as usize) < MAX_LINKS);

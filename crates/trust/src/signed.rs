@@ -109,9 +109,34 @@ pub fn claimed_key(bytes: &[u8]) -> Result<Thumbprint, TrustError> {
     Sealed::parse(bytes)?.key_id()
 }
 
-/// Decodes without verifying, for a document that itself says with which key to verify it.
-pub(crate) fn peek<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, TrustError> {
-    decode(WHAT, &Sealed::parse(bytes)?.payload, MAX_DOCUMENT_BYTES)
+/// Signs a document with a key whose certificate travels with it.
+pub(crate) fn sign_certified<T: Serialize>(
+    certificate: &CertificateDer<'_>,
+    key: &KeyPair,
+    kind: &'static str,
+    value: &T,
+) -> Result<Vec<u8>, TrustError> {
+    let header = HeaderBuilder::new().algorithm(iana::Algorithm::ES256);
+    let header = header.value(X5CHAIN, Value::Array(vec![Value::Bytes(certificate.to_vec())])).build();
+    seal(key, header, kind, encode(WHAT, value)?)
+}
+
+/// Opens a document that itself says with which key to verify it: `judge` is given the certificates and the content
+/// before the signature is checked, and answers the key or a refusal.
+pub(crate) fn open_judged<T: DeserializeOwned>(
+    bytes: &[u8],
+    kind: &'static str,
+    judge: impl FnOnce(&[CertificateDer<'static>], &T) -> Result<PublicKey, TrustError>,
+) -> Result<T, TrustError> {
+    let sealed = Sealed::parse(bytes)?;
+    let claimed: T = decode(WHAT, &sealed.payload, MAX_DOCUMENT_BYTES)?;
+    let Signer::Chain(chain) = &sealed.signer else {
+        return Err(TrustError::malformed(WHAT, "it carries no certificates"));
+    };
+    let key = judge(chain, &claimed)?;
+    // The content that was judged is the one that was signed: both come from the same bytes.
+    sealed.verify(kind, &key)?;
+    Ok(claimed)
 }
 
 /// Verifies certificates and signature; answers the signer and the signed bytes.

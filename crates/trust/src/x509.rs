@@ -2,9 +2,10 @@
 //! Nothing read here is believed before `path` has verified the chain.
 
 use crate::error::ChainRefusal;
-use crate::key::PublicKey;
+use crate::key::{PublicKey, sha256};
 use crate::limits::MAX_CERTIFICATE_BYTES;
 use terms::{Principal, RealmName, UnixMs};
+use x509_parser::oid_registry::OID_SIG_ECDSA_WITH_SHA256;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 /// When a certificate is valid: from `start` until just before `end`.
@@ -79,6 +80,19 @@ fn key(certificate: &X509Certificate<'_>) -> Result<PublicKey, ChainRefusal> {
 /// When this certificate is valid.
 pub(crate) fn read_validity(der: &[u8]) -> Result<Validity, ChainRefusal> {
     validity(&parse(der)?)
+}
+
+/// Whether this key signed this certificate, with the one algorithm that we use.
+pub(crate) fn is_signed_by(der: &[u8], issuer: &PublicKey) -> bool {
+    parse(der).is_ok_and(|certificate| {
+        certificate.signature_algorithm.algorithm == OID_SIG_ECDSA_WITH_SHA256
+            && issuer.verify_der(certificate.tbs_certificate.as_ref(), &certificate.signature_value.data)
+    })
+}
+
+/// SHA-256 of what the issuer signed: a certificate's name that does not change with its signature.
+pub(crate) fn content_hash(der: &[u8]) -> Result<[u8; 32], ChainRefusal> {
+    Ok(sha256(parse(der)?.tbs_certificate.as_ref()))
 }
 
 /// Whose certificate this is: exactly one SPIFFE id, its DNS twin byte for byte, and no other name.

@@ -25,6 +25,11 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// The TLS exporter's value of one connection: what is signed over it cannot be replayed on another one. A request that
+/// came with a body and without a certificate carries it among its extensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Binding(pub [u8; 32]);
+
 /// An authenticated peer: its chain was valid, in its own realm's pinned bundle, when the connection began.
 #[derive(Debug, Clone)]
 pub struct Peer {

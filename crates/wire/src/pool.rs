@@ -8,7 +8,7 @@ use crate::limits::{
     ANSWER_DEADLINE, CONNECT_DEADLINE, FRAME_BYTES, HANDSHAKE_DEADLINE, MAX_HEADER_BYTES, MAX_POOLED,
     PING_DEADLINE, PING_INTERVAL, POOLED_WINDOW_BYTES, SEND_BUFFER_BYTES, STREAM_WINDOW_BYTES,
 };
-use crate::peer::{Credentials, Expect, PeerCheck};
+use crate::peer::{Binding, Credentials, Expect, PeerCheck};
 use crate::tls;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -18,7 +18,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use terms::{BootMs, Code, Problem, UnixMs};
 use tokio::net::TcpStream;
@@ -113,13 +113,14 @@ struct Connection {
     until: UnixMs,
     /// The chain that the peer showed.
     chain: Vec<CertificateDer<'static>>,
+    binding: Option<Binding>,
 }
 
 type Slot = Arc<tokio::sync::Mutex<Option<Arc<Connection>>>>;
 
 struct Inner {
     world: World,
-    credentials: Option<Credentials>,
+    credentials: RwLock<Option<Credentials>>,
     check: Arc<dyn PeerCheck>,
     slots: Mutex<HashMap<Target, Slot>>,
     handshakes: AtomicU64,
@@ -146,12 +147,28 @@ impl Pool {
     pub fn new(world: &World, credentials: Option<Credentials>, check: Arc<dyn PeerCheck>) -> Self {
         Self(Arc::new(Inner {
             world: world.clone(),
-            credentials,
+            credentials: RwLock::new(credentials),
             check,
             slots: Mutex::new(HashMap::new()),
             handshakes: AtomicU64::new(0),
             hits: AtomicU64::new(0),
         }))
+    }
+
+    /// Speaks with these from now on. What was begun on earlier connections goes on there.
+    pub fn replace_credentials(&self, credentials: Credentials) {
+        *self.0.credentials.write().unwrap_or_else(PoisonError::into_inner) = Some(credentials);
+        self.slots().clear();
+    }
+
+    /// What binds a signature to the connection that requests to this target use now.
+    ///
+    /// # Errors
+    /// As [`Pool::request`] without having sent anything.
+    pub async fn binding(&self, target: &Target) -> Result<Binding, CallError> {
+        let refused =
+            || CallError::Refused { address: target.address.clone(), reason: "TLS exports no keys".into() };
+        self.connection(target).await?.binding.ok_or_else(refused)
     }
 
     /// Handshakes done since the start: shows that the second request costs none.
@@ -264,9 +281,9 @@ impl Pool {
 
     async fn connect(&self, target: &Target) -> Result<Connection, CallError> {
         let refused = |reason: String| CallError::Refused { address: target.address.clone(), reason };
-        let config =
-            tls::client(&self.0.world, self.0.credentials.as_ref(), self.0.check.clone(), target.expect.clone())
-                .map_err(|error| refused(format!("the own certificate is not usable: {error}")))?;
+        let own = self.0.credentials.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let config = tls::client(&self.0.world, own.as_ref(), self.0.check.clone(), target.expect.clone())
+            .map_err(|error| refused(format!("the own certificate is not usable: {error}")))?;
         let unreachable = |source| CallError::Connect { address: target.address.clone(), source };
         let stream = timeout(CONNECT_DEADLINE, TcpStream::connect(&target.address))
             .await
@@ -280,6 +297,7 @@ impl Pool {
             .map_err(|_| unreachable(std::io::ErrorKind::TimedOut.into()))?
             .map_err(|error| handshake_error(target, error))?;
         let (until, chain) = self.chain_end(target, &stream);
+        let binding = tls::binding(stream.get_ref().1).ok();
         let (sender, connection) = builder()
             .handshake(TokioIo::new(stream))
             .await
@@ -291,7 +309,7 @@ impl Pool {
             }
         });
         let used = AtomicU64::new(now(&self.0.world).0);
-        Ok(Connection { sender, used, until, chain })
+        Ok(Connection { sender, used, until, chain, binding })
     }
 
     /// When the peer's chain ends, and the chain. A peer known by key alone is bounded by the document that names the key.

@@ -10,7 +10,7 @@ use crate::limits::{
 };
 use crate::peer::{Credentials, Peer, PeerCheck};
 use crate::stalls::Stalls;
-use crate::tls;
+use crate::tls::{self, Shown};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -51,9 +51,24 @@ pub enum ServerError {
     Tls(#[source] rustls::Error),
 }
 
+/// What a listener shows to clients. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ShownCredentials(Arc<Shown>);
+
+impl ShownCredentials {
+    /// Shows these to every client that connects from now on.
+    ///
+    /// # Errors
+    /// [`ServerError::Tls`] if key and certificate do not fit; then it goes on with the former.
+    pub fn replace(&self, credentials: &Credentials) -> Result<(), ServerError> {
+        self.0.replace(credentials).map_err(ServerError::Tls)
+    }
+}
+
 /// A running listener. Dropping it stops it at once; [`Server::shutdown`] lets requests in flight end.
 pub struct Server {
     address: SocketAddr,
+    shown: ShownCredentials,
     stop: CancellationToken,
     abort: CancellationToken,
     tasks: TaskTracker,
@@ -93,7 +108,8 @@ impl Server {
         handler: Arc<dyn Handler>,
         recheck: &Recheck,
     ) -> Result<Self, ServerError> {
-        let config = tls::server(world, credentials, check.clone()).map_err(ServerError::Tls)?;
+        let shown = Arc::new(Shown::new(credentials).map_err(ServerError::Tls)?);
+        let config = tls::server(world, shown.clone(), check.clone()).map_err(ServerError::Tls)?;
         let address = listener.local_addr().map_err(ServerError::Socket)?;
         let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
         let tasks = TaskTracker::new();
@@ -109,7 +125,12 @@ impl Server {
             abort: abort.clone(),
         });
         tasks.spawn(accept_all(listener, shared, tasks.clone()));
-        Ok(Self { address, stop, abort, tasks })
+        Ok(Self { address, shown: ShownCredentials(shown), stop, abort, tasks })
+    }
+
+    /// What it shows to clients, to be replaced while it runs.
+    pub fn shown(&self) -> ShownCredentials {
+        self.shown.clone()
     }
 
     /// The address that clients connect to.
@@ -186,7 +207,11 @@ async fn serve_connection(shared: &Shared, stream: TcpStream, from: SocketAddr) 
     };
     let known = peer.clone();
     let (handler, asked, stalls) = (shared.handler.clone(), visit.asked.clone(), visit.stalls.clone());
-    let service = service_fn(move |request: Request<Incoming>| {
+    let binding = if peer.is_none() { tls::binding(stream.get_ref().1).ok() } else { None };
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if let Some(binding) = binding.filter(|_| request.method() == http::Method::POST) {
+            request.extensions_mut().insert(binding);
+        }
         asked.store(true, Ordering::Relaxed);
         let answer = handler.handle(request, peer.clone(), from);
         let stalls = stalls.clone();

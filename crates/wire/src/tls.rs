@@ -1,20 +1,24 @@
 //! TLS 1.3 configurations: mutual, without tickets, with our own check of who is there.
 
-use crate::peer::{Credentials, Expect, PeerCheck};
+use crate::peer::{Binding, Credentials, Expect, PeerCheck};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature};
-use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use terms::{Problem, UnixMs};
 use world::World;
+
+/// Names the use of [`Binding`] to TLS (RFC 8446, 7.5).
+const BINDING_LABEL: &[u8] = b"EXPORTER-webos-renew-v1";
 
 struct WorldTime(World);
 
@@ -170,18 +174,51 @@ impl ClientCertVerifier for Checker {
     }
 }
 
+/// Chain and key of a listener, as they are now: a renewal replaces them while it runs.
+pub(crate) struct Shown(RwLock<Arc<CertifiedKey>>);
+
+impl Shown {
+    pub fn new(credentials: &Credentials) -> Result<Self, Error> {
+        Ok(Self(RwLock::new(Arc::new(certified(credentials)?))))
+    }
+
+    pub fn replace(&self, credentials: &Credentials) -> Result<(), Error> {
+        let new = Arc::new(certified(credentials)?);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = new;
+        Ok(())
+    }
+}
+
+fn certified(credentials: &Credentials) -> Result<CertifiedKey, Error> {
+    let provider = aws_lc_rs::default_provider();
+    CertifiedKey::from_der(credentials.chain.clone(), credentials.key.clone_key(), &provider)
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shown")
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.read().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
+/// What both ends of one connection know and nobody else: a signature over it counts on this connection only.
+pub(crate) fn binding<T>(connection: &rustls::ConnectionCommon<T>) -> Result<Binding, Error> {
+    connection.export_keying_material([0; 32], BINDING_LABEL, None).map(Binding)
+}
+
 /// The listener's configuration. Without tickets: a resumed session would outlive a revocation.
-pub(crate) fn server(
-    world: &World,
-    credentials: &Credentials,
-    check: Arc<dyn PeerCheck>,
-) -> Result<ServerConfig, Error> {
+pub(crate) fn server(world: &World, shown: Arc<Shown>, check: Arc<dyn PeerCheck>) -> Result<ServerConfig, Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let checker = Checker { check, expect: None, provider: provider.clone() };
     let mut config = ServerConfig::builder_with_details(provider, Arc::new(WorldTime(world.clone())))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(Arc::new(checker))
-        .with_single_cert(credentials.chain.clone(), credentials.key.clone_key())?;
+        .with_cert_resolver(shown);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});

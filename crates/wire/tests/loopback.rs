@@ -146,6 +146,27 @@ async fn a_huge_header_does_not_reach_the_handler() {
 }
 
 #[tokio::test]
+async fn a_listener_and_a_cache_go_on_with_new_credentials() {
+    let bed = bed().await;
+    let pool = Pool::new(&bed.world, None, Arc::new(Believe));
+    let answer = pool.request(&bed.target, post(Vec::new())).await.expect("an answer");
+    assert_eq!(text(answer).await, "nobody 0");
+    let new = credentials();
+    bed.server.shown().replace(&new).expect("they fit");
+    let target = Target { expect: Expect::Key(key_of(&new.chain[0])), ..bed.target.clone() };
+    let answer = pool.request(&target, post(Vec::new())).await.expect("it shows the new certificate");
+    assert_eq!(text(answer).await, "nobody 0");
+    pool.replace_credentials(credentials());
+    let answer = pool.request(&target, post(Vec::new())).await.expect("an answer");
+    assert_eq!(text(answer).await, "spiffe://lab.example/server/n1 0", "on a new connection, as somebody");
+    let stranger = Pool::new(&bed.world, None, Arc::new(Believe));
+    assert!(stranger.request(&bed.target, post(Vec::new())).await.is_err(), "the former is not shown any more");
+    let unfit = Credentials { chain: credentials().chain, key: new.key };
+    assert!(bed.server.shown().replace(&unfit).is_err());
+    assert!(stranger.request(&target, post(Vec::new())).await.is_ok(), "it goes on with what it had");
+}
+
+#[tokio::test]
 async fn a_cached_connection_that_died_is_replaced() {
     let bed = bed().await;
     let pool = Pool::new(&bed.world, None, Arc::new(Believe));

@@ -101,7 +101,7 @@ fn wrong_directories_are_named() {
 #[test]
 fn damaged_keys_and_bundles_name_their_file_and_what_to_do() {
     let home = Home::new();
-    home.ok(["realm", "init", "test.localhost"]);
+    home.ok(["realm", "init", "test.localhost", "--unencrypted"]);
     let run = ["node", "run", "--listen", "127.0.0.1:0"];
     let invite = ["realm", "invite", "user", "bob", "--address", "127.0.0.1:1"];
     for (file, words, advice) in [

@@ -15,6 +15,7 @@ mod operations;
 mod ports_and_clocks;
 mod realms;
 mod relay;
+mod renewal;
 mod sockets;
 mod tokens;
 mod two_realms;

@@ -14,7 +14,7 @@ fn taken() -> (TcpListener, String) {
 fn a_taken_port_is_named_or_replaced() {
     let (_held, address) = taken();
     let home = Home::new();
-    home.ok(["realm", "init", "test.localhost"]);
+    home.ok(["realm", "init", "test.localhost", "--unencrypted"]);
     let told = home.call(["node", "run", "--listen", &address]).run();
     told.fails(5, &[&address, "in use", "--listen"]);
     let everywhere = home.call(["node", "run", "--listen", "0.0.0.0:0"]).run();
@@ -32,7 +32,7 @@ fn a_taken_port_is_named_or_replaced() {
 #[test]
 fn two_nodes_in_one_folder_are_refused() {
     let home = Home::new();
-    home.ok(["realm", "init", "test.localhost"]);
+    home.ok(["realm", "init", "test.localhost", "--unencrypted"]);
     let mut node = NodeProcess::start(home, &[]);
     let pid = node.process().pid().to_string();
     node.home.call(["node", "run"]).run().fails(1, &["runs already", &pid]);
@@ -72,7 +72,7 @@ fn a_clock_that_is_off_is_a_clear_error_and_loses_nothing() {
 #[test]
 fn a_node_whose_clock_was_ahead_starts_again_when_it_is_right() {
     let home = Home::new();
-    home.ok(["realm", "init", "test.localhost"]);
+    home.ok(["realm", "init", "test.localhost", "--unencrypted"]);
     let words = ["node", "run", "--json", "--until-stdin-closes", "--listen", "127.0.0.1:0"];
     let ahead = home.call(words).env("WEBOS_CLOCK_OFFSET_S", "3600").into_command();
     let mut node = Talking::start(ahead, true);
@@ -109,7 +109,7 @@ fn endless_header(address: &str) -> (u64, String) {
 #[test]
 fn a_gigabyte_of_header_is_cut_off_early() {
     let home = Home::new();
-    home.ok(["realm", "init", "test.localhost"]);
+    home.ok(["realm", "init", "test.localhost", "--unencrypted"]);
     let mut proxy = Talking::start(home.call(["proxy", "--json", "--listen", "127.0.0.1:0"]).into_command(), false);
     let ready = proxy.wait_for("ready", |event| event["event"] == "ready");
     let address = ready["address"].as_str().expect("an address");

@@ -6,7 +6,7 @@ use webos_tests::{Home, NodeProcess, Realm, eventually};
 /// Another realm's first node, and its fingerprint.
 fn other(name: &str) -> (NodeProcess, String) {
     let home = Home::new();
-    home.ok(["realm", "init", name]);
+    home.ok(["realm", "init", name, "--unencrypted"]);
     let node = NodeProcess::start(home, &[]);
     let fingerprint = fingerprint(&node.home);
     (node, fingerprint)

@@ -38,7 +38,7 @@ fn open(home: &Home) -> Client {
     Client::open(Folder::new(home.path()), World::real()).expect("an identity")
 }
 
-fn me(client: &Client) -> &Identity {
+fn me(client: &Client) -> Identity {
     client.identity().expect("an identity")
 }
 
@@ -90,7 +90,7 @@ fn wanted(audience: &Principal, key: Thumbprint, location: &Location) -> CreateT
 }
 
 fn sign(who: &Client, what: CreateTransfer, world: &World) -> Vec<u8> {
-    TransferCertificate::create(me(who), what, world).and_then(|chain| chain.encode()).expect("signed")
+    TransferCertificate::create(&me(who), what, world).and_then(|chain| chain.encode()).expect("signed")
 }
 
 fn links(chain: &[u8]) -> Vec<ByteBuf> {
@@ -118,7 +118,7 @@ fn with_claims(who: &Client, link: &[u8], replaced: &[(i64, &Principal)]) -> Vec
             *value = Value::Text(principal.to_string());
         }
     }
-    let link = trust::signed::sign(me(who), KIND, &Value::Map(claims)).expect("signed");
+    let link = trust::signed::sign(&me(who), KIND, &Value::Map(claims)).expect("signed");
     chain_of(&[ByteBuf::from(link)])
 }
 
@@ -141,7 +141,8 @@ fn bad_transfer_certificates_are_refused_with_their_reasons() {
     let honest = sign(&alice, wanted(n2.principal(), key2, &location), &real);
     assert_eq!(through(&honest, &location), Ok(()));
     let link = links(&honest).remove(0);
-    let (me, mallory) = (me(&alice).principal(), me(&bob).principal());
+    let (me, mallory) = (me(&alice), me(&bob));
+    let (me, mallory) = (me.principal(), mallory.principal());
     let altered = |find: &[u8], with: &[u8]| {
         let at = link.windows(find.len()).rposition(|window| window == find).expect("found");
         let mut bytes = link.clone();

@@ -63,7 +63,7 @@ impl Bed {
     }
 
     fn sign(&self, who: &Client, what: CreateTransfer, world: &World) -> Chain {
-        let identity: &Identity = who.identity().expect("somebody");
+        let identity: &Identity = &who.identity().expect("somebody");
         TransferCertificate::create(identity, what, world).expect("signed")
     }
 

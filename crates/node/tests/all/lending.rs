@@ -266,7 +266,12 @@ async fn only_the_issuer_and_the_owners_take_back() {
     );
     owner.revoke(&RevokeRequest::Transfer(id)).await.expect("the owner may");
     denied(files.read(&path("in/x"), 100).await, "was revoked");
-    owner.revoke(&RevokeRequest::Principal(user)).await.expect("the owner may");
+    owner.revoke(&RevokeRequest::Principal(user.clone())).await.expect("the owner may");
+    let member = client::register::Register::new(&bed.a.folder("home")).member(&user).expect("readable");
+    assert!(
+        matches!(member.map(|member| member.standing), Some(trust::MemberState::Revoked(_))),
+        "it is renewed no more"
+    );
     assert!(bob.volume(&volume()).await.is_err() || at_home(&bob).status().await.is_err());
 }
 

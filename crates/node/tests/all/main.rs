@@ -8,5 +8,6 @@ mod lending;
 mod operations;
 mod realm;
 mod relay;
+mod renewal;
 mod service;
 mod smart;

@@ -274,7 +274,9 @@ fn nothing_outlives_its_root() {
     let lab = lab();
     let honest = lab.identity("server/n1");
     let root = honest.chain()[2].clone();
-    let key = saved_key(&lab.authority, "root.pem");
+    let folder = tempfile::tempdir().expect("a folder");
+    lab.root.save(&folder.path().join("root.key"), None).expect("saved");
+    let key = first_key(&std::fs::read_to_string(folder.path().join("root.key")).expect("readable"));
     let issuer = Issuer::from_ca_cert_der(&root, key).expect("an issuer");
     let names = [uri("spiffe://lab.example/server/n1"), dns("n1.server.lab.example")];
     let mut for_ever = params(&lab, &names);

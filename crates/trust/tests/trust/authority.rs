@@ -4,7 +4,7 @@ use crate::support::{DAY, lab, pin, principal, realm};
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 use terms::Epoch;
-use webos_trust::{Authority, Bundle, Identity, NameServer, TrustError, TrustStore};
+use webos_trust::{Authority, Bundle, Identity, NameServer, Root, TrustError, TrustStore};
 
 #[test]
 fn after_8_40_and_200_days_everything_is_reissued_for_the_same_keys() {
@@ -16,8 +16,11 @@ fn after_8_40_and_200_days_everything_is_reissued_for_the_same_keys() {
         assert!(lab.check(n1.chain()).is_err(), "{days} days: a server's leaf lasts 7");
         assert_eq!(lab.check(alice.chain()).is_err(), days > 30, "{days} days: a user's leaf lasts 30");
         let fingerprint = lab.authority.fingerprint();
-        assert_eq!(lab.authority.renew(now).expect("renewed"), issuing_renewed, "{days} days");
-        assert!(!lab.authority.renew(now).expect("nothing left to do"));
+        assert_eq!(lab.authority.is_renewal_due(now).expect("known"), issuing_renewed, "{days} days");
+        if issuing_renewed {
+            lab.authority.renew(&lab.root, now).expect("renewed");
+        }
+        assert!(!lab.authority.is_renewal_due(now).expect("known"), "nothing left to do");
         for old in [alice, n1] {
             let key = Some(old.key().clone());
             let new = lab.authority.issue_identity(old.principal(), key, now).expect("re-issued");
@@ -35,13 +38,18 @@ fn renewal_overlaps() {
     lab.clock.advance(29 * DAY);
     let early = lab.authority.issue_identity(before.principal(), None, lab.now()).expect("issued");
     lab.clock.advance(20 * DAY);
-    assert!(lab.authority.renew(lab.now()).expect("renewed"));
+    lab.authority.renew(&lab.root, lab.now()).expect("renewed");
     // What the earlier issuing certificate signed is good until its own end.
     assert!(lab.check(early.chain()).is_ok());
-    // And a leaf with the new issuing certificate in its chain too: the key is the same.
+    assert_eq!(lab.authority.earlier_ends().expect("known").len(), 1);
+    // The new one has a key of its own, and signs from now on.
     let fresh = lab.identity("server/n1");
+    assert!(lab.check(fresh.chain()).is_ok());
     let mixed = [early.chain()[0].clone(), fresh.chain()[1].clone(), fresh.chain()[2].clone()];
-    assert!(lab.check(&mixed).is_ok());
+    assert!(lab.check(&mixed).is_err());
+    // The bundle is signed with it, and a site that pinned the root before takes it.
+    let bytes = lab.authority.bundle(Vec::new(), Epoch(1), lab.now()).expect("signed");
+    assert!(Bundle::open(&bytes, &lab.root.fingerprint(), lab.now()).is_ok());
 }
 
 #[test]
@@ -55,7 +63,7 @@ fn nothing_is_issued_beyond_the_end() {
     let error = lab.authority.issue_identity(&alice, None, lab.now()).expect_err("the issuing one has ended");
     assert!(matches!(error, TrustError::AuthorityEnded { which: "issuing", .. }), "{error}");
     lab.clock.advance(3652 * DAY);
-    let error = lab.authority.renew(lab.now()).expect_err("the root has ended");
+    let error = lab.authority.renew(&lab.root, lab.now()).expect_err("the root has ended");
     assert!(matches!(error, TrustError::AuthorityEnded { which: "root", .. }), "{error}");
     let foreign = lab.authority.issue_identity(&principal("spiffe://other.example/user/a"), None, lab.now());
     assert!(matches!(foreign, Err(TrustError::ForeignName { .. })));
@@ -68,11 +76,14 @@ fn authority_and_identity_survive_the_disk_and_nobody_else_reads_them() {
     lab.authority.save(folder.path()).expect("saved");
     let alice = lab.identity("user/alice");
     alice.save(folder.path()).expect("saved");
-    for file in ["root.pem", "issuing.pem", Identity::FILE] {
+    for file in ["root.pem", "issuing.pem", "issuing-earlier.pem", "successions", Identity::FILE] {
         let path = folder.path().join(file);
         let mode = std::fs::metadata(&path).expect("there").permissions().mode() & 0o777;
         assert_eq!(mode, 0o600, "{file}");
     }
+    let bare = std::fs::read_to_string(folder.path().join("root.pem")).expect("readable");
+    assert!(!bare.contains("PRIVATE"), "the root's key stays with the root");
+    assert_eq!(Root::file_in(folder.path()), None);
     let loaded = Authority::load(folder.path()).expect("loaded");
     assert_eq!(loaded.fingerprint(), lab.authority.fingerprint());
     let bob = principal("spiffe://lab.example/user/bob");

@@ -16,6 +16,8 @@ mod invitations;
 mod nests;
 mod openssl;
 mod property;
+mod renewals;
+mod roots;
 mod support;
 mod tokens;
 mod vectors;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use terms::{Epoch, Location, Principal, Rights, UnixMs};
 use webos_trust::{
-    Authority, Bundle, Chain, CreateTransfer, Grant, Identity, KeyPair, TransferCertificate, TrustStore,
+    Authority, Bundle, Chain, CreateTransfer, Grant, Identity, KeyPair, Root, TransferCertificate, TrustStore,
 };
 use wire::{Peer, PeerCheck};
 use world::{SimulatedClock, World};
@@ -20,14 +20,23 @@ pub struct Lab {
     pub clock: Arc<SimulatedClock>,
     pub store: TrustStore,
     pub authority: Authority,
+    pub root: Root,
 }
 
 /// A world with one trusted realm, `lab.example`.
 pub fn lab() -> Lab {
     let (world, clock) = World::simulated(1);
     let store = TrustStore::new();
-    let authority = trusted(&world, &store, "lab.example");
-    Lab { world, clock, store, authority }
+    let now = world.clock.unix();
+    let root = root("lab.example", now);
+    let authority = Authority::found(&root, now).expect("an authority");
+    pin(&store, &authority, Epoch(1), now);
+    Lab { world, clock, store, authority, root }
+}
+
+/// The root of a realm.
+pub fn root(realm: &str, now: UnixMs) -> Root {
+    Root::create(realm.parse().expect("a realm"), now).expect("a root")
 }
 
 /// A new realm, not trusted by anybody.

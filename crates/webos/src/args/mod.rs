@@ -18,7 +18,9 @@ pub use local::{Bench, Down, Man, UpArgs};
 pub use operate::{
     Audit, AuditCommand, AuditKind, AuditShow, AuditVerify, NodeInstall, NodeUninstall, TokenCommand, TokenCreate,
 };
-pub use realm::{Invite, Lend, NodeCommand, NodeRun, RealmCommand, RevokePrincipal, Trust, UserCommand, Whoami};
+pub use realm::{
+    Invite, Lend, NodeCommand, NodeRun, RealmCommand, RevokePrincipal, RootUse, Succeed, Trust, UserCommand, Whoami,
+};
 pub use service::{Fetch, Proxy, Publish, ServiceCommand};
 pub use transfer::{CreateArgs, TransferCommand};
 pub use values::{FileAddress, LinkRate, NodeName, PlacedRights, UrlNode, WhoName};

@@ -4,6 +4,7 @@ use super::operate::{NodeInstall, NodeUninstall};
 use super::values::{LinkRate, WhoName};
 use clap::{Args, Subcommand};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 use terms::{ByteCount, Digest, Label, RealmName, ServiceName};
 
@@ -11,14 +12,24 @@ use terms::{ByteCount, Digest, Label, RealmName, ServiceName};
 #[derive(Debug, Subcommand)]
 pub enum RealmCommand {
     /// Make a realm: its authority and its first node's identity are made here
-    #[command(after_help = "Example:\n  webos realm init lab.example --node home")]
+    #[command(
+        after_help = "Examples:\n  webos realm init lab.example --node home\n  webos realm init lab.example --passphrase-file root.txt\n\nThe root's key is written under a passphrase, asked for twice, or read from standard input or a file."
+    )]
     Init {
         /// The realm's name
         realm: RealmName,
         /// The name of its first node, which is this one
         #[arg(long, value_name = "NAME", default_value = "home")]
         node: Label,
+        /// Write the root's key without a passphrase
+        #[arg(long, conflicts_with = "passphrase_file")]
+        unencrypted: bool,
+        /// Take the passphrase from the first line of this file
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
     },
+    Renew(RootUse),
+    Succeed(Succeed),
     /// Show the realms that are trusted here, and what ends when
     #[command(after_help = "Example:\n  webos realm show")]
     Show {
@@ -45,6 +56,43 @@ pub enum RealmCommand {
     /// Print an invitation line, good for ten minutes and one use
     #[command(after_help = "Examples:\n  webos realm invite server n2\n  webos realm invite user alice")]
     Invite(Invite),
+}
+
+/// Make the realm's next issuing certificate, with the root's key
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  webos realm renew
+  webos realm renew --root /media/stick/root.age")]
+pub struct RootUse {
+    /// The root's file, if it was moved away
+    #[arg(long, value_name = "FILE")]
+    pub root: Option<PathBuf>,
+    /// Take its passphrase from the first line of this file
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+}
+
+/// Make the realm's next root, which the present one names as its successor
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  webos realm succeed
+  webos realm succeed --root /media/stick/root.age --new-root /media/stick/root-2.age
+
+Realms that trust this one follow by themselves. Issuing goes on under the present root until `webos realm renew`.")]
+pub struct Succeed {
+    #[command(flatten)]
+    pub present: RootUse,
+    /// Where to write the new root, if not beside the authority
+    #[arg(long, value_name = "FILE")]
+    pub new_root: Option<PathBuf>,
+    /// Take the new root's passphrase from the first line of this file
+    #[arg(long, value_name = "FILE")]
+    pub new_passphrase_file: Option<PathBuf>,
+    /// Write the new root's key without a passphrase
+    #[arg(long, conflicts_with = "new_passphrase_file")]
+    pub unencrypted: bool,
 }
 
 /// Believe the names of another realm, whose fingerprint came to you by another way
@@ -90,6 +138,9 @@ pub struct Invite {
     pub kind: InvitedKind,
     /// Its name in the realm
     pub name: Label,
+    /// Also if it is a member already: the former one is then no member any more
+    #[arg(long)]
+    pub again: bool,
     /// Where the realm's first node can be reached, if not where it last listened
     #[arg(long, value_name = "HOST:PORT")]
     pub address: Option<String>,
@@ -122,6 +173,9 @@ pub enum NodeCommand {
         after_help = "Example:\n  echo \"$LINE\" | webos node join\n\nThe line comes from `webos realm invite server NAME`. It is a secret: never put it among the arguments."
     )]
     Join,
+    /// Give this folder's node a new key; the old one serves the chains that name it until they end
+    #[command(after_help = "Example:\n  webos node rotate")]
+    Rotate,
     Lend(Lend),
     Install(NodeInstall),
     Uninstall(NodeUninstall),
@@ -188,6 +242,13 @@ pub enum UserCommand {
         after_help = "Example:\n  echo \"$LINE\" | webos user register\n\nThe line comes from `webos realm invite user NAME`. It is a secret: never put it among the arguments."
     )]
     Register,
+    /// Renew your certificate now; commands do it by themselves in its second half
+    #[command(after_help = "Examples:\n  webos user renew\n  webos user renew --new-key")]
+    Renew {
+        /// With a new key; the old one is kept until the chains that name it end
+        #[arg(long)]
+        new_key: bool,
+    },
 }
 
 /// Say who you are, to which realm you belong, and until when

@@ -255,7 +255,8 @@ async fn ask(
 /// Whom to ask, in this order: the node that was named; the realm's first node, or at that node the members that it
 /// heard of.
 fn witnesses(setup: &Setup, client: &Client, arguments: &AuditVerify) -> Result<Vec<Node>, Problem> {
-    let own = client.require_identity()?.principal();
+    let identity = client.require_identity()?;
+    let own = identity.principal();
     if let Some(name) = &arguments.witness {
         return Ok(vec![reach::node(client, name, &own.realm)?]);
     }

@@ -1,21 +1,19 @@
 //! `doctor`: what this machine can and cannot do, and what would help. It changes nothing.
 
 use super::Setup;
+use super::ends::Urgency;
 use crate::home;
-use crate::output::{Failure, Out, Outcome, age, time, time_left};
+use crate::output::{Failure, Out, Outcome, age, time};
 use client::Client;
 use client::protocol::BUNDLE_ROUTE;
 use rustix::fs::{Access, access, statvfs};
 use serde::Serialize;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use terms::{ByteCount, RealmName, UnixMs};
 
 /// Less free space than this is worth a word.
 const SPARE_BYTES: u64 = 1 << 30;
-/// With less time left than this a certificate is worth a word.
-const SOON: Duration = Duration::from_secs(24 * 3600);
 /// No clock that is right shows an earlier time: this program did not exist then.
 const NOT_BEFORE: UnixMs = UnixMs(1_763_000_000_000);
 
@@ -59,7 +57,7 @@ pub async fn run(setup: &Setup, out: &mut Out) -> Outcome {
     match Client::open(setup.folder.clone(), setup.world.clone()) {
         Ok(client) => {
             checks.push(clock(setup, &client));
-            checks.push(identity(setup, &client));
+            checks.extend(ends(setup, &client));
             for realm in client.trust().realms() {
                 checks.push(name_servers(&client, &realm).await);
             }
@@ -171,21 +169,22 @@ fn space(setup: &Setup) -> Check {
     }
 }
 
-fn identity(setup: &Setup, client: &Client) -> Check {
-    let Some(identity) = client.identity() else {
-        return check(
-            "identity",
-            State::Note,
-            "there is none",
-            "`webos up` makes one, `webos user register` joins a realm",
-        );
-    };
-    let (now, until) = (setup.world.clock.unix(), identity.not_after());
-    let detail = format!("{}, valid {}", identity.principal(), time_left(now, until));
-    if until.since(now) < SOON {
-        return check("identity", State::Note, detail, "`webos up` renews what belongs to its world");
+/// Who this folder is, and what of it and of its realms ends when.
+fn ends(setup: &Setup, client: &Client) -> Vec<Check> {
+    let mut checks = Vec::new();
+    if client.identity().is_none() {
+        let next = "`webos up` makes one, `webos user register` joins a realm";
+        checks.push(check("identity", State::Note, "there is none", next));
     }
-    good("identity", detail)
+    match super::ends::all(setup, client) {
+        Ok(ends) => checks.extend(ends.into_iter().map(|end| match end.urgency {
+            Urgency::None => good(end.what, end.detail),
+            Urgency::Soon => check(end.what, State::Note, end.detail, end.next),
+            Urgency::Now => check(end.what, State::Bad, end.detail, end.next),
+        })),
+        Err(problem) => checks.push(check("certificates", State::Bad, problem.detail, problem.next)),
+    }
+    checks
 }
 
 async fn name_servers(client: &Client, realm: &RealmName) -> Check {

@@ -6,6 +6,7 @@ mod audit;
 mod bench;
 mod daemon;
 mod doctor;
+mod ends;
 mod fetch;
 mod files;
 mod group;
@@ -13,10 +14,12 @@ mod install;
 mod limits;
 mod node;
 mod pages;
+mod passphrase;
 mod proxy;
 mod reach;
 mod realm;
 mod revoke;
+mod roots;
 mod running;
 mod service;
 mod settings;
@@ -153,6 +156,9 @@ fn log_to_stderr(settings: &Settings) -> Result<(), Problem> {
 }
 
 fn choose(setup: &Setup, out: &mut Out, command: Command) -> Outcome {
+    if who::is_renewal_due(setup) && !matches!(command, Command::Up(_) | Command::User(_) | Command::Down(_)) {
+        runtime()?.block_on(who::renew_beforehand(setup));
+    }
     match command {
         Command::Up(up) => to_the_end(crate::up::up(setup, out, &up)),
         Command::Down(down) => wait_for(crate::up::down(setup, out, &down)),
@@ -162,8 +168,10 @@ fn choose(setup: &Setup, out: &mut Out, command: Command) -> Outcome {
         Command::Realm(realm) => wait_for(realm::run(setup, out, &realm)),
         Command::Node(NodeCommand::Run(run)) => to_the_end(node::run(setup, out, &run)),
         Command::Node(NodeCommand::Join) => wait_for(who::join(setup, out, PrincipalKind::Server)),
+        Command::Node(NodeCommand::Rotate) => wait_for(who::rotate(setup, out)),
         Command::Node(NodeCommand::Lend(lend)) => wait_for(node::lend(setup, out, &lend)),
         Command::User(UserCommand::Register) => wait_for(who::join(setup, out, PrincipalKind::User)),
+        Command::User(UserCommand::Renew { new_key }) => wait_for(who::renew(setup, out, new_key)),
         Command::Whoami(whoami) => who::whoami(setup, out, &whoami),
         Command::Volume(volume) => wait_for(volume::run(setup, out, &volume)),
         Command::Ls(ls) => wait_for(files::ls(setup, out, &ls)),

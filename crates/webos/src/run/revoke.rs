@@ -17,7 +17,8 @@ struct Revoked {
 
 /// Has the first node of this principal's realm take something back, and says what.
 pub async fn send(client: &Client, out: &mut Out, request: &RevokeRequest) -> Outcome {
-    let realm = &client.require_identity()?.principal().realm;
+    let own = client.require_identity()?;
+    let realm = &own.principal().realm;
     let reply = client.first_node(realm)?.revoke(request).await?;
     let revoked = Revoked { revoked: reply.done, realm: realm.to_string(), epoch: reply.epoch };
     out.result(&revoked, |out, revoked| out.line(&format!("revoked {}", revoked.revoked)))
@@ -26,7 +27,8 @@ pub async fn send(client: &Client, out: &mut Out, request: &RevokeRequest) -> Ou
 /// Ends every certificate of a principal.
 pub async fn principal(setup: &Setup, out: &mut Out, wanted: &RevokePrincipal) -> Outcome {
     let client = reach::client(setup)?;
-    let realm = &client.require_identity()?.principal().realm;
+    let own = client.require_identity()?;
+    let realm = &own.principal().realm;
     let who = wanted.who.within(realm).map_err(|error| Problem::new(Code::Invalid, error.to_string()))?;
     let Who::Principal(principal) = who else {
         let problem = Problem::new(Code::Invalid, format!("{who} has no certificates"));
@@ -41,7 +43,8 @@ pub async fn principal(setup: &Setup, out: &mut Out, wanted: &RevokePrincipal) -
 /// Ends every chain of the realm.
 pub async fn all_chains(setup: &Setup, out: &mut Out, yes: bool) -> Outcome {
     let client = reach::client(setup)?;
-    let realm = &client.require_identity()?.principal().realm;
+    let own = client.require_identity()?;
+    let realm = &own.principal().realm;
     consent(out, &format!("every transfer certificate that principals of {realm} signed until now ends"), yes)?;
     send(&client, out, &RevokeRequest::AllChains).await
 }

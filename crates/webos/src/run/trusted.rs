@@ -23,7 +23,7 @@ pub async fn trust(setup: &Setup, out: &mut Out, wanted: &Trust) -> Outcome {
     let fingerprint = wanted.fingerprint.0;
     let bundle = realms::fetch_from(&wanted.url, &fingerprint, &setup.world).await?;
     let realm = bundle.realm.clone();
-    refuse_another(setup, &realm, &fingerprint)?;
+    refuse_another(setup, &realm, &[&fingerprint, bundle.pin()])?;
     let question = format!(
         "from now on a certificate of {realm} is believed to name who it says; that gives nobody any right, access \
          lists do; go on?"
@@ -32,7 +32,7 @@ pub async fn trust(setup: &Setup, out: &mut Out, wanted: &Trust) -> Outcome {
         out.note("nothing was changed");
         return Err(Failure::Exit(1));
     }
-    realms::pin(&setup.folder, &bundle, &fingerprint)?;
+    realms::pin(&setup.folder, &bundle)?;
     let trusted = Trusted {
         realm: realm.to_string(),
         fingerprint: wanted.fingerprint.to_string(),
@@ -45,15 +45,16 @@ pub async fn trust(setup: &Setup, out: &mut Out, wanted: &Trust) -> Outcome {
     })
 }
 
-/// A realm is replaced by another of the same name only if its owner says so in two steps.
-fn refuse_another(setup: &Setup, realm: &RealmName, fingerprint: &[u8; 32]) -> Result<(), Problem> {
+/// A realm is replaced by another of the same name only if its owner says so in two steps. `believed` are the roots by
+/// which the new one is believed: the one that was given, and its successor.
+fn refuse_another(setup: &Setup, realm: &RealmName, believed: &[&[u8; 32]]) -> Result<(), Problem> {
     let known = Client::open(setup.folder.clone(), setup.world.clone())?.trust().realms();
     if !known.contains(realm) && known.len() >= MAX_TRUSTED_REALMS {
         return Err(Problem::new(Code::TooLarge, format!("at most {MAX_TRUSTED_REALMS} realms are trusted"))
             .next("let one go with `webos realm distrust`"));
     }
     match realms::pinned_fingerprint(&setup.folder, realm, &setup.world)? {
-        Some(pinned) if pinned != *fingerprint => Err(Problem::new(
+        Some(pinned) if !believed.contains(&&pinned) => Err(Problem::new(
             Code::Exists,
             format!("{realm} is trusted here by another root, with the fingerprint {}", Digest(pinned)),
         )

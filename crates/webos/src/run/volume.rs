@@ -26,7 +26,8 @@ struct Created {
 
 fn create(setup: &Setup, out: &mut Out, volume: &VolumeName, owner: Option<&WhoName>) -> Outcome {
     let client = reach::client(setup)?;
-    let me = client.require_identity()?.principal();
+    let identity = client.require_identity()?;
+    let me = identity.principal();
     if me.kind != PrincipalKind::Server {
         let problem = Problem::new(Code::Invalid, format!("{me} is no node, and a volume lives at a node"));
         return Err(problem.next("set WEBOS_HOME to the folder of the node that is to be its home").into());

@@ -1,11 +1,11 @@
 //! Who this folder is: `whoami`, `user register`, `node join`.
 
-use super::{Setup, reach};
+use super::{Setup, reach, running};
 use crate::args::Whoami;
 use crate::home;
 use crate::output::{Out, Outcome, time, time_left};
-use client::limits::MAX_INVITATION_BYTES;
-use client::{Client, durable, enrol};
+use client::limits::{MAX_INVITATION_BYTES, RENEWAL_WITHIN};
+use client::{Client, durable, enrol, renewal};
 use serde::Serialize;
 use std::io::{IsTerminal, Read};
 use terms::{Code, Principal, PrincipalKind, Problem, RealmName, UnixMs};
@@ -26,7 +26,7 @@ pub fn whoami(setup: &Setup, out: &mut Out, arguments: &Whoami) -> Outcome {
     let client = reach::client(setup)?;
     let identity = client.require_identity()?;
     if arguments.curl {
-        return curl(setup, out, &client, identity);
+        return curl(setup, out, &client, &identity);
     }
     let me = Me {
         principal: identity.principal().to_string(),
@@ -113,6 +113,59 @@ pub async fn join(setup: &Setup, out: &mut Out, kind: PrincipalKind) -> Outcome 
     out.result(&Joined { principal, home }, |out, joined| {
         out.line(&format!("{} is you; its key was made in {} and stays there", joined.principal, joined.home))
     })
+}
+
+#[derive(Serialize)]
+struct Renewed {
+    principal: Principal,
+    until_ms: UnixMs,
+    new_key: bool,
+}
+
+/// Renews the folder's certificate now.
+pub async fn renew(setup: &Setup, out: &mut Out, new_key: bool) -> Outcome {
+    let client = reach::client(setup)?;
+    let before = client.require_identity()?;
+    let identity = renewal::renew(&client, new_key).await?;
+    let new_key = identity.key().public() != before.key().public();
+    let renewed = Renewed { principal: identity.principal().clone(), until_ms: identity.not_after(), new_key };
+    out.result(&renewed, |out, renewed| {
+        let key = if renewed.new_key { "a new key" } else { "the same key" };
+        out.line(&format!("{} has {key}, valid until {}", renewed.principal, time(renewed.until_ms)))
+    })
+}
+
+/// Gives a node that does not run a new key. The realm's first node certifies itself when it starts.
+pub async fn rotate(setup: &Setup, out: &mut Out) -> Outcome {
+    // Held to the end: a node that starts meanwhile would go on with the key that is being replaced.
+    let _claim = running::claim(&setup.folder)?;
+    if setup.folder.authority().exists() {
+        let what =
+            "this node holds its realm's authority, and nobody else can certify a new key for it while it is down";
+        return Err(Problem::new(Code::Unsupported, what).next("rotate the other nodes").into());
+    }
+    renew(setup, out, true).await
+}
+
+/// Whether the person of this folder is in the second half of the certificate. Nodes look after themselves.
+pub fn is_renewal_due(setup: &Setup) -> bool {
+    let folder = setup.folder.identity();
+    folder.join(Identity::FILE).exists()
+        && Identity::load(&folder).is_ok_and(|identity| {
+            let now = setup.world.clock.unix();
+            let person = identity.principal().kind == PrincipalKind::User;
+            person && now < identity.not_after() && identity.is_renewal_due(now)
+        })
+}
+
+/// Renews before a command, if that is quick; else the command goes on with the present certificate.
+pub async fn renew_beforehand(setup: &Setup) {
+    let renewed = async { renewal::renew(&Client::open(setup.folder.clone(), setup.world.clone())?, false).await };
+    match tokio::time::timeout(RENEWAL_WITHIN, renewed).await {
+        Ok(Ok(identity)) => tracing::info!(principal = %identity.principal(), "renewed the certificate"),
+        Ok(Err(problem)) => tracing::info!(%problem, "the certificate could not be renewed now"),
+        Err(_) => tracing::info!("the certificate could not be renewed in time"),
+    }
 }
 
 fn invitation_line(out: &Out) -> Result<String, Problem> {

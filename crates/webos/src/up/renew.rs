@@ -3,14 +3,14 @@
 
 use super::world::Remarks;
 use client::Folder;
+use client::register::Register;
 use std::path::PathBuf;
-use std::time::Duration;
-use terms::{Code, PrincipalKind, Problem, UnixMs};
-use trust::limits::{CLOCK_SKEW, ISSUING_LIFETIME, SERVER_LIFETIME, SERVICE_LIFETIME, USER_LIFETIME};
-use trust::{Authority, Identity};
+use terms::{Code, Problem};
+use trust::limits::{CLOCK_SKEW, ISSUING_LIFETIME};
+use trust::{Authority, Given, Identity, Root};
 use world::World;
 
-/// Renews the issuing certificate when half of its time is over, and saves it.
+/// Makes the next issuing certificate when half of the present one's time is over, and saves it.
 pub fn authority(
     authority: &mut Authority,
     home: &Folder,
@@ -27,9 +27,15 @@ pub fn authority(
         )
         .next("set the clock right, or start anew with `webos up --fresh`"));
     }
-    if authority.renew(now).map_err(|error| anew(error.into()))? {
-        authority.save(&home.authority())?;
-        remarks.push(format!("renewed the issuing certificate of {}", authority.realm()));
+    if authority.is_renewal_due(now)? {
+        let folder = home.authority();
+        let file = Root::file_in(&folder).ok_or_else(|| {
+            anew(Problem::new(Code::Internal, format!("the root's key is not in {} any more", folder.display())))
+        })?;
+        let root = Root::open(&file, None)?;
+        authority.renew(&root, now).map_err(|error| anew(error.into()))?;
+        authority.save(&folder)?;
+        remarks.push(format!("made the next issuing certificate of {}", authority.realm()));
     }
     Ok(())
 }
@@ -37,6 +43,7 @@ pub fn authority(
 /// Issues again what is due among the identities in these folders; answers with their names.
 pub fn identities(
     authority: &Authority,
+    register: &Register,
     folders: impl IntoIterator<Item = PathBuf>,
     world: &World,
 ) -> Result<Vec<String>, Problem> {
@@ -47,24 +54,15 @@ pub fn identities(
             continue;
         }
         let old = Identity::load(&folder)?;
-        if is_due(&old, now) {
-            authority.issue_identity(old.principal(), Some(old.key().clone()), now)?.save(&folder)?;
+        if old.is_renewal_due(now) {
+            let new = authority.issue_identity(old.principal(), Some(old.key().clone()), now)?;
+            // Noted first: a certificate that the register does not know of would look like a clone's.
+            if let Some(leaf) = new.chain().first() {
+                register.note(Given::read(leaf)?)?;
+            }
+            new.save(&folder)?;
             renewed.push(old.principal().name.to_string());
         }
     }
     Ok(renewed)
-}
-
-fn lifetime(kind: PrincipalKind) -> Duration {
-    match kind {
-        PrincipalKind::User => USER_LIFETIME,
-        PrincipalKind::Server => SERVER_LIFETIME,
-        PrincipalKind::Service => SERVICE_LIFETIME,
-    }
-}
-
-/// Past half of its life, or not begun: the clock was ahead when it was issued.
-fn is_due(identity: &Identity, now: UnixMs) -> bool {
-    let (life, end) = (lifetime(identity.principal().kind), identity.not_after());
-    now >= end.minus(life / 2) || end > now.plus(life + CLOCK_SKEW)
 }

@@ -4,6 +4,7 @@
 //! Nothing here speaks to the network: nodes join over the real route once the home runs.
 
 use crate::home::cannot;
+use client::register::Register;
 use client::{Folder, realms};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use terms::{
     Code, Epoch, Label, Location, NameError, Principal, PrincipalKind, Problem, RealmName, Right, Rights,
     ServiceName, VolumeName, VolumePath, Who,
 };
-use trust::{Authority, Bucket, Bundle, Identity, Invitations, NameServer};
+use trust::{Authority, Bucket, Bundle, Identity, Invitations, NameServer, Root};
 use webfs::store::Store;
 use world::World;
 
@@ -111,7 +112,7 @@ impl LocalWorld {
         me.ensure_volume(&mut remarks)?;
         me.ensure_owner()?;
         let folders = me.folders().map(|folder| folder.identity()).chain([person.identity()]);
-        let renewed = super::renew::identities(&me.authority, folders, world)?;
+        let renewed = super::renew::identities(&me.authority, &Register::new(&home), folders, world)?;
         if !renewed.is_empty() {
             remarks.push(format!("renewed the certificates of {}, with their keys", renewed.join(", ")));
         }
@@ -156,11 +157,11 @@ impl LocalWorld {
         let home = self.names.node(self.names.home());
         let server = NameServer { address: home_address.to_string(), principal: home };
         let now = self.world.clock.unix();
-        let (bytes, fingerprint) = (self.authority.bundle(vec![server], EPOCH, now)?, self.authority.fingerprint());
-        let bundle = Bundle::open(&bytes, &fingerprint, now)?;
+        let bytes = self.authority.bundle(vec![server], EPOCH, now)?;
+        let bundle = Bundle::open(&bytes, &self.authority.fingerprint(), now)?;
         let joined = self.names.nodes.iter().filter(|name| !self.is_new(name)).map(|name| self.folder(name));
         for folder in joined.chain([self.person.clone()]) {
-            realms::pin(&folder, &bundle, &fingerprint)?;
+            realms::pin(&folder, &bundle)?;
         }
         Ok(())
     }
@@ -227,7 +228,17 @@ fn ensure_authority(
         let anew = format!("restore it, or remove {} and start anew with `webos up --fresh`", identity.display());
         return Authority::load(&folder).map_err(|error| error.advised(&anew));
     }
-    let authority = Authority::create(realm.clone(), world)?;
+    let lost = [home.identity(), person.world().join(STATE)].into_iter().find(|trace| trace.exists());
+    if let Some(trace) = lost {
+        let what =
+            format!("{} is gone, the authority of {realm}, though {} is there", folder.display(), trace.display());
+        let next = "restore it from a copy, or start anew with `webos up --fresh`";
+        return Err(Problem::new(Code::Internal, what).next(next));
+    }
+    let now = world.clock.unix();
+    let root = Root::create(realm.clone(), now)?;
+    root.save(&folder.join(Root::PLAIN_FILE), None)?;
+    let authority = Authority::found(&root, now)?;
     authority.save(&folder)?;
     remarks.push(format!("made the realm {realm}; its root key lies unencrypted in {}", folder.display()));
     Ok(authority)
@@ -272,17 +283,9 @@ fn ensure_caller(
     Ok(who)
 }
 
-/// Whether an identity was certified under this authority's root.
+/// Whether an identity was certified under a root of this authority.
 pub fn is_of(identity: &Identity, authority: &Authority) -> bool {
-    let root = identity.chain().last().map(|root| terms::Digest::of(root));
-    root.is_some() && root == authority_root(authority)
-}
-
-fn authority_root(authority: &Authority) -> Option<terms::Digest> {
-    let started = authority.issuing_end().ok()?;
-    let bytes = authority.bundle(Vec::new(), EPOCH, started).ok()?;
-    let bundle = Bundle::open(&bytes, &authority.fingerprint(), started).ok()?;
-    bundle.roots.first().map(|root| terms::Digest::of(root))
+    identity.chain().last().is_some_and(|root| authority.roots().contains(root))
 }
 
 /// A login name as a name of ours: `Anna.Maria` becomes `anna-maria`.

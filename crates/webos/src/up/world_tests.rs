@@ -97,6 +97,20 @@ fn a_clock_set_back_far_is_named() {
 }
 
 #[test]
+fn a_lost_authority_is_not_silently_made_anew() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let person = Folder::new(dir.path());
+    let (local, _) = open(&person, &on_day(0)).expect("made");
+    let authority = local.folder(local.names().home()).authority();
+    std::fs::rename(&authority, dir.path().join("elsewhere")).expect("moved");
+    let problem = open(&person, &on_day(1)).err().expect("refused");
+    assert!(problem.detail.contains("is gone") && problem.next.contains("--fresh"), "{problem}");
+    assert!(!authority.exists(), "nothing is made");
+    std::fs::rename(dir.path().join("elsewhere"), &authority).expect("restored");
+    open(&person, &on_day(1)).expect("found");
+}
+
+#[test]
 fn somebody_elses_identity_is_not_replaced() {
     let (dir, other) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     open(&Folder::new(other.path()), &on_day(0)).expect("made");

@@ -1,0 +1,97 @@
+//! The members of a realm as its first node keeps them: one small file each, whole after a crash.
+//!
+//! The node that runs changes them; commands beside it read. What a member may get is [`trust::judge_renewal`]'s to
+//! say.
+
+use crate::durable::replace;
+use crate::folder::Folder;
+use crate::limits::{MAX_MEMBER_BYTES, MAX_REALM_MEMBERS};
+use std::fs;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use terms::{Code, Principal, Problem, UnixMs};
+use trust::{Given, RealmMember, MemberState};
+
+/// The register in the folder of a realm's first node.
+#[derive(Debug, Clone)]
+pub struct Register(PathBuf);
+
+impl Register {
+    /// The register of this folder; it need not exist yet.
+    pub fn new(folder: &Folder) -> Self {
+        Self(folder.members())
+    }
+
+    fn file(&self, principal: &Principal) -> PathBuf {
+        self.0.join(format!("{}.{}", principal.kind.as_str(), principal.name))
+    }
+
+    /// A member, if the register knows it.
+    pub fn member(&self, principal: &Principal) -> Result<Option<RealmMember>, Problem> {
+        let member = read(&self.file(principal))?;
+        Ok(member.filter(|member| member.newest.principal == *principal))
+    }
+
+    /// Every member.
+    pub fn members(&self) -> Result<Vec<RealmMember>, Problem> {
+        let entries = fs::read_dir(&self.0).into_iter().flatten().flatten().take(MAX_REALM_MEMBERS);
+        let mut members = Vec::new();
+        for entry in entries.filter(|entry| entry.path().extension().is_none_or(|end| end != "new")) {
+            members.extend(read(&entry.path())?);
+        }
+        members.sort_by(|a: &RealmMember, b| a.newest.principal.cmp(&b.newest.principal));
+        Ok(members)
+    }
+
+    /// Keeps what is known of a member from now on. It is on disk when this returns.
+    pub fn put(&self, member: &RealmMember) -> Result<(), Problem> {
+        let file = self.file(&member.newest.principal);
+        if !file.exists() && fs::read_dir(&self.0).into_iter().flatten().count() >= MAX_REALM_MEMBERS {
+            return Err(Problem::new(Code::TooLarge, format!("a realm has at most {MAX_REALM_MEMBERS} members"))
+                .next("make another realm, and let the two trust each other"));
+        }
+        replace(&file, &wire::cbor::to_vec(member))
+    }
+
+    /// Notes that somebody was certified without a renewal, such as by the local world.
+    pub fn note(&self, given: Given) -> Result<(), Problem> {
+        let before = self.member(&given.principal)?;
+        let standing = before.map_or(MemberState::Active, |member| member.standing);
+        self.put(&RealmMember { standing, ..RealmMember::new(given) })
+    }
+
+    /// From now on this principal gets no certificate, unless it is invited again. Somebody unknown is noted too.
+    /// Answers whether it was revoked by this call.
+    pub fn revoke(&self, principal: &Principal, at: UnixMs) -> Result<bool, Problem> {
+        let nobody = || Given {
+            principal: principal.clone(),
+            key: terms::Thumbprint([0; 32]),
+            content: terms::Digest([0; 32]),
+            end: at,
+        };
+        let member = self.member(principal)?.unwrap_or_else(|| RealmMember::new(nobody()));
+        if matches!(member.standing, MemberState::Revoked(_)) {
+            return Ok(false);
+        }
+        self.put(&RealmMember { standing: MemberState::Revoked(at), ..member })?;
+        Ok(true)
+    }
+}
+
+fn read(path: &Path) -> Result<Option<RealmMember>, Problem> {
+    let damaged = |why: String| {
+        Problem::new(Code::Internal, format!("{} is damaged: {why}", path.display()))
+            .next("restore it from a copy; if it is removed, a clone of this member is not noticed once")
+    };
+    let file = match fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(damaged(error.to_string())),
+    };
+    let mut bytes = Vec::new();
+    file.take(MAX_MEMBER_BYTES + 1).read_to_end(&mut bytes).map_err(|error| damaged(error.to_string()))?;
+    if bytes.len() as u64 > MAX_MEMBER_BYTES {
+        return Err(damaged(format!("it is longer than {MAX_MEMBER_BYTES} bytes")));
+    }
+    wire::cbor::from_slice(&bytes).map(Some).map_err(|problem| damaged(problem.detail))
+}
