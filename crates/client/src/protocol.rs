@@ -4,7 +4,7 @@
 mod renewal;
 mod rights;
 
-pub use renewal::{RENEW_PROOF, GRACE_PROOF, RenewRequest, GraceProof, renew_proof, grace_proof, RenewReply};
+pub use renewal::{GRACE_PROOF, GraceProof, RENEW_PROOF, RenewReply, RenewRequest, grace_proof, renew_proof};
 pub use rights::{
     AclChange, AclSet, AclView, GroupLine, GroupMessage, GroupOrder, GroupReply, MemberTerm, WhyChange, WhyReply,
     WhyRequest,

@@ -10,7 +10,7 @@ use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use terms::{Code, Principal, Problem, UnixMs};
-use trust::{Given, RealmMember, MemberState};
+use trust::{Given, MemberState, RealmMember};
 
 /// The register in the folder of a realm's first node.
 #[derive(Debug, Clone)]

@@ -12,8 +12,8 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use terms::{Code, Epoch, Principal, PrincipalKind, Problem, RealmName};
 use trust::{
-    AuditRecord, Authority, Bundle, Given, Identity, Invitations, LastRenewal, NameServer, RealmMember,
-    RenewalAsked, RenewalRefusal, RenewalVerdict, MemberState, TrustStore, judge_renewal,
+    AuditRecord, Authority, Bundle, Given, Identity, Invitations, LastRenewal, MemberState, NameServer,
+    RealmMember, RenewalAsked, RenewalRefusal, RenewalVerdict, TrustStore, judge_renewal,
 };
 use wire::{Binding, Peer};
 use world::World;

@@ -22,7 +22,7 @@ use hyper::body::Incoming;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
-use terms::{Code, Label, Location, OperationId, Problem, Right, Serial, ServiceName, VolumeName};
+use terms::{Code, Label, Location, OperationId, Problem, Right, Serial, ServiceName, UnixMs, VolumeName};
 use webfs::session::OpenRequest;
 use wire::{Body, Envelope, read_body};
 

@@ -109,6 +109,11 @@ pub fn claimed_key(bytes: &[u8]) -> Result<Thumbprint, TrustError> {
     Sealed::parse(bytes)?.key_id()
 }
 
+/// Decodes without verifying, for people to read and to choose by.
+pub(crate) fn peek<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, TrustError> {
+    decode(WHAT, &Sealed::parse(bytes)?.payload, MAX_DOCUMENT_BYTES)
+}
+
 /// Signs a document with a key whose certificate travels with it.
 pub(crate) fn sign_certified<T: Serialize>(
     certificate: &CertificateDer<'_>,

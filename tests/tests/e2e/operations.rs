@@ -9,7 +9,7 @@ use webos_tests::{Home, NodeProcess, Realm, webos};
 #[test]
 fn a_folder_of_a_later_build_is_refused() {
     let home = Home::new();
-    home.ok(["realm", "init", "test.localhost"]);
+    home.ok(["realm", "init", "test.localhost", "--unencrypted"]);
     let format = home.path().join("format");
     assert_eq!(fs::read_to_string(&format).expect("a mark"), "1\n");
     fs::write(&format, "2\n").expect("a later one");
@@ -23,14 +23,14 @@ fn a_folder_of_a_later_build_is_refused() {
     home.ok(["whoami"]);
     NodeProcess::start(home, &[]);
     let home = Home::new();
-    home.ok(["realm", "init", "test.localhost"]);
+    home.ok(["realm", "init", "test.localhost", "--unencrypted"]);
     home.ok(["volume", "create", "data.test.localhost"]);
     let database = home.path().join("volumes/data.test.localhost/volume.db");
     let mut bytes = fs::read(&database).expect("a database");
     // The number of the format in the header of a SQLite file: bytes 60 to 63, big-endian.
     bytes[60..64].copy_from_slice(&9u32.to_be_bytes());
     fs::write(&database, bytes).expect("a later one");
-    home.call(["node", "run"]).run().fails(1, &["data format 9", "formats up to 1"]);
+    home.call(["node", "run"]).run().fails(1, &["data format 9", "formats up to 2"]);
 }
 
 /// The commands of the document's block that is marked so.
@@ -108,7 +108,7 @@ fn status_does_not_wait_for_a_node_that_hangs() {
 #[test]
 fn no_log_shows_a_secret() {
     let home = Home::new();
-    home.ok(["realm", "init", "test.localhost"]);
+    home.ok(["realm", "init", "test.localhost", "--unencrypted"]);
     home.ok(["volume", "create", Realm::VOLUME, "--owner", "user/alice"]);
     let mut node = NodeProcess::start(home, &["--log", "trace"]);
     let alice = Home::new();

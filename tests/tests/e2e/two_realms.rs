@@ -26,7 +26,7 @@ impl Scene {
     fn start() -> Self {
         let a = Realm::start();
         let b = Home::new();
-        b.ok(["realm", "init", "b.localhost", "--node", "s1"]);
+        b.ok(["realm", "init", "b.localhost", "--node", "s1", "--unencrypted"]);
         let s1 = NodeProcess::start(b, &[]);
         let s2 = Home::new();
         let line = s1.home.ok(["realm", "invite", "server", "s2"]);

@@ -61,10 +61,10 @@ impl Bed {
         let place = "data.lab.example/in";
         let first = to(self.b.home(), vec![grant(place, rights)], 1);
         let me = self.alice.identity().expect("alice");
-        let first = TransferCertificate::create(me, first, &self.a.world).expect("signed");
+        let first = TransferCertificate::create(&me, first, &self.a.world).expect("signed");
         let second = to(&self.s2, vec![grant(place, rights)], 0);
         let s1 = self.b.home().client().identity().expect("a node");
-        let second = TransferCertificate::pass_on(&first, s1, second, &self.a.world).expect("passed on");
+        let second = TransferCertificate::pass_on(&first, &s1, second, &self.a.world).expect("passed on");
         (first, second)
     }
 

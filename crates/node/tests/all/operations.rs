@@ -14,7 +14,7 @@ fn head(records: u64, byte: u8) -> AuditHead {
 fn word(realm: &Realm, signer: &str, head: AuditHead) -> WitnessWord {
     let client = realm.client(signer);
     let statement = HeadStatement { head, at: UnixMs(0) };
-    let signed = trust::signed::sign(client.require_identity().expect("somebody"), HEAD_KIND, &statement);
+    let signed = trust::signed::sign(&client.require_identity().expect("somebody"), HEAD_KIND, &statement);
     WitnessWord { head: signed.expect("signed"), address: "127.0.0.1:9".into() }
 }
 

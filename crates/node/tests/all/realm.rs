@@ -79,7 +79,7 @@ impl Realm {
         let realm = other.authority.realm();
         let bundle = other.home().client().trust().bundle(realm).expect("its own");
         for name in folders {
-            let pinned = client::realms::pin(&self.folder(name), &bundle, &other.authority.fingerprint());
+            let pinned = client::realms::pin(&self.folder(name), &bundle);
             pinned.expect("pinned");
         }
         self.home().client().trust().insert((*bundle).clone());

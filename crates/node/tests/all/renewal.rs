@@ -6,7 +6,7 @@ use client::register::Register;
 use serde_bytes::ByteBuf;
 use std::sync::Arc;
 use terms::{Code, PrincipalKind, Problem};
-use trust::{Identity, KeyPair, RenewalId, MemberState};
+use trust::{Identity, KeyPair, MemberState, RenewalId};
 use wire::{Binding, Envelope, Expect, Pool, Purpose, Target};
 
 fn identity(realm: &Realm, name: &str) -> Identity {

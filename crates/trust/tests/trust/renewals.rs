@@ -5,8 +5,8 @@ use std::time::Duration;
 use terms::UnixMs;
 use webos_trust::limits::{GRACE, SERVER_LIFETIME, USER_LIFETIME};
 use webos_trust::{
-    Given, Identity, KeyPair, LastRenewal, RealmMember, RenewalAsked, RenewalId, RenewalRefusal, RenewalVerdict,
-    MemberState, judge_renewal,
+    Given, Identity, KeyPair, LastRenewal, MemberState, RealmMember, RenewalAsked, RenewalId, RenewalRefusal,
+    RenewalVerdict, judge_renewal,
 };
 
 const ONE: RenewalId = RenewalId([1; 16]);

@@ -10,7 +10,7 @@ use serde::Serialize;
 use std::path::Path;
 use terms::{Code, Digest, Epoch, Label, Principal, PrincipalKind, Problem, RealmName, UnixMs};
 use trust::limits::INVITATION_LIFETIME;
-use trust::{Authority, Bundle, Identity, Invitations, NameServer, Root, MemberState};
+use trust::{Authority, Bundle, Identity, Invitations, MemberState, NameServer, Root};
 
 /// Chooses among the commands.
 pub async fn run(setup: &Setup, out: &mut Out, command: &RealmCommand) -> Outcome {

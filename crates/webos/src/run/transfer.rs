@@ -83,8 +83,8 @@ async fn create(setup: &Setup, out: &mut Out, arguments: &CreateArgs) -> Outcome
         return Err(Failure::Exit(1));
     }
     let chain = match &parent {
-        Some(parent) => TransferCertificate::pass_on(&parent.chain, own, wanted, &setup.world),
-        None => TransferCertificate::create(own, wanted, &setup.world),
+        Some(parent) => TransferCertificate::pass_on(&parent.chain, &own, wanted, &setup.world),
+        None => TransferCertificate::create(&own, wanted, &setup.world),
     };
     let chain = chain.map_err(Problem::from)?;
     purse.keep(&chain)?;
