@@ -12,7 +12,7 @@ use http::{HeaderValue, Method, Request};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use terms::{BootMs, Code, OperationId, Principal, Problem, RealmName, SessionId, VolumeName};
+use terms::{BootMs, Code, OperationId, Principal, Problem, RealmName, SessionId, Thumbprint, VolumeName};
 use trust::{Chain, Identity, NameServer, TrustStore};
 use wire::{Expect, Pool, Purpose, Target};
 use world::World;
@@ -85,6 +85,21 @@ impl Client {
         let value = HeaderValue::from_str(&text)
             .map_err(|_| Problem::new(Code::Internal, "the transfer certificate is not encodable"))?;
         Ok(Self(self.0.clone(), Some(Arc::new(value))))
+    }
+
+    /// This client, or the same principal with an earlier key that is kept for the chains it is named in.
+    pub fn holding(&self, key: Thumbprint) -> Result<Self, Problem> {
+        let present = self.require_identity()?;
+        if present.key().thumbprint() == key {
+            return Ok(self.clone());
+        }
+        let kept = crate::renewal::retired(self.folder(), self.world())?;
+        let kept = kept.into_iter().find(|identity| identity.key().thumbprint() == key);
+        let identity = kept.ok_or_else(|| {
+            Problem::new(Code::Denied, format!("{} holds the key {key} no more", present.principal()))
+                .next("ask for a new transfer certificate: it is bound to the present key")
+        })?;
+        Ok(Self::with(self.folder().clone(), self.world().clone(), Some(identity), self.trust().clone()))
     }
 
     /// The chain under which this client asks.

@@ -6,15 +6,24 @@ use crate::codec::{check_size, decode, encode};
 use crate::limits::{MAX_BUCKET_BYTES, MAX_BUCKET_ENTRIES};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::sync::OnceLock;
 use terms::{Digest, GroupName, Principal, Right, Rights, Who};
 
 const WHAT: &str = "the access list";
 
 /// A sorted list of who has which rights. Each name stands once, no entry is empty, and `anyone` holds at most
 /// `r` and `x`.
-#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(try_from = "Vec<(Who, Rights)>", into = "Vec<(Who, Rights)>")]
-pub struct Bucket(Vec<(Who, Rights)>);
+pub struct Bucket(Vec<(Who, Rights)>, OnceLock<Digest>);
+
+impl PartialEq for Bucket {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Bucket {}
 
 /// What `anyone` can hold.
 pub(crate) fn anonymous_rights() -> Rights {
@@ -94,7 +103,7 @@ impl Bucket {
                 entries.remove(index);
             }
         }
-        Self(entries)
+        Self(entries, OnceLock::new())
     }
 
     /// The one encoding of this bucket.
@@ -117,15 +126,17 @@ impl Bucket {
         Ok(bucket)
     }
 
-    /// The bucket's name: a hash over its entries, apart from all other hashes.
+    /// The bucket's name: a hash over its entries, apart from all other hashes. It is computed once.
     pub fn hash(&self) -> Digest {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(b"webos-bucket-v1");
-        for (who, rights) in &self.0 {
-            let who = who.to_string();
-            hasher.update(&(who.len() as u64).to_le_bytes()).update(who.as_bytes()).update(&[rights.bits()]);
-        }
-        Digest(*hasher.finalize().as_bytes())
+        *self.1.get_or_init(|| {
+            let mut hasher = blake3::Hasher::new();
+            hasher.update(b"webos-bucket-v1");
+            for (who, rights) in &self.0 {
+                let who = who.to_string();
+                hasher.update(&(who.len() as u64).to_le_bytes()).update(who.as_bytes()).update(&[rights.bits()]);
+            }
+            Digest(*hasher.finalize().as_bytes())
+        })
     }
 }
 
@@ -144,7 +155,7 @@ impl TryFrom<Vec<(Who, Rights)>> for Bucket {
                 return Err(TrustError::Rule(format!("anyone can hold r and x only, not {rights}")));
             }
         }
-        Ok(Self(entries))
+        Ok(Self(entries, OnceLock::new()))
     }
 }
 

@@ -238,7 +238,7 @@ impl Judge<'_> {
         let Some(subject) = asker.subject() else {
             return Ok(Judged { ground: check_anonymous(right, bucket), until: standing, fresh_until: None });
         };
-        let Checked { ground, until, known_until, realms, .. } = check_entries(subject, now, right, bucket, groups);
+        let Checked { ground, until, known_until, realms, .. } = check_warm(subject, now, right, bucket, groups);
         let who = ground?;
         // Every realm whose group stands on the way may have taken somebody back.
         let heard = realms.iter().try_fold(fresh, |fresh, realm| Ok(earliest(fresh, self.check_heard(realm)?)))?;
@@ -304,6 +304,18 @@ impl Judge<'_> {
         });
         if covered { Ok(()) } else { Err(Ground::NotInGrants) }
     }
+}
+
+/// Step 3, with what is kept of earlier answers.
+fn check_warm(subject: &Principal, now: UnixMs, right: Right, bucket: &Bucket, groups: &dyn Membership) -> Checked {
+    if let Some(found) = groups.warm(subject, right, bucket, now) {
+        return found;
+    }
+    // Read before the answer is looked for: a change meanwhile makes it stale at once.
+    let changes = groups.changes();
+    let found = check_entries(subject, now, right, bucket, groups);
+    groups.keep_warm(subject, right, bucket, &found, changes);
+    found
 }
 
 /// Step 1. Answers the earliest end of certificate and chain.

@@ -1,7 +1,9 @@
 //! Groups: signed, versioned lists of members, each with an end of its own. The rules that change a list are
 //! pure; who belongs to a group through others is searched for in [`crate::nest`].
 
+use crate::bucket::Bucket;
 use crate::codec::check_size;
+use crate::entries::Checked;
 use crate::error::TrustError;
 use crate::identity::Identity;
 use crate::limits::{CLOCK_SKEW, GROUP_LIFE, MAX_MEMBERS};
@@ -10,7 +12,7 @@ use crate::signed;
 use crate::store::TrustStore;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use terms::{Generation, GroupName, Principal, UnixMs, Who};
+use terms::{Generation, GroupName, Principal, Right, UnixMs, Who};
 
 /// External data of group lists.
 const KIND: &str = "webos-group-v1";
@@ -38,6 +40,19 @@ pub trait Membership {
     fn find(&self, group: &GroupName, principal: &Principal, now: UnixMs) -> Found {
         Found::from(self.member(group, principal, now))
     }
+
+    /// What step 3 found before, where that is kept and still stands.
+    fn warm(&self, _subject: &Principal, _right: Right, _bucket: &Bucket, _now: UnixMs) -> Option<Checked> {
+        None
+    }
+
+    /// Rises with each change of a list, where answers are kept warm.
+    fn changes(&self) -> u64 {
+        0
+    }
+
+    /// Keeps what step 3 found at this number of changes, where that is done.
+    fn keep_warm(&self, _subject: &Principal, _right: Right, _bucket: &Bucket, _found: &Checked, _changes: u64) {}
 }
 
 /// No group is known here.

@@ -141,6 +141,22 @@ fn a_revoked_server_and_a_realm_that_ends_all_are_refused_everywhere() {
 }
 
 #[test]
+fn a_key_that_was_rotated_serves_the_chains_it_is_named_in() {
+    let mut scene = Scene::start();
+    let (_, second) = scene.lend();
+    scene.reads(&second);
+    scene.s2.stop();
+    scene.s2.home.ok(["node", "rotate"]);
+    scene.s2.run(&[]);
+    scene.reads(&second);
+    // What is lent from now on is bound to the new key.
+    let (_, later) = scene.lend();
+    scene.reads(&later);
+    let shown = scene.s2.home.call(["transfer", "list", "--json"]).run().json();
+    assert_eq!(shown.as_array().map(Vec::len), Some(2), "{shown}");
+}
+
+#[test]
 fn with_the_feed_cut_reading_stops_too() {
     let mut scene = Scene::start();
     scene.a.first.stop();

@@ -16,10 +16,11 @@ use own::Own;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use terms::{BootMs, Code, GroupName, Principal, Problem, RealmName, Rights, UnixMs, Who};
+use terms::{BootMs, Code, GroupName, Principal, Problem, RealmName, Right, Rights, UnixMs, Who};
 use trust::limits::{MAX_GROUP_NESTING, MAX_GROUPS_VISITED};
 use trust::{
-    Bucket, Found, GroupChange, GroupList, Listed, Lists, Member, Membership, SignedList, principals_below, search,
+    Bucket, Checked, Decisions, Entries, Found, GroupChange, GroupList, Listed, Lists, Member, Membership,
+    SignedList, principals_below, search,
 };
 
 /// The groups of one node.
@@ -33,6 +34,8 @@ pub struct Groups {
     turn: Mutex<()>,
     copies: Mutex<Copies>,
     changes: AtomicU64,
+    /// What decisions found before.
+    warm: Mutex<Decisions>,
 }
 
 /// All lists as they may be used at one moment.
@@ -60,6 +63,7 @@ impl Lists for View<'_> {
 impl Groups {
     /// Loads the lists held here.
     pub fn load(client: Client, folder: &Folder, realm: RealmName, holds_realm: bool) -> Result<Self, Problem> {
+        let seed = client.world().entropy.number();
         Ok(Self {
             client,
             realm,
@@ -68,18 +72,13 @@ impl Groups {
             turn: Mutex::default(),
             copies: Mutex::default(),
             changes: AtomicU64::new(0),
+            warm: Mutex::new(Decisions::new(seed)),
         })
     }
 
     /// Whether the list of this group is held here, if there is one.
     pub fn holds(&self, group: &GroupName) -> bool {
         self.holds_realm && group.realm == self.realm
-    }
-
-    /// Rises with each change of a membership that is known here: decisions that stand on an older number are asked
-    /// again.
-    pub fn changes(&self) -> u64 {
-        self.changes.load(Ordering::Acquire)
     }
 
     fn changed(&self) {
@@ -297,5 +296,19 @@ impl Membership for Groups {
 
     fn find(&self, group: &GroupName, principal: &Principal, now: UnixMs) -> Found {
         search(&self.view(), group, principal, now)
+    }
+
+    fn warm(&self, subject: &Principal, right: Right, bucket: &Bucket, now: UnixMs) -> Option<Checked> {
+        let question = Entries { subject, bucket, hash: bucket.hash(), right };
+        lock(&self.warm).lookup(&question, self.changes(), now).cloned()
+    }
+
+    fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    fn keep_warm(&self, subject: &Principal, right: Right, bucket: &Bucket, found: &Checked, changes: u64) {
+        let question = Entries { subject, bucket, hash: bucket.hash(), right };
+        lock(&self.warm).keep(&question, found.clone(), changes);
     }
 }

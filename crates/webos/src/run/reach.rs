@@ -25,7 +25,7 @@ pub fn acting(setup: &Setup, lent: &Under) -> Result<Client, Failure> {
             .next("`webos transfer list` shows what was lent to you")
             .into());
     }
-    Ok(client.under(&kept.chain)?)
+    Ok(client.holding(last.audience_key)?.under(&kept.chain)?)
 }
 
 /// The volume that an address names: at the node of its URL or of `--from`, else at its home.
