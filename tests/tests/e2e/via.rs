@@ -156,7 +156,7 @@ fn bad_transfer_certificates_are_refused_with_their_reasons() {
         ("forged", chain_of(&[forged]), &location, "altered or forged"),
         ("altered after signing", altered(b"mine", b"nine"), &location, "altered or forged"),
         ("for another path", honest.clone(), &other, "other"),
-        ("two links", two, &location, "chains of more than one link are not supported"),
+        ("two links", two, &location, "does not continue the transfer certificate before it"),
         ("expired", sign(&alice, wanted(n2.principal(), key2, &location), &behind), &location, "ended"),
         ("for another server", sign(&alice, wanted(n3.principal(), key3, &location), &real), &location, "is for"),
         ("for another key", sign(&alice, wanted(n2.principal(), key3, &location), &real), &location, "another key"),
