@@ -171,7 +171,11 @@ async fn follow_all(state: Arc<State>, mut tasks: BTreeMap<RealmName, JoinHandle
             recheck(&state);
         }
     }
-    tasks.values().for_each(JoinHandle::abort);
+    for (_, task) in tasks {
+        task.abort();
+        // What it holds of the node is given back before the node counts as stopped.
+        let _ = task.await;
+    }
 }
 
 fn follow_new(state: &Arc<State>, tasks: &mut BTreeMap<RealmName, JoinHandle<()>>, first: bool) {

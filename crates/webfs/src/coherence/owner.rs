@@ -77,7 +77,7 @@ impl Owner {
         })
     }
 
-    /// Runs until every handle is gone.
+    /// Runs until it has stopped, or every handle is gone: then it lets go of the store.
     pub(super) async fn run(mut self, inbox: mpsc::WeakSender<Order>) {
         loop {
             let due = self.time_left();
@@ -89,7 +89,11 @@ impl Owner {
                 () = sleep(due) => self.step(HomeEvent::Tick).await,
                 Some(_) = self.tasks.join_next() => {}
             }
-            self.finish_stop();
+            if let Some(stopped) = self.finish_stop() {
+                drop(self);
+                let _ = stopped.send(());
+                return;
+            }
         }
     }
 
@@ -165,13 +169,12 @@ impl Owner {
         }
     }
 
-    fn finish_stop(&mut self) {
+    /// Whom to tell that the last lease has ended, once it has or its time is over.
+    fn finish_stop(&mut self) -> Option<oneshot::Sender<()>> {
         let now = self.now();
         let over = |stopping: &mut Stopping| stopping.until <= now;
         let ended = self.leases.sessions() == 0 || self.stopping.as_mut().is_some_and(over);
-        if ended && let Some(stopping) = self.stopping.take() {
-            let _ = stopping.answer.send(());
-        }
+        if ended { self.stopping.take().map(|stopping| stopping.answer) } else { None }
     }
 
     async fn step(&mut self, event: HomeEvent) {
