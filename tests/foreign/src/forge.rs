@@ -16,6 +16,12 @@ pub fn certificates_header(identity: &Identity) -> Header {
     HeaderBuilder::new().algorithm(iana::Algorithm::ES256).value(X5CHAIN, Value::Array(chain)).build()
 }
 
+/// The header of what the issuing certificate signs.
+pub(crate) fn issuing_header(scene: &Scene) -> Header {
+    let issuing = Value::Bytes(scene.above()[0].to_vec());
+    HeaderBuilder::new().algorithm(iana::Algorithm::ES256).value(X5CHAIN, Value::Array(vec![issuing])).build()
+}
+
 /// The header of documents that are signed with a key known by other means.
 pub(crate) fn key_header(key: &KeyPair) -> Header {
     HeaderBuilder::new().algorithm(iana::Algorithm::ES256).key_id(key.thumbprint().0.to_vec()).build()

@@ -21,23 +21,28 @@ pub struct Scene {
     pub store: TrustStore,
     /// The realm's authority.
     pub authority: Authority,
-    /// The root's key, for bundles.
-    pub root: KeyPair,
-    /// The issuing key, for certificates.
+    /// The issuing key, for certificates and bundles.
     pub issuing: KeyPair,
     identities: BTreeMap<String, Identity>,
     peers: BTreeMap<String, Peer>,
 }
 
 impl Scene {
-    /// A new scene, with keys of its own.
+    /// A new scene, with keys of its own, at a time that stands still.
+    ///
+    /// # Panics
+    /// As [`Scene::in_world`].
+    pub fn new() -> Self {
+        Self::in_world(&World::simulated(1).0)
+    }
+
+    /// The same at the present time of a world: what it signs is good for nodes that run there.
     ///
     /// # Panics
     /// If the library cannot make keys or a folder for them.
-    pub fn new() -> Self {
-        let (world, _) = World::simulated(1);
+    pub fn in_world(world: &World) -> Self {
         let now = world.clock.unix();
-        let authority = Authority::create("lab.example".parse().expect("a realm"), &world).expect("an authority");
+        let authority = Authority::create("lab.example".parse().expect("a realm"), world).expect("an authority");
         let store = TrustStore::new();
         let bundle = authority.bundle(Vec::new(), Epoch(1), now).expect("a bundle");
         store.insert(Bundle::open(&bundle, &authority.fingerprint(), now).expect("our own bundle"));
@@ -57,8 +62,8 @@ impl Scene {
         let key = |file: &str| {
             KeyPair::from_pem(&std::fs::read_to_string(folder.path().join(file)).expect("read")).expect("a key")
         };
-        let (root, issuing) = (key("root.pem"), key("issuing.pem"));
-        Self { now, store, root, issuing, identities, peers, authority }
+        let issuing = key(Authority::ISSUING_FILE);
+        Self { now, store, issuing, identities, peers, authority }
     }
 
     /// Somebody of the scene, such as `user/alice`.

@@ -1,6 +1,7 @@
 //! Nodes of a realm in one process, over real sockets and real TLS, each with its own keys and folder.
 
 mod attacks;
+mod bent;
 mod groups;
 mod home;
 mod hostile;

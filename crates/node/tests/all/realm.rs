@@ -52,8 +52,14 @@ impl Realm {
 
     async fn build(name: &str, link_bps: Option<u64>) -> Self {
         let world = World::real();
-        let dir = tempfile::tempdir().expect("a folder");
         let authority = Authority::create(RealmName::new(name).expect("a realm"), &world).expect("an authority");
+        Self::under(authority, link_bps).await
+    }
+
+    /// The same under an authority that was made elsewhere.
+    pub async fn under(authority: Authority, link_bps: Option<u64>) -> Self {
+        let (world, name) = (World::real(), authority.realm().to_string());
+        let dir = tempfile::tempdir().expect("a folder");
         let mut realm = Self { world, authority, home: None, link_bps, dir };
         let folder = realm.folder("home");
         realm.authority.save(&folder.authority()).expect("saved");
