@@ -11,3 +11,4 @@ mod relay;
 mod renewal;
 mod service;
 mod smart;
+mod strangers;
