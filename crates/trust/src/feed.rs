@@ -5,7 +5,7 @@
 use crate::codec::check_size;
 use crate::error::TrustError;
 use crate::identity::Identity;
-use crate::limits::{CLOCK_SKEW, MAX_FEED_PAGE, MAX_REVOCATIONS, REVOCATION_MEMORY};
+use crate::limits::{CLOCK_SKEW, MAX_FEED_PAGE, MAX_REVOCATIONS, MAX_REVOKED_TRANSFERS, REVOCATION_MEMORY};
 use crate::signed;
 use crate::store::TrustStore;
 use serde::{Deserialize, Serialize};
@@ -119,7 +119,12 @@ impl Feed {
         {
             return Ok(present.number);
         }
-        check_size("the list of revocations", self.entries.len() + 1, MAX_REVOCATIONS)?;
+        // Anybody may take back what it lent, as often as it likes: that must not keep a principal from being revoked.
+        let most = match &revoked {
+            Revoked::Principal { .. } => MAX_REVOCATIONS,
+            Revoked::Transfer { .. } => MAX_REVOKED_TRANSFERS,
+        };
+        check_size("the list of revocations", self.entries.len() + 1, most)?;
         let number = self.next(now);
         self.entries.push(FeedEntry { number, revoked, forget });
         Ok(number)

@@ -6,13 +6,24 @@ use client::protocol::RevokeRequest;
 use client::{Client, Purse, PutOptions, Volume};
 use http::Request;
 use http_body_util::BodyExt;
+use std::sync::Arc;
 use std::time::Duration;
 use terms::{Code, PrincipalKind, Problem, Rights, UnixMs};
 use trust::{Chain, CreateTransfer, Grant, TransferCertificate};
 use webos_node::Node;
 use wire::{Expect, Purpose, Target};
+use world::{Entropy, World};
 
 const BIG: usize = 48 << 20;
+
+/// Gives this id whenever it is asked for something random.
+struct Repeated(terms::TransferId);
+
+impl Entropy for Repeated {
+    fn fill(&self, buffer: &mut [u8]) {
+        buffer.iter_mut().zip(self.0.0.iter().cycle()).for_each(|(to, from)| *to = *from);
+    }
+}
 
 /// Realm A with alice and her files; realm B with its home and s2.
 struct Bed {
@@ -288,6 +299,15 @@ async fn a_purse_takes_only_what_is_for_it_and_from_whoever_signed() {
     let bob = bed.a.client("bob");
     bob.trust().insert((*b_home.client().trust().bundle(bed.b.authority.realm()).expect("own")).clone());
     denied(seen(&bob, b_home).give(&first).await, "whoever signed it only");
+
+    // Whoever signs chooses the id. Another chain under the same one replaces nothing.
+    let repeated = World { entropy: Arc::new(Repeated(id)), ..bed.a.world.clone() };
+    let wanted = to(b_home, vec![grant("data.lab.example/other", "r")], 0);
+    let double = TransferCertificate::create(&bob.identity().expect("bob"), wanted, &repeated).expect("signed");
+    assert_eq!(double.links().expect("links")[0].id, id);
+    assert_eq!(seen(&bob, b_home).give(&double).await.expect_err("hers").code, Code::Exists);
+    assert_eq!(Purse::open(&bed.b.folder("home")).find(&id.to_string()).expect("kept").chain, first);
+    seen(&bed.alice, b_home).give(&first).await.expect("the same again is no other");
 }
 
 #[tokio::test(flavor = "multi_thread")]
