@@ -87,3 +87,5 @@ pub const FEED_RETRY: Duration = Duration::from_secs(1);
 pub const FEED_FIRST_WITHIN: Duration = Duration::from_secs(3);
 /// Transfer certificates that a node's purse holds: count. One more is refused.
 pub const MAX_PURSE: usize = 1024;
+/// Of these, signed by one principal: count. Nobody fills the purse for others.
+pub const MAX_PURSE_OF_ONE: usize = MAX_PURSE / 16;

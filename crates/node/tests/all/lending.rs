@@ -308,6 +308,19 @@ async fn a_purse_takes_only_what_is_for_it_and_from_whoever_signed() {
     assert_eq!(seen(&bob, b_home).give(&double).await.expect_err("hers").code, Code::Exists);
     assert_eq!(Purse::open(&bed.b.folder("home")).find(&id.to_string()).expect("kept").chain, first);
     seen(&bed.alice, b_home).give(&first).await.expect("the same again is no other");
+
+    // Nor does one signer fill it for the others.
+    let (me, giver) = (bob.identity().expect("bob"), seen(&bob, b_home));
+    let full = loop {
+        let wanted = to(b_home, vec![grant("data.lab.example/other", "r")], 0);
+        let chain = TransferCertificate::create(&me, wanted, &bed.a.world).expect("signed");
+        if let Err(full) = giver.give(&chain).await {
+            break full;
+        }
+    };
+    assert_eq!(full.code, Code::Busy, "{full}");
+    let (another, _) = bed.chains("r");
+    seen(&bed.alice, b_home).give(&another).await.expect("there is room for hers");
 }
 
 #[tokio::test(flavor = "multi_thread")]
