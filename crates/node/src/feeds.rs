@@ -59,6 +59,7 @@ impl Source {
                 return Err(Problem::new(Code::Internal, format!("{} cannot be read: {error}", path.display())));
             }
         };
+        let feed = feed.resumed(world.clock.unix());
         let signer = registrar.service_identity(&feed_signer(&realm)?, None)?;
         let (head, _) = watch::channel(feed.head());
         let kept = Mutex::new(Kept { feed, signer });

@@ -103,6 +103,12 @@ impl Feed {
         self.number
     }
 
+    /// A list that was read at a start goes on above all that its readers have seen: it may come from a backup that is older
+    /// than they are. What they know beyond it they keep.
+    pub fn resumed(self, now: UnixMs) -> Self {
+        Self { number: self.number.max(Serial(now.0)), ..self }
+    }
+
     /// The next number: a time where the clock allows, for the same reason.
     fn next(&mut self, now: UnixMs) -> Serial {
         self.number = Serial((self.number.0 + 1).max(now.0));

@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use std::sync::Arc;
 use std::time::Duration;
 use terms::{Code, PrincipalKind, Problem, Rights, UnixMs};
-use trust::{Chain, CreateTransfer, Grant, TransferCertificate};
+use trust::{Chain, CreateTransfer, Grant, Standing, TransferCertificate};
 use webos_node::Node;
 use wire::{Expect, Purpose, Target};
 use world::{Entropy, World};
@@ -352,4 +352,36 @@ async fn the_feed_is_read_by_anybody_and_says_news_at_once() {
     realm.start_home("127.0.0.1:0").await;
     let trust = realm.home().client().trust();
     assert!(trust.feed(&name).expect("its own").is_revoked(&bob, UnixMs(0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_node_restored_from_a_backup_is_heard_again_and_readers_forget_nothing() {
+    let mut realm = Realm::start().await;
+    let n2 = realm.join("n2").await;
+    let (feed, address) = (realm.folder("home").feed(), realm.home().address().to_string());
+    let user = |name| RevokeRequest::Principal(principal(PrincipalKind::User, name));
+    let home = realm.home();
+    let owner = seen(home.client(), home);
+    owner.revoke(&user("bob")).await.expect("the owner may");
+    let backup = std::fs::read(&feed).expect("a list");
+    owner.revoke(&user("eve")).await.expect("the owner may");
+    let revoked = |name| n2.client().trust().is_revoked(&principal(PrincipalKind::User, name), UnixMs(0));
+    until(|| revoked("eve")).await;
+    realm.home.take().expect("runs").stop().await;
+    std::fs::write(&feed, backup).expect("restored");
+    let name = realm.authority.realm().clone();
+    let heard = || n2.client().trust().feed(&name).and_then(|feed| feed.at());
+    let before = heard();
+    realm.start_home(&address).await;
+    until(|| heard() > before).await;
+    assert!(revoked("bob") && revoked("eve"), "what was heard is kept");
+}
+
+async fn until(holds: impl Fn() -> bool) {
+    let wait = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("in time");
 }

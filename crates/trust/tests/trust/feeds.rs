@@ -320,6 +320,23 @@ fn a_list_full_of_transfers_still_takes_principals() {
 }
 
 #[test]
+fn a_list_restored_from_a_backup_is_taken_once_it_was_resumed() {
+    let mut source = source();
+    let mut copy = source.copy();
+    let backup = source.feed.clone();
+    source.lab.clock.advance(Duration::from_secs(1));
+    source.revoke(Revoked::Transfer { id: terms::TransferId([1; 16]) });
+    source.read(&mut copy);
+    source.feed = backup;
+    assert!(copy.apply(&source.page(copy.number()), source.lab.now()).is_err(), "it was set back");
+    source.lab.clock.advance(Duration::from_secs(1));
+    source.feed = source.feed.clone().resumed(source.lab.now());
+    source.read(&mut copy);
+    assert_eq!(copy.at(), Some(source.lab.now()));
+    assert!(copy.has_ended(terms::TransferId([1; 16]), Epoch(1)), "readers forget nothing before its time");
+}
+
+#[test]
 fn a_list_begun_anew_goes_on_above_the_old_one() {
     let mut source = source();
     let mut copy = source.copy();
