@@ -3,7 +3,7 @@
 use crate::limits::MAX_FEED_BYTES;
 use crate::protocol::feed_route;
 use crate::session::Client;
-use terms::{Epoch, Problem, Serial};
+use terms::{Code, Epoch, Problem, Serial};
 use trust::{Applied, FeedCopy, FeedPage};
 
 impl Client {
@@ -26,10 +26,20 @@ impl Client {
     }
 
     /// Takes the next page of a realm's feed into its copy and into the trust store; with `wait` once there is news, or
-    /// the realm says again that it is all.
+    /// the realm says again that it is all. It is asked as oneself, so that no crowd of strangers is in the way, and as
+    /// nobody where one is not known or not let in: whoever was revoked may hear of it.
     pub async fn hear(&self, copy: &mut FeedCopy, wait: bool) -> Result<Applied, Problem> {
         let realm = copy.realm().clone();
-        let bytes = self.ask_openly(&realm, &feed_route(copy.number(), wait), MAX_FEED_BYTES).await?;
+        let route = feed_route(copy.number(), wait);
+        let as_oneself = match self.identity() {
+            Some(_) => Some(self.ask_names(&realm, &route).await),
+            None => None,
+        };
+        let bytes = match as_oneself {
+            Some(Ok(bytes)) => bytes,
+            Some(Err(silent)) if silent.code == Code::Timeout => return Err(silent),
+            _ => self.ask_openly(&realm, &route, MAX_FEED_BYTES).await?,
+        };
         let now = self.world().clock.unix();
         let page = FeedPage::open(&bytes, &realm, self.trust(), now)?;
         let applied = copy.apply(&page, now)?;

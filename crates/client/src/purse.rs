@@ -43,11 +43,16 @@ impl Purse {
         self.folder.join(format!("{id}.transfer"))
     }
 
-    /// Keeps a chain under the id of its last link.
+    /// Keeps a chain under the id of its last link. Its signer chose that id, so it replaces no other chain.
     pub fn keep(&self, chain: &Chain) -> Result<TransferId, Problem> {
         let kept = read(chain.clone())?;
         let id = kept.last().id;
-        replace(&self.file(id), &chain.encode()?)?;
+        let (file, bytes) = (self.file(id), chain.encode()?);
+        if load(&file).is_ok_and(|present| present.chain.encode().is_ok_and(|present| present != bytes)) {
+            let what = format!("another transfer certificate with the id {id} is in the purse already");
+            return Err(Problem::new(Code::Exists, what).next("sign it anew: each one has an id of its own"));
+        }
+        replace(&file, &bytes)?;
         Ok(id)
     }
 

@@ -179,6 +179,11 @@ impl Registrar {
         Ok(())
     }
 
+    /// How a member of the realm stands, if the register has it.
+    pub fn standing(&self, principal: &Principal) -> Option<MemberState> {
+        Some(self.register.member(principal).ok()??.standing)
+    }
+
     /// Certifies this node's own key again: it holds the authority.
     pub fn renew_own(&self, present: &Identity) -> Result<Identity, Problem> {
         let _turn = self.take_turn();

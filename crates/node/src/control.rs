@@ -40,7 +40,7 @@ pub async fn answer(
         Route::Certificate(name) => Ok(document(state.names.certificate(&name)?.bytes().to_vec())),
         Route::State(name) => Ok(cbor(&state.names.state(&name)?)),
         Route::VolumeRecord(name) => volume_record(state, &name),
-        Route::Feed => feed(state, parts).await,
+        Route::Feed => feed(state, caller, parts).await,
         Route::Revoke => Ok(cbor(&lending::revoke(state, caller, message(body).await?.0).await?)),
         Route::Purse => Ok(cbor(&lending::take_in(state, caller, message(body).await?.0)?)),
         Route::Join => join(state, body).await,
@@ -177,7 +177,7 @@ fn bundle(state: &State) -> Result<Response<Body>, Problem> {
     Ok(document(bundle.encoded().to_vec()))
 }
 
-async fn feed(state: &State, parts: &Parts) -> Result<Response<Body>, Problem> {
+async fn feed(state: &State, caller: &Caller, parts: &Parts) -> Result<Response<Body>, Problem> {
     let (source, registrar) = feeds::source(state)?;
     let (mut after, mut wait) = (Serial(0), false);
     for (name, value) in parts.uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('=')) {
@@ -191,7 +191,7 @@ async fn feed(state: &State, parts: &Parts) -> Result<Response<Body>, Problem> {
         }
     }
     let page = tokio::select! {
-        page = source.page(after, wait, registrar) => page?,
+        page = source.page((after, wait), caller, registrar) => page?,
         () = state.stop.cancelled() => return Err(Problem::new(Code::Unavailable, "this node is ending")),
     };
     Ok(document(page))

@@ -3,8 +3,10 @@
 //! one round trip. Decides nothing: the trust store does, with what it is given here.
 
 use crate::authority::Registrar;
-use crate::limits::{FEED_FIRST_WITHIN, FEED_RETRY, MAX_FOLLOWED_REALMS, MAX_WAITING_READERS};
+use crate::gatekeeper::Caller;
+use crate::limits::{FEED_FIRST_WITHIN, FEED_RETRY, MAX_FOLLOWED_REALMS};
 use crate::node::State;
+use crate::strangers::WaitingReaders;
 use client::Folder;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use terms::{Code, Principal, Problem, RealmName, Serial, TransferId, UnixMs};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use trust::limits::{HEAD_INTERVAL, SERVICE_LIFETIME};
 use trust::{Applied, Feed, FeedCopy, Identity, Revoked, TrustStore, feed_signer};
@@ -31,7 +33,7 @@ pub struct Source {
     trust: TrustStore,
     kept: Mutex<Kept>,
     head: watch::Sender<Serial>,
-    readers: Semaphore,
+    readers: WaitingReaders,
 }
 
 impl Source {
@@ -57,10 +59,11 @@ impl Source {
                 return Err(Problem::new(Code::Internal, format!("{} cannot be read: {error}", path.display())));
             }
         };
+        let feed = feed.resumed(world.clock.unix());
         let signer = registrar.service_identity(&feed_signer(&realm)?, None)?;
         let (head, _) = watch::channel(feed.head());
         let kept = Mutex::new(Kept { feed, signer });
-        let readers = Semaphore::new(MAX_WAITING_READERS);
+        let readers = WaitingReaders::new();
         let source = Self { world: world.clone(), path, trust: trust.clone(), kept, head, readers };
         source.publish(&source.kept());
         Ok(source)
@@ -76,13 +79,20 @@ impl Source {
     }
 
     /// The signed page behind a number; with `wait`, once there is news or a new head is due.
-    pub async fn page(&self, after: Serial, wait: bool, registrar: &Registrar) -> Result<Vec<u8>, Problem> {
+    pub async fn page(
+        &self,
+        (after, wait): (Serial, bool),
+        caller: &Caller,
+        registrar: &Registrar,
+    ) -> Result<Vec<u8>, Problem> {
         // Whoever finds no seat is answered at once, and asks again.
-        if let (true, Ok(_seat)) = (wait, self.readers.try_acquire()) {
+        let seat = wait.then(|| self.readers.enter(caller.peer().is_some(), caller.source())).flatten();
+        if seat.is_some() {
             let mut head = self.head.subscribe();
             let news = head.wait_for(|head| *head > after);
             let _ = tokio::time::timeout(HEAD_INTERVAL, news).await;
         }
+        drop(seat);
         let now = self.world.clock.unix();
         let mut kept = self.kept();
         if kept.signer.not_after() < now.plus(SERVICE_LIFETIME / 2) {
@@ -206,8 +216,14 @@ async fn follow(state: Arc<State>, realm: RealmName, first: bool) {
     let mut waits = false;
     let mut awaited = first;
     loop {
+        let asked = state.world.clock.boot();
         match ask(&state, &mut copy, waits).await {
             Ok(applied) => {
+                // A source that has no place for readers that wait is not asked in a circle.
+                let in_vain = waits && applied == Applied::default();
+                if in_vain && state.world.clock.boot().since(asked) < FEED_RETRY {
+                    tokio::time::sleep(FEED_RETRY).await;
+                }
                 waits = !applied.more;
                 if waits && std::mem::take(&mut awaited) {
                     state.followed.first_answer();

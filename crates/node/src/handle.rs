@@ -4,50 +4,28 @@ use crate::control;
 use crate::files;
 use crate::gatekeeper::Caller;
 use crate::guard;
-use crate::limits::{OPEN_REQUESTS_PER_SECOND, REQUEST_DEADLINE};
+use crate::limits::REQUEST_DEADLINE;
 use crate::node::State;
 use crate::routes::{self, Access, Route, SERVICE_METHODS};
+use crate::strangers::OpenRequests;
 use crate::tokens;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use terms::{Code, Problem, ServiceName};
 use wire::{Body, Handler, HandlerFuture, Peer, problem_response};
 
 /// Answers everything that comes to a node.
 pub struct Requests {
     state: Arc<State>,
-    /// Second and count of what came to open routes, in one number.
-    open: AtomicU64,
+    open: OpenRequests,
 }
 
 impl Requests {
     /// The handler of a node.
     pub fn new(state: Arc<State>) -> Self {
-        Self { state, open: AtomicU64::new(0) }
-    }
-
-    /// Counts a request to an open route; too many in one second are refused.
-    fn admit_open(&self) -> Result<(), Problem> {
-        let second = self.state.world.clock.boot().0 / 1000;
-        let mut present = self.open.load(Ordering::Relaxed);
-        loop {
-            let count = if present >> 32 == second { (present & 0xffff_ffff) + 1 } else { 1 };
-            if count > u64::from(OPEN_REQUESTS_PER_SECOND) {
-                return Err(Problem::new(
-                    Code::Busy,
-                    format!("more than {OPEN_REQUESTS_PER_SECOND} requests a second without a certificate"),
-                )
-                .next("try again in a second"));
-            }
-            let next = second << 32 | count;
-            match self.open.compare_exchange_weak(present, next, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return Ok(()),
-                Err(other) => present = other,
-            }
-        }
+        Self { state, open: OpenRequests::default() }
     }
 }
 
@@ -59,7 +37,7 @@ impl Handler for Requests {
         }
         let found = routes::find(request.method(), request.uri().path());
         let admitted = match &found {
-            Ok((_, Access::Open)) if peer.is_none() => self.admit_open(),
+            Ok((_, Access::Open)) if peer.is_none() => self.open.admit(self.state.world.clock.boot(), from.ip()),
             _ => Ok(()),
         };
         Box::pin(async move {

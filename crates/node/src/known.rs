@@ -3,13 +3,24 @@
 
 use crate::node::State;
 use terms::Who;
+use trust::MemberState;
 
 /// What the giver should know about this name; nothing if all is as usual.
 pub fn note(state: &State, who: &Who) -> Option<String> {
     match who {
         Who::Anyone | Who::Authenticated => None,
         Who::Principal(principal) if principal.realm != *state.realm() => untrusted(state, &principal.realm),
-        Who::Principal(principal) => Some(format!("whether there is a {principal} cannot be checked here")),
+        Who::Principal(principal) => {
+            let registrar = state.registrar.as_ref();
+            match registrar.and_then(|registrar| registrar.standing(principal)) {
+                Some(MemberState::Active) => None,
+                Some(MemberState::Revoked(_)) => Some(format!("{principal} was revoked: it gets in nowhere")),
+                Some(MemberState::Cordoned(_)) => {
+                    Some(format!("{principal} is cordoned as a suspected clone: it gets no further certificate"))
+                }
+                None => Some(format!("whether there is a {principal} cannot be checked here")),
+            }
+        }
         Who::Group(group) if state.gate.groups().holds(group) => match state.gate.groups().own(group) {
             Some(_) => None,
             None => Some(format!("there is no group {group}: nobody belongs to it until it is made")),

@@ -3,7 +3,7 @@
 
 use crate::feeds;
 use crate::gatekeeper::Caller;
-use crate::limits::MAX_PURSE;
+use crate::limits::{MAX_PURSE, MAX_PURSE_OF_ONE};
 use crate::node::State;
 use client::Purse;
 use client::protocol::{PurseRequest, RevokeReply, RevokeRequest};
@@ -103,8 +103,11 @@ pub fn take_in(state: &State, caller: &Caller, request: PurseRequest) -> Result<
     }
     let purse = Purse::open(&state.settings.folder);
     purse.drop_ended(now);
-    if purse.list()?.len() >= MAX_PURSE {
-        let what = format!("{} holds {MAX_PURSE} transfer certificates already", state.own.principal);
+    let held = purse.list()?;
+    let of_peer = held.iter().filter(|kept| kept.last().issuer == peer.principal).count();
+    if held.len() >= MAX_PURSE || of_peer >= MAX_PURSE_OF_ONE {
+        let what =
+            format!("{} holds {} transfer certificates, {of_peer} of them yours", state.own.principal, held.len());
         return Err(Problem::new(Code::Busy, what).next("wait until some have ended"));
     }
     purse.keep(&chain)?;

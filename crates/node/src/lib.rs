@@ -29,6 +29,7 @@ mod rights;
 pub mod routes;
 mod serving;
 mod settings;
+mod strangers;
 mod tokens;
 mod via;
 mod why;

@@ -14,6 +14,8 @@ pub const RENEWAL_LOOK: Duration = Duration::from_secs(1);
 pub const RENEWAL_RETRY: Duration = Duration::from_secs(60);
 /// Requests a second that open routes answer, in all: a flood of strangers costs no more than this.
 pub const OPEN_REQUESTS_PER_SECOND: u32 = 2000;
+/// Of these, from one IPv4 address or one /64 of IPv6: one stranger keeps no other from asking.
+pub const OPEN_REQUESTS_OF_ONE_SOURCE: u32 = OPEN_REQUESTS_PER_SECOND / 4;
 /// A copy that says no makes the list be asked for again, at most this often for one group.
 pub const GROUP_ASK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long one foreign list is waited for.
@@ -72,8 +74,11 @@ const _: () = assert!(GROUP_FETCH_DEADLINE.as_secs() < GROUP_WAIT.as_secs());
 const _: () = assert!(MAX_FOREIGN_GROUPS >= trust::limits::MAX_GROUPS_VISITED);
 const _: () = assert!(GROUP_WAIT.as_secs() < REQUEST_DEADLINE.as_secs());
 
-/// Readers that wait for news of a feed at one time: count. One more is answered at once.
+/// Readers that wait for news of a feed at one time, with a certificate, and as many without: count. One more is answered
+/// at once.
 pub const MAX_WAITING_READERS: usize = 2048;
+/// Of those without, from one source: count.
+pub const MAX_SOURCE_READERS: usize = MAX_WAITING_READERS / 4;
 /// Realms whose feeds are followed: count. What stands on others is refused.
 pub const MAX_FOLLOWED_REALMS: usize = 256;
 /// How long after a failure a feed is asked for again, and how often newly trusted realms are looked for.
@@ -82,3 +87,5 @@ pub const FEED_RETRY: Duration = Duration::from_secs(1);
 pub const FEED_FIRST_WITHIN: Duration = Duration::from_secs(3);
 /// Transfer certificates that a node's purse holds: count. One more is refused.
 pub const MAX_PURSE: usize = 1024;
+/// Of these, signed by one principal: count. Nobody fills the purse for others.
+pub const MAX_PURSE_OF_ONE: usize = MAX_PURSE / 16;

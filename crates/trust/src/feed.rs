@@ -5,7 +5,7 @@
 use crate::codec::check_size;
 use crate::error::TrustError;
 use crate::identity::Identity;
-use crate::limits::{CLOCK_SKEW, MAX_FEED_PAGE, MAX_REVOCATIONS, REVOCATION_MEMORY};
+use crate::limits::{CLOCK_SKEW, MAX_FEED_PAGE, MAX_REVOCATIONS, MAX_REVOKED_TRANSFERS, REVOCATION_MEMORY};
 use crate::signed;
 use crate::store::TrustStore;
 use serde::{Deserialize, Serialize};
@@ -103,6 +103,12 @@ impl Feed {
         self.number
     }
 
+    /// A list that was read at a start goes on above all that its readers have seen: it may come from a backup that is older
+    /// than they are. What they know beyond it they keep.
+    pub fn resumed(self, now: UnixMs) -> Self {
+        Self { number: self.number.max(Serial(now.0)), ..self }
+    }
+
     /// The next number: a time where the clock allows, for the same reason.
     fn next(&mut self, now: UnixMs) -> Serial {
         self.number = Serial((self.number.0 + 1).max(now.0));
@@ -119,7 +125,12 @@ impl Feed {
         {
             return Ok(present.number);
         }
-        check_size("the list of revocations", self.entries.len() + 1, MAX_REVOCATIONS)?;
+        // Anybody may take back what it lent, as often as it likes: that must not keep a principal from being revoked.
+        let most = match &revoked {
+            Revoked::Principal { .. } => MAX_REVOCATIONS,
+            Revoked::Transfer { .. } => MAX_REVOKED_TRANSFERS,
+        };
+        check_size("the list of revocations", self.entries.len() + 1, most)?;
         let number = self.next(now);
         self.entries.push(FeedEntry { number, revoked, forget });
         Ok(number)

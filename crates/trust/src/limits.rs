@@ -135,6 +135,8 @@ pub const HEAD_INTERVAL: Duration = Duration::from_secs(20);
 pub const MAX_FEED_PAGE: usize = 128;
 /// Revocations that a realm lists at one time: count. They are forgotten when what they end has ended by itself.
 pub const MAX_REVOCATIONS: usize = 100_000;
+/// Where transfer certificates are listed no more: count. The rest is for principals.
+pub const MAX_REVOKED_TRANSFERS: usize = MAX_REVOCATIONS / 10 * 9;
 /// How long a revocation is kept of which nobody knows how long its object lasts: longer than any leaf, and so any link.
 pub const REVOCATION_MEMORY: Duration = Duration::from_secs(31 * DAY_S);
 

@@ -205,7 +205,10 @@ pub fn judge_renewal(
         {
             return Ok(RenewalVerdict::Again(last.chain.clone()));
         }
-        if member.newest.content != asked.shown.content {
+        // What is shown was certified by this realm. If it is later than the newest that is known, the register was set
+        // back, by a restored backup: that makes nobody a clone.
+        let set_back = asked.shown.end > member.newest.end;
+        if member.newest.content != asked.shown.content && !set_back {
             let of_its_line = asked.shown.key == member.newest.key || Some(asked.shown.key) == member.former;
             // Whoever had the name before it was given again must not be able to cordon the one who has it now.
             return Err(match of_its_line {

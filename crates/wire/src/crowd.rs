@@ -35,7 +35,7 @@ pub struct Seat {
 }
 
 /// What one party usually holds: an IPv4 address, or the /64 of an IPv6 address.
-fn source(address: IpAddr) -> IpAddr {
+pub fn source(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();

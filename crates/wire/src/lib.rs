@@ -18,7 +18,7 @@ mod tls;
 
 pub use body::{Body, BodyError, read_body};
 pub use cbor::Envelope;
-pub use crowd::{Crowd, Full, Seat};
+pub use crowd::{Crowd, Full, Seat, source};
 pub use peer::{Binding, Credentials, Described, Expect, Peer, PeerCheck};
 pub use pool::{CallError, Pool, PoolCounts, Purpose, Target};
 pub use problem::{problem_from, problem_response};

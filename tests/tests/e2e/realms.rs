@@ -63,3 +63,31 @@ fn a_wrong_fingerprint_or_another_root_is_refused_and_nothing_is_pinned() {
     home.call(["realm", "trust", "far", &twins]).run().code_is(2);
     home.call(["realm", "trust", &far.address, "12"]).run().code_is(2);
 }
+
+#[test]
+fn whoever_was_revoked_learns_it_and_so_does_who_gives_it_rights() {
+    let realm = Realm::start();
+    let (bob, alice) = (realm.user("bob"), &realm.alice);
+    let grant = || alice.call(["acl", "grant", "user/bob", "r", Realm::VOLUME]).run();
+    grant().succeeds();
+    assert_eq!(grant().stderr, "", "the realm's first node knows bob");
+    let doctor = || bob.call(["doctor"]).run().stdout();
+    assert!(!doctor().contains("revoked"), "{}", doctor());
+    realm.first.home.ok(["realm", "revoke", "user/bob", "--yes"]);
+    assert!(grant().stderr.contains("user/bob was revoked"), "{}", grant().stderr);
+    assert!(doctor().contains("user/bob was revoked: no node lets it in"), "{}", doctor());
+}
+
+#[test]
+fn a_new_root_is_not_written_where_no_medium_is() {
+    let home = Home::new();
+    home.ok(["realm", "init", "lab.example", "--unencrypted"]);
+    let stick = home.beside().join("stick");
+    let file = stick.join("root.key");
+    let succeed = || home.call(["realm", "succeed", "--unencrypted", "--new-root"]).word(&file).run();
+    succeed().fails(4, &["there is no folder", "medium"]);
+    assert!(!stick.exists());
+    std::fs::create_dir(&stick).expect("mounted");
+    succeed().succeeds();
+    assert!(file.exists());
+}

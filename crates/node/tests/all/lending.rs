@@ -6,13 +6,24 @@ use client::protocol::RevokeRequest;
 use client::{Client, Purse, PutOptions, Volume};
 use http::Request;
 use http_body_util::BodyExt;
+use std::sync::Arc;
 use std::time::Duration;
 use terms::{Code, PrincipalKind, Problem, Rights, UnixMs};
-use trust::{Chain, CreateTransfer, Grant, TransferCertificate};
+use trust::{Chain, CreateTransfer, Grant, Standing, TransferCertificate};
 use webos_node::Node;
 use wire::{Expect, Purpose, Target};
+use world::{Entropy, World};
 
 const BIG: usize = 48 << 20;
+
+/// Gives this id whenever it is asked for something random.
+struct Repeated(terms::TransferId);
+
+impl Entropy for Repeated {
+    fn fill(&self, buffer: &mut [u8]) {
+        buffer.iter_mut().zip(self.0.0.iter().cycle()).for_each(|(to, from)| *to = *from);
+    }
+}
 
 /// Realm A with alice and her files; realm B with its home and s2.
 struct Bed {
@@ -288,6 +299,28 @@ async fn a_purse_takes_only_what_is_for_it_and_from_whoever_signed() {
     let bob = bed.a.client("bob");
     bob.trust().insert((*b_home.client().trust().bundle(bed.b.authority.realm()).expect("own")).clone());
     denied(seen(&bob, b_home).give(&first).await, "whoever signed it only");
+
+    // Whoever signs chooses the id. Another chain under the same one replaces nothing.
+    let repeated = World { entropy: Arc::new(Repeated(id)), ..bed.a.world.clone() };
+    let wanted = to(b_home, vec![grant("data.lab.example/other", "r")], 0);
+    let double = TransferCertificate::create(&bob.identity().expect("bob"), wanted, &repeated).expect("signed");
+    assert_eq!(double.links().expect("links")[0].id, id);
+    assert_eq!(seen(&bob, b_home).give(&double).await.expect_err("hers").code, Code::Exists);
+    assert_eq!(Purse::open(&bed.b.folder("home")).find(&id.to_string()).expect("kept").chain, first);
+    seen(&bed.alice, b_home).give(&first).await.expect("the same again is no other");
+
+    // Nor does one signer fill it for the others.
+    let (me, giver) = (bob.identity().expect("bob"), seen(&bob, b_home));
+    let full = loop {
+        let wanted = to(b_home, vec![grant("data.lab.example/other", "r")], 0);
+        let chain = TransferCertificate::create(&me, wanted, &bed.a.world).expect("signed");
+        if let Err(full) = giver.give(&chain).await {
+            break full;
+        }
+    };
+    assert_eq!(full.code, Code::Busy, "{full}");
+    let (another, _) = bed.chains("r");
+    seen(&bed.alice, b_home).give(&another).await.expect("there is room for hers");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -319,4 +352,36 @@ async fn the_feed_is_read_by_anybody_and_says_news_at_once() {
     realm.start_home("127.0.0.1:0").await;
     let trust = realm.home().client().trust();
     assert!(trust.feed(&name).expect("its own").is_revoked(&bob, UnixMs(0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_node_restored_from_a_backup_is_heard_again_and_readers_forget_nothing() {
+    let mut realm = Realm::start().await;
+    let n2 = realm.join("n2").await;
+    let (feed, address) = (realm.folder("home").feed(), realm.home().address().to_string());
+    let user = |name| RevokeRequest::Principal(principal(PrincipalKind::User, name));
+    let home = realm.home();
+    let owner = seen(home.client(), home);
+    owner.revoke(&user("bob")).await.expect("the owner may");
+    let backup = std::fs::read(&feed).expect("a list");
+    owner.revoke(&user("eve")).await.expect("the owner may");
+    let revoked = |name| n2.client().trust().is_revoked(&principal(PrincipalKind::User, name), UnixMs(0));
+    until(|| revoked("eve")).await;
+    realm.home.take().expect("runs").stop().await;
+    std::fs::write(&feed, backup).expect("restored");
+    let name = realm.authority.realm().clone();
+    let heard = || n2.client().trust().feed(&name).and_then(|feed| feed.at());
+    let before = heard();
+    realm.start_home(&address).await;
+    until(|| heard() > before).await;
+    assert!(revoked("bob") && revoked("eve"), "what was heard is kept");
+}
+
+async fn until(holds: impl Fn() -> bool) {
+    let wait = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("in time");
 }

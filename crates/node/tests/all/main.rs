@@ -12,3 +12,4 @@ mod relay;
 mod renewal;
 mod service;
 mod smart;
+mod strangers;

@@ -3,10 +3,11 @@
 use crate::support::{DAY, HOUR, Lab, grant, lab, place, principal, rights, to_server, trusted};
 use std::time::Duration;
 use terms::{Epoch, Right, Serial, UnixMs};
+use webos_trust::limits::MAX_REVOKED_TRANSFERS;
 use webos_trust::transfer::verify;
 use webos_trust::{
-    Asker, Bucket, CreateTransfer, Decision, Feed, FeedCopy, FeedLimits, FeedPage, Ground, Identity, NoGroups,
-    Question, Refusal, Revoked, TransferCertificate, TrustError, VerifiedChain, decide, feed_signer,
+    Asker, Bucket, CreateTransfer, Decision, Feed, FeedCopy, FeedEntry, FeedLimits, FeedPage, Ground, Identity,
+    NoGroups, Question, Refusal, Revoked, TransferCertificate, TrustError, VerifiedChain, decide, feed_signer,
 };
 use wire::Peer;
 
@@ -292,6 +293,47 @@ fn a_feed_set_back_or_with_a_gap() {
     let future = source.feed.page(copy.number(), &source.signer, now.plus(Duration::from_secs(61)));
     let opened = FeedPage::open(&future.expect("signed"), source.feed.realm(), &source.lab.store, now);
     assert!(matches!(opened, Err(TrustError::FromTheFuture { .. })));
+}
+
+/// A feed as it is stored.
+#[derive(serde::Serialize)]
+struct Stored {
+    realm: terms::RealmName,
+    epoch: Epoch,
+    number: Serial,
+    entries: Vec<FeedEntry>,
+}
+
+#[test]
+fn a_list_full_of_transfers_still_takes_principals() {
+    let source = source();
+    let now = source.lab.now();
+    let forget = Feed::forget_at_last(now);
+    let transfer = |number: usize| Revoked::Transfer { id: terms::TransferId((number as u128).to_le_bytes()) };
+    let entry = |number: usize| FeedEntry { number: Serial(number as u64 + 1), revoked: transfer(number), forget };
+    let entries: Vec<_> = (0..MAX_REVOKED_TRANSFERS).map(entry).collect();
+    let stored = Stored { realm: source.feed.realm().clone(), epoch: Epoch(1), number: Serial(now.0), entries };
+    let mut feed: Feed = wire::cbor::from_slice(&wire::cbor::to_vec(&stored)).expect("as it is stored");
+    let one_more = feed.revoke(transfer(MAX_REVOKED_TRANSFERS), forget, now);
+    assert!(matches!(one_more, Err(TrustError::TooLarge { .. })), "{one_more:?}");
+    feed.revoke(ended("spiffe://lab.example/user/bob", now), forget, now).expect("there is room for him");
+}
+
+#[test]
+fn a_list_restored_from_a_backup_is_taken_once_it_was_resumed() {
+    let mut source = source();
+    let mut copy = source.copy();
+    let backup = source.feed.clone();
+    source.lab.clock.advance(Duration::from_secs(1));
+    source.revoke(Revoked::Transfer { id: terms::TransferId([1; 16]) });
+    source.read(&mut copy);
+    source.feed = backup;
+    assert!(copy.apply(&source.page(copy.number()), source.lab.now()).is_err(), "it was set back");
+    source.lab.clock.advance(Duration::from_secs(1));
+    source.feed = source.feed.clone().resumed(source.lab.now());
+    source.read(&mut copy);
+    assert_eq!(copy.at(), Some(source.lab.now()));
+    assert!(copy.has_ended(terms::TransferId([1; 16]), Epoch(1)), "readers forget nothing before its time");
 }
 
 #[test]

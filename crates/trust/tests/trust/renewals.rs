@@ -65,6 +65,30 @@ fn a_former_holder_of_a_name_gets_nothing_and_cordons_nobody() {
 }
 
 #[test]
+fn a_register_set_back_by_a_restored_backup_makes_nobody_a_clone() {
+    let lab = lab();
+    let first = lab.identity("server/n1");
+    let backup = RealmMember::new(given(&first));
+    lab.clock.advance(4 * DAY);
+    let (second, _) = renewed(&lab, &first, ONE, first.key(), false);
+    let (rotated, _) = renewed(&lab, &first, ONE, &KeyPair::generate().expect("a key"), false);
+    lab.clock.advance(4 * DAY);
+    let plain = Ok(RenewalVerdict::Issue { by_grace: false });
+    for now_held in [&second, &rotated] {
+        let shown = given(now_held);
+        let verdict = judge_renewal(Some(&backup), &asked(&shown, TWO, now_held.key()), lab.now());
+        assert_eq!(verdict, plain, "it is later than all that the register knows");
+    }
+    // From then on it is as ever: the earlier certificate is a clone's.
+    let (_, member) = renewed(&lab, &second, TWO, second.key(), false);
+    let clone = judge_renewal(Some(&member), &asked(&given(&second), ONE, second.key()), lab.now());
+    assert!(matches!(clone, Err(RenewalRefusal::Cloned { .. })), "{clone:?}");
+    let revoked = RealmMember { standing: MemberState::Revoked(lab.now()), ..backup };
+    let refused = judge_renewal(Some(&revoked), &asked(&given(&second), TWO, second.key()), lab.now());
+    assert!(matches!(refused, Err(RenewalRefusal::Standing { .. })), "{refused:?}");
+}
+
+#[test]
 fn grace_is_for_servers_for_seven_days_once_and_with_a_new_key() {
     let lab = lab();
     let (n1, alice) = (lab.identity("server/n1"), lab.identity("user/alice"));

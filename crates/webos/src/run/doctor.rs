@@ -11,6 +11,8 @@ use serde::Serialize;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use terms::{ByteCount, RealmName, UnixMs};
+use trust::FeedCopy;
+use trust::limits::MAX_DOCUMENT_BYTES;
 
 /// Less free space than this is worth a word.
 const SPARE_BYTES: u64 = 1 << 30;
@@ -58,6 +60,7 @@ pub async fn run(setup: &Setup, out: &mut Out) -> Outcome {
         Ok(client) => {
             checks.push(clock(setup, &client));
             checks.extend(ends(setup, &client));
+            checks.extend(revoked(&client).await);
             for realm in client.trust().realms() {
                 checks.push(name_servers(&client, &realm).await);
             }
@@ -187,8 +190,20 @@ fn ends(setup: &Setup, client: &Client) -> Vec<Check> {
     checks
 }
 
+/// Whoever was revoked is let in nowhere, so nothing else tells it. The feed does: it is open to everybody.
+async fn revoked(client: &Client) -> Option<Check> {
+    let identity = client.identity()?;
+    let who = identity.principal();
+    let mut copy = FeedCopy::new(who.realm.clone());
+    while client.hear(&mut copy, false).await.ok()?.more {}
+    let next = "ask the owners of the realm's first node why, and for a new invitation";
+    let detail = format!("{who} was revoked: no node lets it in");
+    copy.is_revoked(who, identity.issued()).then(|| check("revoked", State::Bad, detail, next))
+}
+
+/// Asked as nobody: whether it lets us in is another question.
 async fn name_servers(client: &Client, realm: &RealmName) -> Check {
-    match client.ask_names(realm, BUNDLE_ROUTE).await {
+    match client.ask_openly(realm, BUNDLE_ROUTE, MAX_DOCUMENT_BYTES).await {
         Ok(_) => good("name server", format!("{realm} answers")),
         Err(problem) => check("name server", State::Bad, problem.detail, problem.next),
     }

@@ -76,6 +76,9 @@ pub fn succeed(setup: &Setup, out: &mut Out, wanted: &Succeed) -> Outcome {
     let (now, folder) = (setup.world.clock.unix(), setup.folder.authority());
     let mut authority = authority(&setup.folder)?;
     let (old, old_file) = open(setup, out, &wanted.present)?;
+    if let Some(folder) = wanted.new_root.as_deref().and_then(Path::parent) {
+        must_be_there(folder)?;
+    }
     let new = Root::create(authority.realm().clone(), now).map_err(Problem::from)?;
     authority.succeed(&old, &new, now).map_err(Problem::from)?;
     let secret = match wanted.unencrypted {
@@ -108,6 +111,15 @@ pub fn succeed(setup: &Setup, out: &mut Out, wanted: &Succeed) -> Outcome {
         )?;
         out.line("then issue under the new root with `webos realm renew`")
     })
+}
+
+/// A medium that is not there must not become a folder on this disk, with the root's key in it.
+fn must_be_there(folder: &Path) -> Result<(), Problem> {
+    if folder.as_os_str().is_empty() || folder.is_dir() {
+        return Ok(());
+    }
+    let problem = Problem::new(Code::NotFound, format!("there is no folder {}", folder.display()));
+    Err(problem.next("see that the medium is there, or make the folder"))
 }
 
 /// The old root's file gets a name that tells which one it is; the new one gets the usual name.

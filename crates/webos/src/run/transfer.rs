@@ -65,10 +65,14 @@ async fn create(setup: &Setup, out: &mut Out, arguments: &CreateArgs) -> Outcome
     let parent = arguments.under.as_deref().map(|id| purse.find(id)).transpose()?;
     let node = reach::node(&client, &arguments.to, &own.principal().realm)?;
     let now = setup.world.clock.unix();
-    let valid_for = arguments.duration.unwrap_or_else(|| match &parent {
-        Some(parent) => parent.last().until.since(now),
-        None => DEFAULT_LIFETIME.min(own.not_after().since(now)),
-    });
+    // What is passed on ends with what it stands on: that is said before it is signed.
+    let valid_for = match &parent {
+        Some(parent) => {
+            let left = parent.last().until.since(now);
+            arguments.duration.map_or(left, |wanted| wanted.min(left))
+        }
+        None => arguments.duration.unwrap_or_else(|| DEFAULT_LIFETIME.min(own.not_after().since(now))),
+    };
     let wanted = CreateTransfer {
         audience: node.principal().clone(),
         audience_key: node.status().await?.key,

@@ -3,7 +3,9 @@
 //! target leads out of it.
 
 use crate::home::plain;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fchmod, mkdirat, openat, renameat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, fchmod, mkdirat, openat, readlinkat, renameat, statat, unlinkat,
+};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::Write;
@@ -118,15 +120,25 @@ impl Landing {
 
 /// A file takes the place of a file or of a link; a device or a pipe is not for that.
 fn check_kind(folder: &OwnedFd, name: &str, shown: &Path) -> Result<(), Problem> {
-    let Ok(there) = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) else { return Ok(()) };
-    match FileType::from_raw_mode(there.st_mode) {
-        FileType::RegularFile | FileType::Directory | FileType::Symlink => Ok(()),
-        _ => Err(Problem::new(
+    let kind = |flags| Some(FileType::from_raw_mode(statat(folder, name, flags).ok()?.st_mode));
+    let leads_to = match kind(AtFlags::SYMLINK_NOFOLLOW) {
+        // `/dev/stdout` is such a link: without it the machine's other programs fail.
+        Some(FileType::Symlink) if leads_to_open_file(folder, name) => Some(FileType::Unknown),
+        Some(FileType::Symlink) => kind(AtFlags::empty()),
+        other => other,
+    };
+    match leads_to {
+        None | Some(FileType::RegularFile | FileType::Directory) => Ok(()),
+        Some(_) => Err(Problem::new(
             Code::Exists,
             format!("{} is no regular file, and would be replaced by one", shown.display()),
         )
         .next("write to it with `webos cat … > FILE`")),
     }
+}
+
+fn leads_to_open_file(folder: &OwnedFd, name: &str) -> bool {
+    readlinkat(folder, name, Vec::new()).is_ok_and(|link| link.to_bytes().starts_with(b"/proc/"))
 }
 
 impl Drop for Landing {
@@ -193,6 +205,12 @@ mod tests {
         let problem = land(&target, "pipe", b"x").expect_err("no file");
         assert_eq!((problem.code, problem.detail.contains("no regular file")), (Code::Exists, true));
         assert_eq!(names(folder.path()), ["pipe"], "and no draft is left");
+        symlink("pipe", folder.path().join("link")).expect("made");
+        symlink("/proc/self/fd/1", folder.path().join("stdout")).expect("made");
+        for name in ["link", "stdout"] {
+            assert_eq!(land(&target, name, b"x").expect_err("no file either").code, Code::Exists, "{name}");
+            assert!(folder.path().join(name).is_symlink(), "{name}");
+        }
         let private = folder.path().join("private");
         fs::write(&private, "mine").expect("written");
         fs::set_permissions(&private, fs::Permissions::from_mode(0o600)).expect("set");
