@@ -1,7 +1,7 @@
 //! Signed documents: COSE of any shape, and content that is signed after it was altered.
 
 use super::{Outcome, Target, accepted};
-use crate::forge::{cbor, certificates_header, decoded, described, filled, key_header, seal};
+use crate::forge::{cbor, certificates_header, decoded, described, filled, issuing_header, key_header, seal};
 use crate::scene::scene;
 use ciborium::{Value, cbor};
 use discovery::manifest::{Manifest, SignedManifest, blocks_of, root_of};
@@ -41,24 +41,28 @@ pub const COSE: Target = Target {
 
 pub const BUNDLE: Target = Target {
     name: "bundle",
-    feeds: "a realm's bundle, signed by its root",
+    feeds: "a realm's bundle, signed by its issuing certificate",
     seeds: || {
         let now = scene().now.0;
         let server = cbor!({ "address" => "127.0.0.1:4433", "principal" => "spiffe://lab.example/server/n1" });
         let bundle = |servers: Vec<Value>| {
             let root = Value::Bytes(b"@root".to_vec());
-            let bundle = cbor!({ "realm" => "lab.example", "roots" => [root], "name_servers" => servers, "epoch" => 1, "issued" => now });
+            let bundle = cbor!({
+                "realm" => "lab.example", "roots" => [root], "endorsements" => [], "name_servers" => servers, "epoch" => 1,
+                "issued" => now,
+            });
             cbor(&bundle.expect("a bundle"))
         };
         vec![bundle(vec![]), bundle(vec![server.expect("a name server")])]
     },
     run: |input| {
         let scene = scene();
-        let bytes = seal(&scene.root, key_header(&scene.root), "webos-bundle-v1", filled(scene, input));
+        let header = issuing_header(scene);
+        let bytes = seal(&scene.issuing, header, "webos-bundle-v2", filled(scene, input));
         match Bundle::open(&bytes, &scene.authority.fingerprint(), scene.now) {
             Err(_) => Outcome::Refused,
             Ok(bundle) => {
-                assert_eq!(bundle.realm.as_str(), "lab.example", "the root's own realm");
+                assert_eq!(bundle.realm.as_str(), "lab.example", "the issuing certificate's own realm");
                 assert!(bundle.name_servers.iter().all(|server| server.principal.realm == bundle.realm));
                 accepted(bundle.epoch > Epoch(1000))
             }
