@@ -6,7 +6,7 @@ use crate::limits::{CLOCK_SKEW, MAX_CHAIN_CERTIFICATES};
 use crate::x509::{self, Leaf, Validity};
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use std::time::Duration;
-use terms::{PrincipalKind, UnixMs};
+use terms::UnixMs;
 use webpki::{EndEntityCert, Error, KeyUsage};
 
 /// A pinned root, ready for path building.
@@ -26,39 +26,33 @@ impl Anchor {
     }
 }
 
-/// What a leaf may be used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Usage {
-    Client,
-    Server,
+/// A path to a root that was verified.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Path {
+    /// When the last of the certificates shown begins, without allowance.
+    pub from: UnixMs,
+    /// When the first certificate on the path ends, without allowance.
+    pub end: UnixMs,
 }
 
-impl Usage {
-    fn webpki(self) -> KeyUsage {
-        match self {
-            Self::Client => KeyUsage::client_auth(),
-            Self::Server => KeyUsage::server_auth(),
-        }
-    }
-
-    /// What a leaf of this kind must be good for: everybody asks, servers and services also answer.
-    pub fn of(kind: PrincipalKind) -> &'static [Self] {
-        match kind {
-            PrincipalKind::User => &[Self::Client],
-            PrincipalKind::Server | PrincipalKind::Service => &[Self::Client, Self::Server],
-        }
-    }
+/// What is looked at from every anchor.
+struct Shown<'a> {
+    leaf: &'a Leaf,
+    der: &'a CertificateDer<'a>,
+    intermediates: &'a [CertificateDer<'a>],
+    validities: Vec<Validity>,
+    now: UnixMs,
 }
 
-/// Verifies that `leaf` stands under one of the anchors now, for every usage given; answers when the path ends.
+/// Verifies that `leaf` stands under one of the anchors now. What it may be used for was read with it; here it only has to
+/// be something that asks, which everybody is.
 pub(crate) fn verify(
     leaf: &Leaf,
     der: &CertificateDer<'_>,
     intermediates: &[CertificateDer<'_>],
     anchors: &[Anchor],
-    usages: &[Usage],
     now: UnixMs,
-) -> Result<UnixMs, ChainRefusal> {
+) -> Result<Path, ChainRefusal> {
     if intermediates.len() >= MAX_CHAIN_CERTIFICATES {
         let why = format!(
             "the chain has {} certificates, at most {MAX_CHAIN_CERTIFICATES} are read",
@@ -66,13 +60,15 @@ pub(crate) fn verify(
         );
         return Err(ChainRefusal::Malformed(why));
     }
-    for certificate in intermediates {
-        x509::read_validity(certificate)?; // bounded and readable, all of them, before any signature work
-    }
+    // Bounded and readable, all of them, before any signature work.
+    let validities = intermediates.iter().map(|certificate| x509::read_intermediate(certificate));
+    let validities = validities.collect::<Result<Vec<_>, _>>()?;
+    let from = validities.iter().fold(leaf.validity.start, |from, validity| from.max(validity.start));
+    let shown = Shown { leaf, der, intermediates, validities, now };
     let mut refusal = ChainRefusal::NotIssuedByRealm { principal: leaf.principal.clone() };
     for anchor in anchors {
-        match verify_to(leaf, der, intermediates, anchor, usages, now) {
-            Ok(end) => return Ok(end),
+        match shown.verify_to(anchor) {
+            Ok(end) => return Ok(Path { from, end }),
             // The root that issued the chain says why; the others only say that they did not.
             Err(ChainRefusal::NotIssuedByRealm { .. }) => {}
             Err(reason) => refusal = reason,
@@ -81,70 +77,51 @@ pub(crate) fn verify(
     Err(refusal)
 }
 
-fn verify_to(
-    leaf: &Leaf,
-    der: &CertificateDer<'_>,
-    intermediates: &[CertificateDer<'_>],
-    anchor: &Anchor,
-    usages: &[Usage],
-    now: UnixMs,
-) -> Result<UnixMs, ChainRefusal> {
-    let mut end = anchor.validity.end;
-    for usage in usages {
-        end = end.min(path_end(leaf, der, intermediates, anchor, *usage, now)?);
+impl Shown<'_> {
+    /// When the path to this anchor ends.
+    fn verify_to(&self, anchor: &Anchor) -> Result<UnixMs, ChainRefusal> {
+        let (leaf, now) = (self.leaf, self.now);
+        let end = self.path_end(anchor)?.min(anchor.validity.end);
+        // Path building does not look at the root's own dates: it was told to trust it.
+        let root_end = anchor.validity.end;
+        if now >= root_end.plus(CLOCK_SKEW) {
+            return Err(ChainRefusal::Expired { principal: leaf.principal.clone(), end: root_end, now });
+        }
+        if now.plus(CLOCK_SKEW) < anchor.validity.start {
+            let start = anchor.validity.start;
+            return Err(ChainRefusal::NotYetValid { principal: leaf.principal.clone(), start, now });
+        }
+        Ok(end)
     }
-    // Path building does not look at the root's own dates: it was told to trust it.
-    let root_end = anchor.validity.end;
-    if now >= root_end.plus(CLOCK_SKEW) {
-        return Err(ChainRefusal::Expired { principal: leaf.principal.clone(), end: root_end, now });
-    }
-    if now.plus(CLOCK_SKEW) < anchor.validity.start {
-        let start = anchor.validity.start;
-        return Err(ChainRefusal::NotYetValid { principal: leaf.principal.clone(), start, now });
-    }
-    Ok(end)
-}
 
-/// Tries now, and what either clock may have meant: a little earlier, a little later.
-fn path_end(
-    leaf: &Leaf,
-    der: &CertificateDer<'_>,
-    intermediates: &[CertificateDer<'_>],
-    anchor: &Anchor,
-    usage: Usage,
-    now: UnixMs,
-) -> Result<UnixMs, ChainRefusal> {
-    let at = |time| path_end_at(leaf, der, intermediates, anchor, usage, time);
-    match at(now) {
-        Err(Error::CertExpired { .. }) => at(now.minus(CLOCK_SKEW)),
-        Err(Error::CertNotValidYet { .. }) => at(now.plus(CLOCK_SKEW)),
-        other => other,
+    /// Tries now, and what either clock may have meant: a little earlier, a little later.
+    fn path_end(&self, anchor: &Anchor) -> Result<UnixMs, ChainRefusal> {
+        let now = self.now;
+        match self.path_end_at(anchor, now) {
+            Err(Error::CertExpired { .. }) => self.path_end_at(anchor, now.minus(CLOCK_SKEW)),
+            Err(Error::CertNotValidYet { .. }) => self.path_end_at(anchor, now.plus(CLOCK_SKEW)),
+            other => other,
+        }
+        .map_err(|error| refusal(self.leaf, now, &error))
     }
-    .map_err(|error| refusal(leaf, now, &error))
-}
 
-fn path_end_at(
-    leaf: &Leaf,
-    der: &CertificateDer<'_>,
-    intermediates: &[CertificateDer<'_>],
-    anchor: &Anchor,
-    usage: Usage,
-    time: UnixMs,
-) -> Result<UnixMs, Error> {
-    let certificate = EndEntityCert::try_from(der)?;
-    let path = certificate.verify_for_usage(
-        &[webpki::aws_lc_rs::ECDSA_P256_SHA256],
-        std::slice::from_ref(&anchor.trust),
-        intermediates,
-        UnixTime::since_unix_epoch(Duration::from_secs(time.secs())),
-        usage.webpki(),
-        None,
-        None,
-    )?;
-    path.intermediate_certificates().try_fold(leaf.validity.end, |end, certificate| {
-        let validity = x509::read_validity(&certificate.der()).map_err(|_| Error::BadDer)?;
-        Ok(end.min(validity.end))
-    })
+    fn path_end_at(&self, anchor: &Anchor, time: UnixMs) -> Result<UnixMs, Error> {
+        let certificate = EndEntityCert::try_from(self.der)?;
+        let path = certificate.verify_for_usage(
+            &[webpki::aws_lc_rs::ECDSA_P256_SHA256],
+            std::slice::from_ref(&anchor.trust),
+            self.intermediates,
+            UnixTime::since_unix_epoch(Duration::from_secs(time.secs())),
+            KeyUsage::client_auth(),
+            None,
+            None,
+        )?;
+        path.intermediate_certificates().try_fold(self.leaf.validity.end, |end, on_path| {
+            let der = on_path.der();
+            let shown = self.intermediates.iter().zip(&self.validities).find(|(shown, _)| **shown == der);
+            shown.map(|(_, validity)| end.min(validity.end)).ok_or(Error::BadDer)
+        })
+    }
 }
 
 fn refusal(leaf: &Leaf, now: UnixMs, error: &Error) -> ChainRefusal {

@@ -10,7 +10,8 @@ use crate::limits::{MAX_CHAIN_CERTIFICATES, MAX_DOCUMENT_BYTES};
 use crate::store::{Certified, TrustStore};
 use ciborium::Value;
 use coset::{
-    Algorithm, AsCborValue, CoseSign1, CoseSign1Builder, Header, HeaderBuilder, Label, TaggedCborSerializable, iana,
+    CoseSign1, CoseSign1Builder, Header, HeaderBuilder, ProtectedHeader, SignatureContext, TaggedCborSerializable,
+    iana, sig_structure_data,
 };
 use rustls_pki_types::CertificateDer;
 use serde::Serialize;
@@ -181,8 +182,9 @@ enum Signer {
 
 /// A document that was parsed, not verified.
 struct Sealed {
-    cose: CoseSign1,
+    protected: Vec<u8>,
     payload: Vec<u8>,
+    signature: Vec<u8>,
     signer: Signer,
 }
 
@@ -190,18 +192,21 @@ impl Sealed {
     fn parse(bytes: &[u8]) -> Result<Self, TrustError> {
         let refuse = |why: &str| TrustError::malformed(WHAT, why);
         let value: Value = decode(WHAT, bytes, MAX_DOCUMENT_BYTES)?;
-        let Value::Tag(CoseSign1::TAG, inner) = value else {
+        let parts = match value {
+            Value::Tag(CoseSign1::TAG, inner) => inner.into_array().ok().and_then(|parts| parts.try_into().ok()),
+            _ => None,
+        };
+        let Some([protected, unprotected, payload, signature]): Option<[Value; 4]> = parts else {
             return Err(refuse("it is not a COSE_Sign1"));
         };
-        check_header_depth(&inner)?;
-        let mut cose = CoseSign1::from_cbor_value(*inner).map_err(|error| TrustError::malformed(WHAT, error))?;
-        if !cose.unprotected.is_empty() {
+        if !unprotected.as_map().ok_or_else(|| refuse("it is not a COSE_Sign1"))?.is_empty() {
             return Err(refuse("its unprotected header is not empty"));
         }
-        let payload = cose.payload.take().ok_or_else(|| refuse("it has no content"))?;
-        let signer = read_signer(&cose.protected.header)?;
-        cose.payload = Some(payload.clone());
-        Ok(Self { cose, payload, signer })
+        let protected = protected.into_bytes().map_err(|_| refuse("it has no protected header"))?;
+        let payload = payload.into_bytes().map_err(|_| refuse("it has no content"))?;
+        let signature = signature.into_bytes().map_err(|_| refuse("it has no signature"))?;
+        let signer = read_signer(&protected)?;
+        Ok(Self { protected, payload, signature, signer })
     }
 
     fn key_id(&self) -> Result<Thumbprint, TrustError> {
@@ -212,40 +217,48 @@ impl Sealed {
     }
 
     fn verify(self, kind: &'static str, key: &PublicKey) -> Result<Vec<u8>, TrustError> {
-        let check = |signature: &[u8], message: &[u8]| key.verify(message, signature).then_some(()).ok_or(());
-        self.cose
-            .verify_signature(kind.as_bytes(), check)
-            .map_err(|()| TrustError::Signature { kind: kind.into() })?;
-        Ok(self.payload)
+        // The header is signed in the bytes in which it came.
+        let header = ProtectedHeader { original_data: Some(self.protected), header: Header::default() };
+        let message = sig_structure_data(SignatureContext::CoseSign1, header, None, kind.as_bytes(), &self.payload);
+        match key.verify(&message, &self.signature) {
+            true => Ok(self.payload),
+            false => Err(TrustError::Signature { kind: kind.into() }),
+        }
     }
 }
 
-/// The protected header is CBOR within CBOR: it gets the same bound on depth before the COSE library reads it.
-fn check_header_depth(cose: &Value) -> Result<(), TrustError> {
-    let header = cose.as_array().and_then(|parts| parts.first()).and_then(Value::as_bytes);
-    let header = header.ok_or_else(|| TrustError::malformed(WHAT, "it has no protected header"))?;
-    decode::<Value>("the protected header", header, MAX_DOCUMENT_BYTES).map(drop)
-}
-
-/// Exactly an algorithm and one way to find the key. What else there may be in a header, we do not use.
-fn read_signer(header: &Header) -> Result<Signer, TrustError> {
+/// Exactly an algorithm and one way to find the key. What else there may be in a header, we do not use. It is CBOR within
+/// CBOR, and gets the same bound on its depth.
+fn read_signer(protected: &[u8]) -> Result<Signer, TrustError> {
+    const ALG: i64 = iana::HeaderParameter::Alg as i64;
+    const KID: i64 = iana::HeaderParameter::Kid as i64;
     let refuse = |why: &str| TrustError::malformed(WHAT, why);
-    if header.alg != Some(Algorithm::Assigned(iana::Algorithm::ES256)) {
+    let header: Value = decode("the protected header", protected, MAX_DOCUMENT_BYTES)?;
+    let (mut algorithm, mut key_id, mut certificates) = (None, None, None);
+    for (label, value) in header.into_map().map_err(|_| refuse("its protected header is not a map"))? {
+        let place = match label.as_integer().and_then(|label| i64::try_from(label).ok()) {
+            Some(ALG) => &mut algorithm,
+            Some(KID) => &mut key_id,
+            Some(X5CHAIN) => &mut certificates,
+            _ => return Err(refuse("its header holds what we do not use")),
+        };
+        if place.replace(value).is_some() {
+            return Err(refuse("its header says something twice"));
+        }
+    }
+    if algorithm != Some(Value::from(iana::Algorithm::ES256 as i64)) {
         return Err(refuse("its algorithm is not ES256"));
     }
-    let rest = Header { alg: None, key_id: Vec::new(), rest: Vec::new(), ..header.clone() };
-    if !rest.is_empty() {
-        return Err(refuse("its header holds what we do not use"));
-    }
-    match (header.key_id.as_slice(), header.rest.as_slice()) {
-        (key_id, []) if !key_id.is_empty() => {
-            Thumbprint::from_slice(key_id).map(Signer::Key).ok_or_else(|| refuse("its key id is not a thumbprint"))
+    match (key_id, certificates) {
+        (Some(key_id), None) => {
+            let key = key_id.as_bytes().and_then(|bytes| Thumbprint::from_slice(bytes));
+            key.map(Signer::Key).ok_or_else(|| refuse("its key id is not a thumbprint"))
         }
-        ([], [(Label::Int(X5CHAIN), Value::Array(certificates))]) => {
+        (None, Some(Value::Array(certificates))) => {
             check_size("the certificate chain", certificates.len(), MAX_CHAIN_CERTIFICATES)?;
-            let der = |value: &Value| value.as_bytes().map(|bytes| CertificateDer::from(bytes.clone()));
-            let chain: Option<Vec<_>> = certificates.iter().map(der).collect();
-            chain.map(Signer::Chain).ok_or_else(|| refuse("its certificates are not bytes"))
+            let der = |value: Value| value.into_bytes().map(CertificateDer::from);
+            let chain: Result<Vec<_>, _> = certificates.into_iter().map(der).collect();
+            chain.map(Signer::Chain).map_err(|_| refuse("its certificates are not bytes"))
         }
         _ => Err(refuse("it names neither certificates nor a key")),
     }

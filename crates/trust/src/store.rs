@@ -6,7 +6,7 @@ use crate::error::ChainRefusal;
 use crate::feed::FeedCopy;
 use crate::key::{PublicKey, sha256};
 use crate::limits::{CLOCK_SKEW, MAX_CERTIFIED, MAX_CHAIN_CERTIFICATES};
-use crate::path::{self, Anchor, Usage};
+use crate::path::{self, Anchor, Path};
 use crate::recent::Recent;
 use crate::standing::{FeedLimits, Head, Standing};
 use crate::x509::{self, Leaf};
@@ -195,12 +195,7 @@ impl TrustStore {
             realm: realm.clone(),
             principal: read.principal.clone(),
         })?;
-        let usages = Usage::of(read.principal.kind);
-        let end = path::verify(&read, leaf, intermediates, bundle.anchors(), usages, now)?;
-        let mut from = read.validity.start;
-        for certificate in intermediates {
-            from = from.max(x509::read_validity(certificate)?.start);
-        }
+        let Path { from, end } = path::verify(&read, leaf, intermediates, bundle.anchors(), now)?;
         let certified = read.validity.start.plus(CLOCK_SKEW);
         let found = Certified { principal: read.principal, key: read.key, end, certified, epoch: bundle.epoch };
         let remembered = Arc::new(Remembered { certified: found.clone(), from, bundle });
@@ -301,6 +296,6 @@ fn leads_to(
 ) -> bool {
     let serves = x509::read_authority(root).is_ok_and(|a| a.self_issued && a.realm == leaf.principal.realm);
     serves
-        && Anchor::new(root)
-            .is_ok_and(|anchor| path::verify(leaf, der, intermediates, &[anchor], &[Usage::Server], now).is_ok())
+        && x509::answers(leaf.principal.kind)
+        && Anchor::new(root).is_ok_and(|anchor| path::verify(leaf, der, intermediates, &[anchor], now).is_ok())
 }

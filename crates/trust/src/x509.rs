@@ -4,7 +4,7 @@
 use crate::error::ChainRefusal;
 use crate::key::{PublicKey, sha256};
 use crate::limits::MAX_CERTIFICATE_BYTES;
-use terms::{Principal, RealmName, UnixMs};
+use terms::{Principal, PrincipalKind, RealmName, UnixMs};
 use x509_parser::oid_registry::OID_SIG_ECDSA_WITH_SHA256;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
@@ -77,6 +77,44 @@ fn key(certificate: &X509Certificate<'_>) -> Result<PublicKey, ChainRefusal> {
     PublicKey::from_spki(certificate.public_key().raw).map_err(malformed)
 }
 
+/// Whether a leaf may be used for exactly what its kind is for: everybody asks, servers and services also answer.
+fn check_usages(certificate: &X509Certificate<'_>, principal: &Principal) -> Result<(), ChainRefusal> {
+    let refuse = |rule: &str| Err(ChainRefusal::Rule { principal: principal.clone(), rule: rule.into() });
+    let extension = certificate.extended_key_usage();
+    let Some(extension) = extension.map_err(|_| malformed("its extended usages are there twice"))? else {
+        return refuse("it does not say what it is used for");
+    };
+    let found = extension.value;
+    let beyond = found.any
+        || found.code_signing
+        || found.email_protection
+        || found.time_stamping
+        || found.ocsp_signing
+        || !found.other.is_empty();
+    if beyond || !found.client_auth || found.server_auth != answers(principal.kind) {
+        return refuse("it is not for exactly what its kind is used for");
+    }
+    Ok(())
+}
+
+/// Whether principals of this kind answer connections, and do not only ask.
+pub(crate) fn answers(kind: PrincipalKind) -> bool {
+    match kind {
+        PrincipalKind::User => false,
+        PrincipalKind::Server | PrincipalKind::Service => true,
+    }
+}
+
+/// When this certificate of an authority on the way to a root is valid. One that restricts the usages of what is below it
+/// is none of ours, and is refused.
+pub(crate) fn read_intermediate(der: &[u8]) -> Result<Validity, ChainRefusal> {
+    let certificate = parse(der)?;
+    match certificate.extended_key_usage() {
+        Ok(None) => validity(&certificate),
+        _ => Err(malformed("the certificate of an authority names extended usages")),
+    }
+}
+
 /// When this certificate is valid.
 pub(crate) fn read_validity(der: &[u8]) -> Result<Validity, ChainRefusal> {
     validity(&parse(der)?)
@@ -95,7 +133,7 @@ pub(crate) fn content_hash(der: &[u8]) -> Result<[u8; 32], ChainRefusal> {
     Ok(sha256(parse(der)?.tbs_certificate.as_ref()))
 }
 
-/// Whose certificate this is: exactly one SPIFFE id, its DNS twin byte for byte, and no other name.
+/// Whose certificate this is: exactly one SPIFFE id, its DNS twin byte for byte, no other name, and the usages of its kind.
 pub(crate) fn read_leaf(der: &[u8]) -> Result<Leaf, ChainRefusal> {
     let certificate = parse(der)?;
     if is_authority(&certificate)? {
@@ -112,6 +150,7 @@ pub(crate) fn read_leaf(der: &[u8]) -> Result<Leaf, ChainRefusal> {
     if dns != principal.dns_twin() {
         return Err(ChainRefusal::Names(format!("'{}' is not the twin of {principal}", dns.escape_default())));
     }
+    check_usages(&certificate, &principal)?;
     Ok(Leaf { principal, key: key(&certificate)?, validity: validity(&certificate)? })
 }
 

@@ -3,6 +3,7 @@
 use crate::scene::Scene;
 use ciborium::Value;
 use coset::{CoseSign1Builder, Header, HeaderBuilder, TaggedCborSerializable, iana};
+use rustls_pki_types::CertificateDer;
 use trust::{Identity, KeyPair};
 
 /// RFC 9360: an ordered bag of certificates, leaf first.
@@ -12,14 +13,17 @@ const LONGEST_MARK: usize = 8;
 
 /// The protected header that an identity's documents carry: its leaf and the issuing certificate.
 pub fn certificates_header(identity: &Identity) -> Header {
-    let chain = identity.chain().iter().take(2).map(|der| Value::Bytes(der.to_vec())).collect();
-    HeaderBuilder::new().algorithm(iana::Algorithm::ES256).value(X5CHAIN, Value::Array(chain)).build()
+    header_of(&identity.chain()[..2])
 }
 
-/// The header of what the issuing certificate signs.
+/// The header of what the realm's issuing certificate signs itself.
 pub(crate) fn issuing_header(scene: &Scene) -> Header {
-    let issuing = Value::Bytes(scene.above()[0].to_vec());
-    HeaderBuilder::new().algorithm(iana::Algorithm::ES256).value(X5CHAIN, Value::Array(vec![issuing])).build()
+    header_of(&scene.above()[..1])
+}
+
+fn header_of(certificates: &[CertificateDer<'_>]) -> Header {
+    let chain = certificates.iter().map(|der| Value::Bytes(der.to_vec())).collect();
+    HeaderBuilder::new().algorithm(iana::Algorithm::ES256).value(X5CHAIN, Value::Array(chain)).build()
 }
 
 /// The header of documents that are signed with a key known by other means.

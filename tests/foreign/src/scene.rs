@@ -10,8 +10,16 @@ use wire::{Peer, PeerCheck};
 use world::World;
 
 /// Names within the scene's realm.
-const NAMES: [&str; 7] =
-    ["user/alice", "user/mallory", "server/n1", "server/n2", "server/n3", "server/n4", "service/shop"];
+const NAMES: [&str; 8] = [
+    "user/alice",
+    "user/mallory",
+    "server/n1",
+    "server/n2",
+    "server/n3",
+    "server/n4",
+    "service/shop",
+    "service/feed",
+];
 
 /// Who there is, and what is trusted.
 pub struct Scene {
@@ -59,10 +67,8 @@ impl Scene {
         let peers = identities.iter().map(|(name, identity)| (name.clone(), peer(identity))).collect();
         let folder = tempfile::tempdir().expect("a folder");
         authority.save(folder.path()).expect("saved");
-        let key = |file: &str| {
-            KeyPair::from_pem(&std::fs::read_to_string(folder.path().join(file)).expect("read")).expect("a key")
-        };
-        let issuing = key(Authority::ISSUING_FILE);
+        let issuing = std::fs::read_to_string(folder.path().join("issuing.pem")).expect("read");
+        let issuing = KeyPair::from_pem(&issuing).expect("a key");
         Self { now, store, issuing, identities, peers, authority }
     }
 

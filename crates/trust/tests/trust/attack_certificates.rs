@@ -174,6 +174,42 @@ fn a_leaf_that_issues_leaves() {
 }
 
 #[test]
+fn a_leaf_is_for_exactly_what_its_kind_is_used_for() {
+    use ExtendedKeyUsagePurpose::{Any, ClientAuth, CodeSigning, Other, ServerAuth};
+    let lab = lab();
+    let thief = stolen(&lab, &lab.authority);
+    let issue = |kind: &str, usages: &[ExtendedKeyUsagePurpose]| {
+        let names = [uri(&format!("spiffe://lab.example/{kind}/x")), dns(&format!("x.{kind}.lab.example"))];
+        let mut params = params(&lab, &names);
+        params.extended_key_usages = usages.to_vec();
+        thief.issue(&params)
+    };
+    for (kind, usages) in [("user", &[ClientAuth][..]), ("server", &[ServerAuth, ClientAuth])] {
+        assert!(lab.check(&issue(kind, usages)).is_ok(), "{kind}");
+    }
+    for (kind, usages) in [
+        ("server", &[][..]),
+        ("server", &[ServerAuth]),
+        ("service", &[ClientAuth]),
+        ("user", &[ClientAuth, ServerAuth]),
+        ("user", &[Any]),
+        ("server", &[ClientAuth, ServerAuth, CodeSigning]),
+        ("server", &[ClientAuth, ServerAuth, Other(vec![1, 3, 6, 1, 5, 5, 7, 3, 30])]),
+    ] {
+        refused(&lab, &issue(kind, usages), "breaks a rule");
+    }
+}
+
+#[test]
+fn an_authority_that_restricts_usages_is_none_of_ours() {
+    let lab = lab();
+    let honest = lab.identity("server/n1");
+    let mut chain = honest.chain().to_vec();
+    chain.push(lab.identity("server/n2").chain()[0].clone());
+    refused(&lab, &chain, "names extended usages");
+}
+
+#[test]
 fn a_user_does_not_answer_for_a_server() {
     let lab = lab();
     let thief = stolen(&lab, &lab.authority);

@@ -47,18 +47,22 @@ pub const BUNDLE: Target = Target {
         let server = cbor!({ "address" => "127.0.0.1:4433", "principal" => "spiffe://lab.example/server/n1" });
         let bundle = |servers: Vec<Value>| {
             let root = Value::Bytes(b"@root".to_vec());
-            let bundle = cbor!({ "realm" => "lab.example", "roots" => [root], "endorsements" => (Vec::<Value>::new()), "name_servers" => servers, "epoch" => 1, "issued" => now });
+            let bundle = cbor!({
+                "realm" => "lab.example", "roots" => [root], "endorsements" => [], "name_servers" => servers, "epoch" => 1,
+                "issued" => now,
+            });
             cbor(&bundle.expect("a bundle"))
         };
         vec![bundle(vec![]), bundle(vec![server.expect("a name server")])]
     },
     run: |input| {
         let scene = scene();
-        let bytes = seal(&scene.issuing, issuing_header(scene), "webos-bundle-v2", filled(scene, input));
+        let header = issuing_header(scene);
+        let bytes = seal(&scene.issuing, header, "webos-bundle-v2", filled(scene, input));
         match Bundle::open(&bytes, &scene.authority.fingerprint(), scene.now) {
             Err(_) => Outcome::Refused,
             Ok(bundle) => {
-                assert_eq!(bundle.realm.as_str(), "lab.example", "the root's own realm");
+                assert_eq!(bundle.realm.as_str(), "lab.example", "the issuing certificate's own realm");
                 assert!(bundle.name_servers.iter().all(|server| server.principal.realm == bundle.realm));
                 accepted(bundle.epoch > Epoch(1000))
             }

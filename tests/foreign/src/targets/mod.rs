@@ -3,6 +3,7 @@
 mod certificates;
 mod documents;
 mod messages;
+mod rights;
 mod texts;
 mod transfers;
 
@@ -51,6 +52,12 @@ pub const TARGETS: &[Target] = &[
     texts::NAMES,
     messages::FRAMES,
     messages::ENVELOPES,
+    rights::FEED,
+    rights::PURSE,
+    rights::REVOKE,
+    rights::TOKEN,
+    rights::WITNESS,
+    rights::RENEWAL,
 ];
 
 fn accepted(rare: bool) -> Outcome {
