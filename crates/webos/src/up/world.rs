@@ -15,7 +15,7 @@ use terms::{
     Code, Epoch, Label, Location, NameError, Principal, PrincipalKind, Problem, RealmName, Right, Rights,
     ServiceName, VolumeName, VolumePath, Who,
 };
-use trust::{Authority, Bucket, Bundle, Identity, Invitations, NameServer, Root};
+use trust::{Authority, Bucket, Bundle, Given, Identity, Invitations, NameServer, Root};
 use webfs::store::Store;
 use world::World;
 
@@ -111,6 +111,7 @@ impl LocalWorld {
         let me = Self { root, person: person.clone(), names, authority, caller, world: world.clone(), state };
         me.ensure_volume(&mut remarks)?;
         me.ensure_owner()?;
+        me.ensure_members(&Register::new(&home))?;
         let folders = me.folders().map(|folder| folder.identity()).chain([person.identity()]);
         let renewed = super::renew::identities(&me.authority, &Register::new(&home), folders, world)?;
         if !renewed.is_empty() {
@@ -190,6 +191,17 @@ impl LocalWorld {
         let made = Store::create(&folder, &self.names.volume, &bucket, self.world.clone());
         drop(made.map_err(|error| error.for_owner())?);
         remarks.push(format!("made the volume {} for {}", self.names.volume, self.caller));
+        Ok(())
+    }
+
+    /// The register knows the two that hold no invitation.
+    fn ensure_members(&self, register: &Register) -> Result<(), Problem> {
+        for folder in [&self.person, &self.folder(self.names.home())] {
+            let identity = Identity::load(&folder.identity())?;
+            if let (None, Some(leaf)) = (register.member(identity.principal())?, identity.chain().first()) {
+                register.note(Given::read(leaf)?)?;
+            }
+        }
         Ok(())
     }
 
