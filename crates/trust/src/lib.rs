@@ -50,7 +50,7 @@ pub use entries::{Checked, check_entries};
 pub use error::{ChainRefusal, TrustError};
 pub use feed::{Applied, FEED_SERVICE, Feed, FeedCopy, FeedEntry, FeedPage, Revoked, feed_signer};
 pub use group::{GroupChange, GroupList, Member, Membership, NoGroups, SignedList};
-pub use identity::Identity;
+pub use identity::{Identity, IdentityFile};
 pub use invitation::{Invitation, InvitationRefusal, Invitations, Secret};
 pub use key::{KeyPair, PublicKey};
 pub use member::{

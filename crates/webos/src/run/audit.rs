@@ -15,8 +15,8 @@ use std::path::Path;
 use terms::{Code, Problem, UnixMs, Who};
 use tokio::time::timeout;
 use trust::{
-    AuditEntry, AuditFault, AuditHead, AuditOutcome, AuditQuery, AuditSummary, Identity, noted_head, read_audit,
-    verify_audit,
+    AuditEntry, AuditFault, AuditHead, AuditOutcome, AuditQuery, AuditSummary, IdentityFile, noted_head,
+    read_audit, verify_audit,
 };
 
 /// Chooses among the commands.
@@ -42,7 +42,7 @@ fn query(setup: &Setup, arguments: &AuditShow) -> Result<AuditQuery, Problem> {
             let wrong = |why: String| {
                 Problem::new(Code::Invalid, why).next("name a user, a node or a service: user/alice, server/n2")
             };
-            let identity = Identity::load(&setup.folder.identity())?;
+            let identity = IdentityFile::read(&setup.folder.identity())?;
             match name.within(&identity.principal().realm).map_err(|error| wrong(error.to_string()))? {
                 Who::Principal(principal) => Some(principal),
                 who => return Err(wrong(format!("{who} is no principal"))),
