@@ -2,10 +2,12 @@
 
 use super::Setup;
 use super::ends::Urgency;
+use super::logs::Standing;
 use crate::home;
 use crate::output::{Failure, Out, Outcome, age, time};
 use client::Client;
 use client::protocol::BUNDLE_ROUTE;
+use futures_util::future::join_all;
 use rustix::fs::{Access, access, statvfs};
 use serde::Serialize;
 use std::net::{SocketAddr, TcpListener};
@@ -65,6 +67,7 @@ pub async fn run(setup: &Setup, out: &mut Out) -> Outcome {
         }
         Err(problem) => checks.push(check("identity", State::Bad, problem.detail, problem.next)),
     }
+    checks.extend(audit_logs(setup).await);
     checks.extend([tool("chromium", "the console's tests in a browser"), tool("nginx", "benchmarks beside it")]);
     let findings = Findings { good: checks.iter().all(|check| check.state != State::Bad), checks };
     out.result(&findings, |out, findings| findings.checks.iter().try_for_each(|check| people(out, check)))?;
@@ -195,6 +198,18 @@ fn ends(setup: &Setup, client: &Client) -> Vec<Check> {
         Err(problem) => checks.push(check("certificates", State::Bad, problem.detail, problem.next)),
     }
     checks
+}
+
+/// The audit logs of the nodes here.
+async fn audit_logs(setup: &Setup) -> Vec<Check> {
+    let folders = super::status::folders(&setup.folder);
+    let found = join_all(folders.iter().map(|folder| super::logs::look(folder, &setup.world))).await;
+    let state = |standing| match standing {
+        Standing::Good => State::Good,
+        Standing::Alone => State::Note,
+        Standing::Damaged => State::Bad,
+    };
+    found.into_iter().flatten().map(|log| check("audit log", state(log.standing), log.detail, log.next)).collect()
 }
 
 async fn name_servers(client: &Client, realm: &RealmName) -> Check {

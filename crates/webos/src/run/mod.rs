@@ -13,6 +13,7 @@ mod group;
 mod install;
 mod keyring;
 mod limits;
+mod logs;
 mod node;
 mod pages;
 mod passphrase;

@@ -26,11 +26,7 @@ pub fn members(
                 MemberState::Revoked(_) => Standing::Revoked,
             },
             until: member.newest.end,
-            kept: if who == *home {
-                Some("the realm's first node")
-            } else {
-                (Some(&who) == person).then_some("you")
-            },
+            kept: if who == *home { Some("first node") } else { (Some(&who) == person).then_some("you") },
             who: who.to_string(),
         }
     };
@@ -117,10 +113,7 @@ mod tests {
         let shown = members(&folders, &home, Some(anna.principal())).expect("readable");
         let kept: Vec<_> = shown.iter().map(|member| (member.who.clone(), member.kept, member.standing)).collect();
         let (first, you) = (home.to_string(), anna.principal().to_string());
-        assert_eq!(
-            kept,
-            [(you, Some("you"), Standing::Active), (first, Some("the realm's first node"), Standing::Active)]
-        );
+        assert_eq!(kept, [(you, Some("you"), Standing::Active), (first, Some("first node"), Standing::Active)]);
 
         let place = terms::Location { volume: names.volume.clone(), path: VolumePath::root() };
         let what = CreateTransfer {
