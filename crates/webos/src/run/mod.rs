@@ -17,6 +17,7 @@ mod logs;
 mod node;
 mod pages;
 mod passphrase;
+mod proxies;
 mod proxy;
 mod reach;
 mod realm;
