@@ -139,6 +139,27 @@ await check("a token is revoked after a question, which Escape answers with no",
   await page.locator("#tokens", { hasText: "You have none" }).waitFor();
   await page.locator("#events", { hasText: "is worthless now" }).waitFor();
 });
+await check("a transfer certificate is revoked after a question, and is gone from the page", async () => {
+  await page.locator("#transfers code").waitFor();
+  await page.getByRole("button", { name: /^Revoke the transfer certificate/ }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByText("may not use the transfer certificate").waitFor();
+  await page.keyboard.press("Escape");
+  equal(await page.locator("#transfers tbody tr").count(), 1);
+  await page.getByRole("button", { name: /^Revoke the transfer certificate/ }).click();
+  await dialog.getByRole("button", { name: "Revoke" }).click();
+  await page.locator("#transfers", { hasText: "Nothing is lent now" }).waitFor();
+});
+await check("a member is revoked after a question; the first node and oneself cannot be", async () => {
+  const member = (name) => page.locator("#members tbody tr", { hasText: name });
+  await member("user/bob").and(page.locator('[data-standing="active"]')).waitFor();
+  for (const text of ["first node", "you"]) equal(await page.locator("#members td:last-child", { hasText: text }).count(), 1);
+  await member("user/bob").getByRole("button", { name: /^Revoke/ }).click();
+  await page.getByRole("dialog").getByText("webos realm invite user bob --again").waitFor();
+  await page.getByRole("dialog").getByRole("button", { name: "Revoke" }).click();
+  await member("user/bob").and(page.locator('[data-standing="revoked"]')).waitFor();
+  await page.locator("#events", { hasText: "/user/bob" }).first().waitFor();
+});
 await check("nothing is wider than a phone of 360 px", async () => {
   await page.setViewportSize({ width: 360, height: 740 });
   equal(await page.evaluate(() => document.documentElement.scrollWidth), 360);

@@ -9,12 +9,23 @@ use crate::realms::{answered, fetch, pin};
 use rustls_pki_types::CertificateDer;
 use std::sync::Arc;
 use terms::{Code, Principal, PrincipalKind, Problem};
-use trust::{Bundle, Identity, Invitation, KeyPair, TrustStore};
+use trust::{Bundle, Identity, Invitation, KeyPair, Passphrase, TrustStore};
 use wire::{Envelope, Expect, Pool, Purpose, Target};
 use world::World;
 
 /// Redeems an invitation line: makes a key in this folder, has it certified, pins the realm.
 pub async fn join(folder: &Folder, line: &str, want: PrincipalKind, world: &World) -> Result<Principal, Problem> {
+    join_under(folder, line, want, None, world).await
+}
+
+/// The same with a key that is kept under a passphrase, if there is one.
+pub async fn join_under(
+    folder: &Folder,
+    line: &str,
+    want: PrincipalKind,
+    passphrase: Option<Passphrase>,
+    world: &World,
+) -> Result<Principal, Problem> {
     let invitation = Invitation::parse(line.trim())?;
     let principal = invitation.principal.clone();
     if principal.kind != want {
@@ -35,7 +46,7 @@ pub async fn join(folder: &Folder, line: &str, want: PrincipalKind, world: &Worl
     let reply = redeem(&invitation, &key, world).await?;
     let bundle = Bundle::open(&reply.bundle, &invitation.fingerprint, world.clock.unix())?;
     let chain = reply.chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
-    let identity = Identity::new(chain, key)?;
+    let identity = Identity::new(chain, key)?.kept_under(passphrase);
     if *identity.principal() != principal {
         return Err(Problem::new(
             Code::Denied,

@@ -128,6 +128,11 @@ impl Folder {
         self.0.join("tokens")
     }
 
+    /// The proxies that run here.
+    pub fn proxies(&self) -> PathBuf {
+        self.0.join("proxies")
+    }
+
     /// The local world of `webos up`.
     pub fn world(&self) -> PathBuf {
         self.0.join("world")

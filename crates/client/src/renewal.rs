@@ -17,10 +17,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use terms::{Code, Problem, RealmName};
-use trust::{Given, Identity, KeyPair, RenewalId, TrustStore};
+use trust::{Given, Identity, IdentityFile, KeyPair, RenewalId, TrustStore};
 use wire::{Envelope, Expect, PeerCheck, Pool, Purpose, Target};
 use world::World;
 use zeroize::Zeroizing;
+
+/// What a renewal that was begun keeps in place of a key that stays.
+const SAME_KEY: &str = "the same key\n";
 
 /// A renewal that was begun: its id, for which certificate, and the key to certify.
 struct Pending {
@@ -32,9 +35,10 @@ struct Pending {
 pub async fn renew(client: &Client, new_key: bool) -> Result<Identity, Problem> {
     let (present, world) = (client.require_identity()?, client.world());
     let _lock = lock(client.folder())?;
-    let on_disk = Identity::load(&client.folder().identity())?;
+    let on_disk = IdentityFile::read(&client.folder().identity())?;
     if on_disk.chain() != present.chain() {
         // Another program of the same owner was faster.
+        let on_disk = on_disk.open_like(&present)?;
         client.replace_identity(on_disk.clone());
         return Ok(on_disk);
     }
@@ -113,7 +117,8 @@ impl Renewal<'_> {
         self.world.entropy.fill(&mut id);
         let id = RenewalId(id);
         let digits: String = id.0.iter().map(|byte| format!("{byte:02x}")).collect();
-        let text = Zeroizing::new(format!("{}\n{digits}\n{}", self.content()?, key.to_pem().as_str()));
+        let kept = if new_key { self.present.key_text(&key)? } else { Zeroizing::new(SAME_KEY.to_string()) };
+        let text = Zeroizing::new(format!("{}\n{digits}\n{}", self.content()?, kept.as_str()));
         replace(&self.file(), text.as_bytes())?;
         Ok(Pending { id, key })
     }
@@ -138,7 +143,11 @@ impl Renewal<'_> {
         }
         let bytes = (0..16).map(|at| id.get(2 * at..2 * at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()));
         let id = bytes.collect::<Option<Vec<u8>>>().and_then(|bytes| bytes.try_into().ok());
-        Ok(id.zip(KeyPair::from_pem(key).ok()).map(|(id, key)| Pending { id: RenewalId(id), key }))
+        let key = match key {
+            SAME_KEY => Some(self.present.key().clone()),
+            other => self.present.read_key(other).ok(),
+        };
+        Ok(id.zip(key).map(|(id, key)| Pending { id: RenewalId(id), key }))
     }
 
     fn target(&self) -> Result<Target, Problem> {
@@ -168,7 +177,7 @@ impl Renewal<'_> {
         let reply: RenewReply =
             wire::cbor::from_slice(&wire::read_body(answer.into_body(), MAX_ANSWER_BYTES).await?)?;
         let chain = reply.chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
-        let renewed = Identity::new(chain, pending.key.clone())?;
+        let renewed = Identity::new(chain, pending.key.clone())?.kept_like(self.present);
         let peer = self.trust.check(&renewed.chain()[0], &renewed.chain()[1..], self.world.clock.unix())?;
         if peer.principal != *principal {
             return Err(Problem::new(Code::Denied, format!("the realm certified {} instead", peer.principal)));
@@ -195,10 +204,10 @@ fn retire(folder: &Folder, old: &Identity, world: &World) -> Result<(), Problem>
 }
 
 /// The earlier identities of a folder whose keys chains may still name. Older ones are removed.
-pub fn retired(folder: &Folder, world: &World) -> Result<Vec<Identity>, Problem> {
+pub fn retired(folder: &Folder, world: &World) -> Result<Vec<IdentityFile>, Problem> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder.retired()).into_iter().flatten().flatten() {
-        let old = Identity::load(&entry.path())?;
+        let old = IdentityFile::read(&entry.path())?;
         if world.clock.unix() < old.not_after().plus(RETIRED_LIFE) {
             found.push(old);
         } else {

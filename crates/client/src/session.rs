@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use terms::{BootMs, Code, OperationId, Principal, Problem, RealmName, SessionId, Thumbprint, VolumeName};
-use trust::{Chain, Identity, NameServer, TrustStore};
+use trust::{Chain, Identity, IdentityFile, NameServer, Passphrase, TrustStore};
 use wire::{Expect, Pool, Purpose, Target};
 use world::World;
 
@@ -37,7 +37,12 @@ pub struct Client(Arc<Inner>, Option<Arc<HeaderValue>>);
 impl Client {
     /// Opens the identity and the trusted realms in a folder. A folder without identity acts as nobody.
     pub fn open(folder: Folder, world: World) -> Result<Self, Problem> {
-        let identity = match Identity::load(&folder.identity()) {
+        Self::unlock(folder, None, world)
+    }
+
+    /// The same of a folder whose key may be under a passphrase.
+    pub fn unlock(folder: Folder, passphrase: Option<&Passphrase>, world: World) -> Result<Self, Problem> {
+        let identity = match IdentityFile::read(&folder.identity()).and_then(|file| file.open(passphrase)) {
             Ok(identity) => Some(identity),
             Err(_) if !folder.identity().join(Identity::FILE).exists() => None,
             Err(error) => return Err(unusable(&folder, error)),
@@ -55,6 +60,14 @@ impl Client {
         let own = identity.as_ref().map(|identity| &identity.principal().realm);
         crate::realms::load_realms(&folder, own, &trust, &world)?;
         Ok(Self::with(folder, world, identity, trust))
+    }
+
+    /// A client that acts as nobody, whoever's folder it is: for what is open to all, and for what lies here.
+    pub fn nobody(folder: Folder, world: World) -> Result<Self, Problem> {
+        let own = IdentityFile::read(&folder.identity()).ok().map(|file| file.principal().realm.clone());
+        let trust = TrustStore::new();
+        crate::realms::load_realms(&folder, own.as_ref(), &trust, &world)?;
+        Ok(Self::with(folder, world, None, trust))
     }
 
     /// A client from its parts, for a node that acts as itself.
@@ -93,8 +106,9 @@ impl Client {
         if present.key().thumbprint() == key {
             return Ok(self.clone());
         }
-        let kept = crate::renewal::retired(self.folder(), self.world())?;
-        let kept = kept.into_iter().find(|identity| identity.key().thumbprint() == key);
+        // Chains are for servers, whose keys lie under no passphrase.
+        let kept = crate::renewal::retired(self.folder(), self.world())?.into_iter();
+        let kept = kept.filter_map(|file| file.open(None).ok()).find(|identity| identity.key().thumbprint() == key);
         let identity = kept.ok_or_else(|| {
             Problem::new(Code::Denied, format!("{} holds the key {key} no more", present.principal()))
                 .next("ask for a new transfer certificate: it is bound to the present key")

@@ -154,6 +154,12 @@ pub enum TrustError {
     /// A file under a passphrase was not opened by the one given, or none was given.
     #[error("the passphrase does not open it")]
     Passphrase,
+    /// A key is under a passphrase, and none was given.
+    #[error("the key in {} is under a passphrase", path.display())]
+    Sealed {
+        /// The file.
+        path: PathBuf,
+    },
     /// A rule about rights, groups or invitations was broken.
     #[error("{0}")]
     Rule(String),
@@ -196,7 +202,7 @@ impl TrustError {
     /// The same of what stood in a file of our own. What could not be read at all says so itself.
     pub(crate) fn in_file(self, path: &Path, advice: &'static str) -> Self {
         match self {
-            Self::Io { .. } | Self::Exposed { .. } | Self::Passphrase => self,
+            Self::Io { .. } | Self::Exposed { .. } | Self::Passphrase | Self::Sealed { .. } => self,
             other => Self::Damaged { path: path.to_path_buf(), why: other.to_string(), advice },
         }
     }
@@ -219,6 +225,7 @@ impl TrustError {
             | Self::Chain(_)
             | Self::FromTheFuture { .. }
             | Self::Passphrase
+            | Self::Sealed { .. }
             | Self::Fingerprint { .. } => Code::Denied,
             Self::AuthorityEnded { .. } => Code::Unavailable,
             Self::Crypto { .. } | Self::Exposed { .. } | Self::Damaged { .. } | Self::Io { .. } => Code::Internal,
@@ -232,6 +239,9 @@ impl From<TrustError> for Problem {
             TrustError::Exposed { path, .. } => format!("chmod 600 {}", path.display()),
             TrustError::Damaged { advice, .. } => (*advice).into(),
             TrustError::FromTheFuture { .. } => "set the clock right".into(),
+            TrustError::Sealed { .. } => {
+                "give it on a terminal, or name a file with it: --passphrase-file FILE".into()
+            }
             TrustError::AuthorityEnded { .. } => "`webos realm renew` makes the next issuing certificate".into(),
             TrustError::Io { path, .. } => {
                 format!("see who may use {}, and that its disk has space", path.display())

@@ -38,6 +38,7 @@ mod x509;
 pub use audit::{
     AuditEntry, AuditFault, AuditHead, AuditLink, AuditLog, AuditOutcome, AuditQuery, AuditRecord, AuditSummary,
     HEAD_KIND, HeadStatement, Testimony, Witnessed, newest_audit, noted_head, read_audit, verify_audit,
+    verify_newest_audit,
 };
 pub use authority::Authority;
 pub use bucket::Bucket;
@@ -50,7 +51,7 @@ pub use entries::{Checked, check_entries};
 pub use error::{ChainRefusal, TrustError};
 pub use feed::{Applied, FEED_SERVICE, Feed, FeedCopy, FeedEntry, FeedPage, Revoked, feed_signer};
 pub use group::{GroupChange, GroupList, Member, Membership, NoGroups, SignedList};
-pub use identity::Identity;
+pub use identity::{Identity, IdentityFile};
 pub use invitation::{Invitation, InvitationRefusal, Invitations, Secret};
 pub use key::{KeyPair, PublicKey};
 pub use member::{

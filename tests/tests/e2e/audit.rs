@@ -118,8 +118,13 @@ fn a_second_node_shows_that_the_end_was_cut() {
     let last = whole["records"].as_u64().expect("a number");
     assert_eq!(whole["witness"]["records"].as_u64(), Some(last), "the last word of a clean stop: {whole}");
     assert_eq!(whole["witness"]["node"], "spiffe://test.localhost/server/home");
+    let told = format!("whole to record {last}; spiffe://test.localhost/server/home was told of record {last}");
+    assert!(n2.home.ok(["doctor"]).contains(&told));
     cut(&n2.home, 1);
     n2.home.call(["audit", "verify", "--offline"]).run().succeeds();
+    let doctor = n2.home.call(["doctor"]).run();
+    doctor.code_is(1);
+    assert!(doctor.stdout().contains("BAD   audit log"), "{doctor:?}");
     let output = n2.home.call(["audit", "verify", "--json"]).run();
     output.code_is(1);
     let found: Value = serde_json::from_str(&output.stdout()).expect("JSON");

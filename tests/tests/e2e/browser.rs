@@ -51,6 +51,11 @@ fn the_console_holds_in_a_browser() {
     }
     let mut world = LocalWorld::start(home, &["site", "--link", "20mbit"]);
     world.home.ok(["token", "create", "site.demo.localhost/www", "--for", "1h"]);
+    world.home.ok(["transfer", "create", "--to", "home", "--grant", "site.demo.localhost/www:r", "--yes"]);
+    let (bob, first) = (Home::new(), world.home.path().join("world/home"));
+    let invite = world.home.call(["realm", "invite", "user", "bob"]).word("--home").word(first);
+    bob.call(["user", "register"]).input(invite.run().succeeds()).run().succeeds();
+    bob.call(["ls", "site.demo.localhost"]).run().code_is(3);
     // Each check ends before this test's own patience does, so that it is the check that says what was missing.
     let patience = (DEADLINE.as_secs() - 10).to_string();
     let mut command = Command::new("node");
@@ -69,6 +74,9 @@ fn the_console_holds_in_a_browser() {
     let said = lines.join("\n");
     assert_eq!(browser.end(), Some(0), "{said}");
     let passed = lines.iter().filter(|line| line.starts_with("ok ")).count();
-    assert!(passed >= 15 && lines.iter().all(|line| !line.starts_with("FAIL")), "{said}");
+    assert!(passed >= 17 && lines.iter().all(|line| !line.starts_with("FAIL")), "{said}");
+    bob.call(["ls", "site.demo.localhost"]).run().code_is(5);
+    let lent = world.home.call(["transfer", "list", "--json"]).run().json();
+    assert_eq!(lent.as_array().map(Vec::len), Some(0), "{lent}");
     world.stop();
 }

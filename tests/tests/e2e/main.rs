@@ -12,6 +12,7 @@ mod files;
 mod groups;
 mod install;
 mod operations;
+mod passphrase;
 mod ports_and_clocks;
 mod realms;
 mod relay;

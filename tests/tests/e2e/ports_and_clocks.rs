@@ -113,6 +113,8 @@ fn a_gigabyte_of_header_is_cut_off_early() {
     let mut proxy = Talking::start(home.call(["proxy", "--json", "--listen", "127.0.0.1:0"]).into_command(), false);
     let ready = proxy.wait_for("ready", |event| event["event"] == "ready");
     let address = ready["address"].as_str().expect("an address");
+    let status = home.call(["status", "--json"]).run().json();
+    assert_eq!(status["proxies"][0]["address"], address, "{status}");
     let (sent, said) = endless_header(address);
     assert!(sent < 64 << 20, "{sent} bytes were taken");
     assert!(said.is_empty() || said.starts_with("HTTP/1.1 431"), "{said}");

@@ -6,6 +6,8 @@ import { clock, span } from "./format.js";
 
 /** @typedef {{who: string, rights: string}} Entry */
 /** @typedef {{id: string, subject: string, grants: string[], until: number}} Token */
+/** @typedef {{who: string, until: number, standing: "active" | "cordoned" | "revoked", kept: string | null}} Member */
+/** @typedef {{id: string, issuer: string, subject: string, audience: string, grants: string[], until: number, links: number, depth: number, purses: string[]}} Transfer */
 /**
  * @typedef {object} Record
  * @property {string} node
@@ -24,11 +26,13 @@ import { clock, span } from "./format.js";
  * @property {number} now
  * @property {{place: string, entries: Entry[]}[]} lists
  * @property {{group: string, members: [string, number | null][]}[]} groups
+ * @property {Member[]} members
+ * @property {Transfer[]} transfers
  * @property {Token[]} tokens
  * @property {Record[]} audit newest first
  * @property {string[]} missing
  */
-/** @typedef {{kind: "entry", place: string, who: string, rights: string} | {kind: "token", id: string}} Revocation */
+/** @typedef {{kind: "entry", place: string, who: string, rights: string} | {kind: "token" | "transfer", id: string} | {kind: "principal", who: string}} Revocation */
 
 /** How often an open panel asks anew. */
 const AGAIN_MS = 5000;
@@ -84,6 +88,10 @@ function draw(rights, ask) {
   const groups = rights.groups.map(({ group, members }) =>
     table(group, ["Member", "Until"], members.map(([who, until]) => row([who, until == null ? "no end" : clock(until)]))));
   fill("groups", groups, "Nobody was recruited yet: the group of the serving nodes is made then.");
+  const members = rights.members.map((member) => memberRow(member, rights.now, ask));
+  fill("members", members.length ? [table(rights.members[0].who.split("/", 3).join("/"), ["Who", "Ends in", "Standing", "Action"], members)] : [], "The register of the realm cannot be shown now.");
+  const transfers = rights.transfers.map((transfer) => transferRow(transfer, rights.now, ask));
+  fill("transfers", transfers.length ? [table("", ["Lent", "Allows", "Left", "Action"], transfers)] : [], "Nothing is lent now. “webos transfer create” lends some of your rights to a server.");
   const tokens = rights.tokens.map((token) => {
     const text = `The token ${token.id} is worthless at once; programs that use it are refused.`;
     const take = button(`Revoke the token ${token.id}`, () => ask("Revoke this token?", text, { kind: "token", id: token.id }));
@@ -96,10 +104,36 @@ function draw(rights, ask) {
     const times = record.count > 1 ? `, ${record.count} times` : "";
     const line = row([clock(record.at), `${record.node} ${record.seq}`, record.outcome + times, who + links, `${record.right ? `${record.right} on ` : ""}${record.resource}`, record.reason]);
     line.dataset.outcome = record.outcome;
-    line.children[2].className = "outcome";
+    line.children[2].classList.add("outcome");
     return line;
   });
   fill("audit", records.length ? [table("", ["Time", "Record", "Outcome", "Who", "What", "Why"], records)] : [], "Nothing was refused or changed yet.");
+}
+
+/** @typedef {(title: string, text: string, what: Revocation) => void} Ask */
+
+/** @param {Member} member @param {number} now @param {Ask} ask */
+function memberRow({ who, until, standing, kept }, now, ask) {
+  const left = until > now ? span(until - now) : "has ended";
+  const name = who.replace(/^spiffe:\/\/[^/]*\//, "");
+  const text = `Every certificate of ${who} ends at once, with its connections, its leases and whatever it lent. It comes back only with a new invitation: webos realm invite ${name.replace("/", " ")} --again.`;
+  const act = kept ?? (standing === "revoked" ? "–" : button(`Revoke ${who}`, () => ask("Revoke this member?", text, { kind: "principal", who })));
+  const line = row([name, standing === "revoked" ? "–" : left, standing, act]);
+  line.dataset.standing = standing;
+  return line;
+}
+
+/** @param {Transfer} transfer @param {number} now @param {Ask} ask */
+function transferRow({ id, issuer, subject, audience, grants, until, links, depth, purses }, now, ask) {
+  const on = depth ? `; may be passed on over ${depth} more` : "";
+  const by = issuer === subject ? `by ${subject}` : `by ${issuer} for ${subject}, link ${links}`;
+  const text = `${audience} may not use the transfer certificate ${id} any more, nor may whoever it was lent on to, from the next request on. Jobs that stand on it end.`;
+  return row([
+    make("div", {}, [make("div", {}, [`to ${audience}`]), make("div", { class: "muted" }, [`${by}; in the purse of ${purses.join(", ")}`]), make("code", {}, [id])]),
+    grants.join("; ") + on,
+    `for ${span(until - now)}`,
+    button(`Revoke the transfer certificate ${id}`, () => ask("Revoke this transfer certificate?", text, { kind: "transfer", id })),
+  ]);
 }
 
 /** @param {string} id @param {HTMLElement[]} parts @param {string} empty */
@@ -109,13 +143,19 @@ function fill(id, parts, empty) {
 
 /** @param {string} caption @param {string[]} heads @param {HTMLTableRowElement[]} rows */
 function table(caption, heads, rows) {
-  const head = make("thead", {}, [make("tr", {}, heads.map((text) => make("th", { scope: "col" }, [text])))]);
-  const parts = [head, make("tbody", {}, rows)];
-  return make("table", {}, caption ? [make("caption", {}, [caption]), ...parts] : parts);
+  const row = make("tr", { role: "row" }, heads.map((text) => make("th", { scope: "col", role: "columnheader" }, [text])));
+  const parts = [make("thead", { role: "rowgroup" }, [row]), make("tbody", { role: "rowgroup" }, rows)];
+  return make("table", { role: "table" }, caption ? [make("caption", {}, [caption]), ...parts] : parts);
 }
 
-/** @param {(string | HTMLElement)[]} cells */
-const row = (cells) => make("tr", {}, cells.map((cell) => make("td", {}, [cell])));
+/** Text of at most so many characters stays on one line. */
+const SHORT = 16;
+
+/** Roles are said because a narrow window shows rows as blocks. @param {(string | HTMLElement)[]} cells */
+function row(cells) {
+  const short = (/** @type {string | HTMLElement} */ cell) => typeof cell === "string" && cell.length <= SHORT;
+  return make("tr", { role: "row" }, cells.map((cell) => make("td", { role: "cell", ...(short(cell) && { class: "short" }) }, [cell])));
+}
 
 /** @param {string} label @param {() => void} act */
 function button(label, act) {

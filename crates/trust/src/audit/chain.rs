@@ -231,7 +231,10 @@ pub fn verify_audit<'a>(
 }
 
 /// The same for the two newest files of a log: what can be damaged since it was last looked at, in a bounded time.
-pub(super) fn verify_newest<'a>(
+///
+/// # Errors
+/// As [`verify_audit`].
+pub fn verify_newest_audit<'a>(
     path: &Path,
     known: impl IntoIterator<Item = &'a AuditHead>,
 ) -> Result<AuditSummary, AuditFault> {

@@ -8,7 +8,7 @@ mod record;
 mod sums;
 mod witness;
 
-pub use chain::{AuditFault, AuditHead, AuditSummary, verify_audit};
+pub use chain::{AuditFault, AuditHead, AuditSummary, verify_audit, verify_newest_audit};
 pub use read::{AuditEntry, AuditQuery, newest_audit, read_audit};
 pub use record::{AuditLink, AuditOutcome, AuditRecord};
 pub use witness::{HEAD_KIND, HeadStatement, Testimony, Witnessed};
@@ -16,7 +16,7 @@ pub use witness::{HEAD_KIND, HeadStatement, Testimony, Witnessed};
 use crate::error::TrustError;
 use crate::files::{read_private, write_private};
 use crate::limits::{MAX_AUDIT_FILE_BYTES, MAX_AUDIT_NOTE_BYTES, MAX_AUDIT_OLD_FILES, MAX_AUDIT_RECORD_BYTES};
-use chain::{Torn, aside, files, note, read_head, seal, verify_newest};
+use chain::{Torn, aside, files, note, read_head, seal};
 use std::collections::VecDeque;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Write;
@@ -148,7 +148,7 @@ impl AuditLog {
     /// # Errors
     /// The first [`AuditFault`].
     pub fn compare<'a>(&self, known: impl IntoIterator<Item = &'a AuditHead>) -> Result<(), AuditFault> {
-        verify_newest(&self.path, known).map(drop)
+        verify_newest_audit(&self.path, known).map(drop)
     }
 
     /// The last record's number and hash: kept elsewhere, it shows later whether the tail was cut.
@@ -241,7 +241,7 @@ fn look_over(path: &Path, head: AuditHead) -> (Option<AuditHead>, Option<AuditFa
         Err(_) => None,
     };
     let new = head == AuditHead::START && !note(path).exists();
-    let damage = match verify_newest(path, noted.as_ref()) {
+    let damage = match verify_newest_audit(path, noted.as_ref()) {
         Ok(_) if noted.is_none() && !new => Some(AuditFault::NoNote { path: note(path) }),
         Ok(_) => None,
         Err(fault) => Some(fault),

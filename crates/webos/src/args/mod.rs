@@ -52,6 +52,9 @@ pub struct Everywhere {
     /// What to log to standard error: error, warn, info, debug, or a filter such as wire=debug [env: WEBOS_LOG]
     #[arg(long, global = true, value_name = "FILTER")]
     pub log: Option<String>,
+    /// If your key is under a passphrase: take it from the first line of this file [env: WEBOS_PASSPHRASE_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
 }
 
 /// The commands.

@@ -239,9 +239,13 @@ pub struct Lend {
 pub enum UserCommand {
     /// Become a user of a realm, with the invitation line read from standard input
     #[command(
-        after_help = "Example:\n  echo \"$LINE\" | webos user register\n\nThe line comes from `webos realm invite user NAME`. It is a secret: never put it among the arguments."
+        after_help = "Examples:\n  echo \"$LINE\" | webos user register\n  echo \"$LINE\" | webos user register --encrypt\n\nThe line comes from `webos realm invite user NAME`. It is a secret: never put it among the arguments."
     )]
-    Register,
+    Register {
+        /// Keep your key under a passphrase: it is asked for on the terminal, now and at each use
+        #[arg(long)]
+        encrypt: bool,
+    },
     /// Renew your certificate now; commands do it by themselves in its second half
     #[command(after_help = "Examples:\n  webos user renew\n  webos user renew --new-key")]
     Renew {

@@ -2,7 +2,7 @@
 //! crosses to the page: JSON, field names as written here. The page asks for it when somebody looks.
 
 use serde::{Deserialize, Serialize};
-use terms::{Code, Location, Problem, Rights, UnixMs, Who};
+use terms::{Code, Location, Principal, Problem, Rights, TransferId, UnixMs, Who};
 
 /// `GET /api/rights`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -13,6 +13,10 @@ pub struct RightsView {
     pub lists: Vec<ListView>,
     /// Groups that stand in them.
     pub groups: Vec<GroupView>,
+    /// Members of the realm, by name.
+    pub members: Vec<MemberView>,
+    /// Transfer certificates that hold now, the one that ends first in front.
+    pub transfers: Vec<TransferView>,
     /// Bearer tokens of the person.
     pub tokens: Vec<TokenView>,
     /// The newest audit records of all nodes, newest first.
@@ -46,6 +50,54 @@ pub struct GroupView {
     pub group: String,
     /// Its members, each with its end if it has one.
     pub members: Vec<(String, Option<UnixMs>)>,
+}
+
+/// One member of the realm.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MemberView {
+    /// Who.
+    pub who: String,
+    /// The end of its newest certificate.
+    pub until: UnixMs,
+    /// How it stands.
+    pub standing: Standing,
+    /// Why it is not revoked here, such as `you`; none if it may be.
+    pub kept: Option<&'static str>,
+}
+
+/// How a member stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// It gets certificates.
+    Active,
+    /// Suspected to have a clone.
+    Cordoned,
+    /// Every certificate of it was taken back.
+    Revoked,
+}
+
+/// One transfer certificate: what its last link says.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TransferView {
+    /// Its id.
+    pub id: String,
+    /// Who signed it.
+    pub issuer: String,
+    /// In whose name it is used.
+    pub subject: String,
+    /// By whom.
+    pub audience: String,
+    /// What it allows, in words.
+    pub grants: Vec<String>,
+    /// Its end.
+    pub until: UnixMs,
+    /// How many links it has.
+    pub links: usize,
+    /// Over how many more servers it may be passed on.
+    pub depth: u8,
+    /// In whose purses it lies: names of nodes, or `you`.
+    pub purses: Vec<String>,
 }
 
 /// One bearer token, without its secret.
@@ -103,6 +155,16 @@ pub enum Revocation {
     Token {
         /// Its id.
         id: String,
+    },
+    /// A transfer certificate, with all that was lent on under it.
+    Transfer {
+        /// Its id.
+        id: TransferId,
+    },
+    /// Every certificate of a member.
+    Principal {
+        /// Whose.
+        who: Principal,
     },
 }
 

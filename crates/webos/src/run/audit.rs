@@ -15,8 +15,8 @@ use std::path::Path;
 use terms::{Code, Problem, UnixMs, Who};
 use tokio::time::timeout;
 use trust::{
-    AuditEntry, AuditFault, AuditHead, AuditOutcome, AuditQuery, AuditSummary, Identity, noted_head, read_audit,
-    verify_audit,
+    AuditEntry, AuditFault, AuditHead, AuditOutcome, AuditQuery, AuditSummary, IdentityFile, noted_head,
+    read_audit, verify_audit,
 };
 
 /// Chooses among the commands.
@@ -42,7 +42,7 @@ fn query(setup: &Setup, arguments: &AuditShow) -> Result<AuditQuery, Problem> {
             let wrong = |why: String| {
                 Problem::new(Code::Invalid, why).next("name a user, a node or a service: user/alice, server/n2")
             };
-            let identity = Identity::load(&setup.folder.identity())?;
+            let identity = IdentityFile::read(&setup.folder.identity())?;
             match name.within(&identity.principal().realm).map_err(|error| wrong(error.to_string()))? {
                 Who::Principal(principal) => Some(principal),
                 who => return Err(wrong(format!("{who} is no principal"))),
@@ -238,7 +238,7 @@ async fn ask(
         Err(failure) => return Err(failure),
     };
     let chosen = arguments.witness.is_some();
-    for node in witnesses(setup, &client, arguments)? {
+    for node in witnesses(&client, arguments)? {
         let answer = timeout(WITNESS_PATIENCE, node.witnessed()).await.unwrap_or_else(|_| {
             Err(Problem::new(Code::Timeout, format!("{} did not answer in time", node.principal())))
         });
@@ -254,16 +254,23 @@ async fn ask(
 
 /// Whom to ask, in this order: the node that was named; the realm's first node, or at that node the members that it
 /// heard of.
-fn witnesses(setup: &Setup, client: &Client, arguments: &AuditVerify) -> Result<Vec<Node>, Problem> {
+fn witnesses(client: &Client, arguments: &AuditVerify) -> Result<Vec<Node>, Problem> {
     let identity = client.require_identity()?;
     let own = identity.principal();
     if let Some(name) = &arguments.witness {
         return Ok(vec![reach::node(client, name, &own.realm)?]);
     }
-    if setup.folder.authority().exists() {
-        let known = witnessed(&setup.folder)?;
+    usual_witnesses(client)
+}
+
+/// Whom the node of this client tells where its log ends.
+pub fn usual_witnesses(client: &Client) -> Result<Vec<Node>, Problem> {
+    if client.folder().authority().exists() {
+        let known = witnessed(client.folder())?;
         return Ok(known.iter().take(3).map(|one| client.node(&one.node, &one.address)).collect());
     }
+    let identity = client.require_identity()?;
+    let own = identity.principal();
     Ok(client.first_node(&own.realm).into_iter().filter(|node| node.principal() != own).collect())
 }
 

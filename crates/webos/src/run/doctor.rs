@@ -2,17 +2,20 @@
 
 use super::Setup;
 use super::ends::Urgency;
+use super::logs::Standing;
 use crate::home;
 use crate::output::{Failure, Out, Outcome, age, time};
 use client::Client;
 use client::protocol::BUNDLE_ROUTE;
+use futures_util::future::join_all;
 use rustix::fs::{Access, access, statvfs};
 use serde::Serialize;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use terms::{ByteCount, RealmName, UnixMs};
-use trust::FeedCopy;
+
+use terms::{ByteCount, Problem, RealmName, UnixMs};
 use trust::limits::MAX_DOCUMENT_BYTES;
+use trust::{FeedCopy, Identity, IdentityFile};
 
 /// Less free space than this is worth a word.
 const SPARE_BYTES: u64 = 1 << 30;
@@ -56,7 +59,7 @@ struct Findings {
 /// Looks at everything, prints it, and fails if something is bad.
 pub async fn run(setup: &Setup, out: &mut Out) -> Outcome {
     let mut checks = vec![entropy(setup), ports(setup), folder(setup), space(setup)];
-    match Client::open(setup.folder.clone(), setup.world.clone()) {
+    match client(setup) {
         Ok(client) => {
             checks.push(clock(setup, &client));
             checks.extend(ends(setup, &client));
@@ -67,11 +70,21 @@ pub async fn run(setup: &Setup, out: &mut Out) -> Outcome {
         }
         Err(problem) => checks.push(check("identity", State::Bad, problem.detail, problem.next)),
     }
+    checks.extend(audit_logs(setup).await);
     checks.extend([tool("chromium", "the console's tests in a browser"), tool("nginx", "benchmarks beside it")]);
     let findings = Findings { good: checks.iter().all(|check| check.state != State::Bad), checks };
     out.result(&findings, |out, findings| findings.checks.iter().try_for_each(|check| people(out, check)))?;
     out.flush()?;
     if findings.good { Ok(()) } else { Err(Failure::Exit(1)) }
+}
+
+/// Nobody is asked for a passphrase only to see how things stand.
+fn client(setup: &Setup) -> Result<Client, Problem> {
+    let (folder, world) = (setup.folder.clone(), setup.world.clone());
+    if IdentityFile::read(&folder.identity()).is_ok_and(|file| file.is_sealed()) {
+        return Client::nobody(folder, world);
+    }
+    Client::open(folder, world)
 }
 
 fn people(out: &mut Out, check: &Check) -> Outcome {
@@ -175,7 +188,7 @@ fn space(setup: &Setup) -> Check {
 /// Who this folder is, and what of it and of its realms ends when.
 fn ends(setup: &Setup, client: &Client) -> Vec<Check> {
     let mut checks = Vec::new();
-    if client.identity().is_none() {
+    if !setup.folder.identity().join(Identity::FILE).exists() {
         let next = "`webos up` makes one, `webos user register` joins a realm";
         checks.push(check("identity", State::Note, "there is none", next));
     }
@@ -188,6 +201,18 @@ fn ends(setup: &Setup, client: &Client) -> Vec<Check> {
         Err(problem) => checks.push(check("certificates", State::Bad, problem.detail, problem.next)),
     }
     checks
+}
+
+/// The audit logs of the nodes here.
+async fn audit_logs(setup: &Setup) -> Vec<Check> {
+    let folders = super::status::folders(&setup.folder);
+    let found = join_all(folders.iter().map(|folder| super::logs::look(folder, &setup.world))).await;
+    let state = |standing| match standing {
+        Standing::Good => State::Good,
+        Standing::Alone => State::Note,
+        Standing::Damaged => State::Bad,
+    };
+    found.into_iter().flatten().map(|log| check("audit log", state(log.standing), log.detail, log.next)).collect()
 }
 
 /// Whoever was revoked is let in nowhere, so nothing else tells it. The feed does: it is open to everybody.

@@ -8,7 +8,7 @@ use client::renewal::retired;
 use std::time::Duration;
 use terms::{PrincipalKind, Problem, UnixMs};
 use trust::limits::{GRACE, ISSUING_LIFETIME};
-use trust::{Authority, MemberState};
+use trust::{Authority, IdentityFile, MemberState};
 
 /// A root with less time than this left needs a successor: other realms must learn of it first.
 const ROOT_SOON: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -47,7 +47,7 @@ fn end(what: &'static str, detail: String, urgency: Urgency, next: impl Into<Str
 pub fn all(setup: &Setup, client: &Client) -> Result<Vec<End>, Problem> {
     let now = setup.world.clock.unix();
     let mut ends = Vec::new();
-    ends.extend(own(client, now));
+    ends.extend(own(setup, now));
     for old in retired(&setup.folder, &setup.world)? {
         let detail = format!("key {}, {}", old.key().thumbprint(), time_left(now, old.not_after()));
         ends.push(end("retired key", detail, Urgency::None, ""));
@@ -72,10 +72,11 @@ pub fn all(setup: &Setup, client: &Client) -> Result<Vec<End>, Problem> {
     Ok(ends)
 }
 
-fn own(client: &Client, now: UnixMs) -> Option<End> {
-    let identity = client.identity()?;
+fn own(setup: &Setup, now: UnixMs) -> Option<End> {
+    let identity = IdentityFile::read(&setup.folder.identity()).ok()?;
     let until = identity.not_after();
-    let detail = format!("{}, valid {}", identity.principal(), time_left(now, until));
+    let kept = if identity.is_sealed() { ", its key under a passphrase" } else { "" };
+    let detail = format!("{}, valid {}{kept}", identity.principal(), time_left(now, until));
     let server = identity.principal().kind == PrincipalKind::Server;
     if !identity.is_renewal_due(now) {
         return Some(end("identity", detail, Urgency::None, ""));

@@ -40,6 +40,10 @@ const _: () =
 
 /// How long `audit verify` waits for each node that may vouch for the log's end.
 pub const WITNESS_PATIENCE: Duration = Duration::from_secs(5);
+/// Notes of proxies that `status` looks at: count.
+pub const MAX_PROXIES_LISTED: usize = 64;
+/// A running node that told its witness nothing for so long is worth a word: it tells it each minute.
+pub const TOLD_WITHIN: Duration = Duration::from_secs(300);
 /// How long `status` waits for a node: all are asked at once, and with it the command ends within two seconds.
 pub const STATUS_PATIENCE: Duration = Duration::from_millis(1500);
 

@@ -11,10 +11,13 @@ mod fetch;
 mod files;
 mod group;
 mod install;
+mod keyring;
 mod limits;
+mod logs;
 mod node;
 mod pages;
 mod passphrase;
+mod proxies;
 mod proxy;
 mod reach;
 mod realm;
@@ -40,6 +43,7 @@ use crate::home;
 use crate::output::{Failure, Out, Outcome, report};
 use crate::settings::{Flags, Settings, parse_file, resolve};
 use client::Folder;
+use keyring::Keyring;
 use std::ffi::OsString;
 use std::future::Future;
 use std::io::{self, IsTerminal, Write};
@@ -57,6 +61,8 @@ pub struct Setup {
     pub folder: Folder,
     /// Clocks and entropy.
     pub world: World,
+    /// What opens the key of the folder.
+    pub keyring: Keyring,
 }
 
 /// Runs the command of these words, the program's name first.
@@ -125,7 +131,13 @@ fn set_up(everywhere: &Everywhere, command: &Command, world: World) -> Result<Se
     let entries = parse_file(&file, &home::read_settings(&file)?)?;
     let settings = resolve(place, &entries, variable, flags)?;
     log_to_stderr(&settings)?;
-    Ok(Setup { settings, folder, world })
+    let keyring = Keyring::new(
+        everywhere
+            .passphrase_file
+            .clone()
+            .or_else(|| std::env::var_os(keyring::VARIABLE).filter(|name| !name.is_empty()).map(Into::into)),
+    );
+    Ok(Setup { settings, folder, world, keyring })
 }
 
 fn flags(everywhere: &Everywhere, command: &Command) -> Flags {
@@ -156,7 +168,16 @@ fn log_to_stderr(settings: &Settings) -> Result<(), Problem> {
 }
 
 fn choose(setup: &Setup, out: &mut Out, command: Command) -> Outcome {
-    if who::is_renewal_due(setup) && !matches!(command, Command::Up(_) | Command::User(_) | Command::Down(_)) {
+    let apart = matches!(
+        command,
+        Command::Up(_)
+            | Command::User(_)
+            | Command::Down(_)
+            | Command::Settings
+            | Command::Doctor
+            | Command::Whoami(_)
+    );
+    if !apart && who::is_renewal_due(setup) {
         runtime()?.block_on(who::renew_beforehand(setup));
     }
     match command {
@@ -167,10 +188,12 @@ fn choose(setup: &Setup, out: &mut Out, command: Command) -> Outcome {
         Command::Settings => settings::show(setup, out),
         Command::Realm(realm) => wait_for(realm::run(setup, out, &realm)),
         Command::Node(NodeCommand::Run(run)) => to_the_end(node::run(setup, out, &run)),
-        Command::Node(NodeCommand::Join) => wait_for(who::join(setup, out, PrincipalKind::Server)),
+        Command::Node(NodeCommand::Join) => wait_for(who::join(setup, out, PrincipalKind::Server, false)),
         Command::Node(NodeCommand::Rotate) => wait_for(who::rotate(setup, out)),
         Command::Node(NodeCommand::Lend(lend)) => wait_for(node::lend(setup, out, &lend)),
-        Command::User(UserCommand::Register) => wait_for(who::join(setup, out, PrincipalKind::User)),
+        Command::User(UserCommand::Register { encrypt }) => {
+            wait_for(who::join(setup, out, PrincipalKind::User, encrypt))
+        }
         Command::User(UserCommand::Renew { new_key }) => wait_for(who::renew(setup, out, new_key)),
         Command::Whoami(whoami) => who::whoami(setup, out, &whoami),
         Command::Volume(volume) => wait_for(volume::run(setup, out, &volume)),

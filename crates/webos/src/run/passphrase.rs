@@ -1,10 +1,11 @@
 //! Passphrases as people give them: on a terminal without showing them, on standard input, or in a file. Never among
 //! the arguments, never in the environment: others can read those.
 
-use crate::output::Out;
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use crate::output::Failure;
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, IsTerminal, Read, Stdin};
+use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use terms::{Code, Problem};
 use trust::Passphrase;
@@ -12,23 +13,62 @@ use trust::limits::MAX_PASSPHRASE_BYTES;
 use zeroize::Zeroizing;
 
 /// The passphrase of something that exists.
-pub fn present(out: &Out, file: Option<&Path>, of: &str) -> Result<Passphrase, Problem> {
+pub fn present(file: Option<&Path>, of: &str) -> Result<Passphrase, Failure> {
     match file {
-        Some(file) => in_file(file),
-        None => Ok(Passphrase::new(ask(out, &format!("the passphrase of {of}"))?)?),
+        Some(file) => Ok(in_file(file)?),
+        None => checked(ask(&format!("the passphrase of {of}"))?),
     }
 }
 
 /// A new passphrase; on a terminal it is asked for twice.
-pub fn new(out: &Out, file: Option<&Path>, of: &str) -> Result<Passphrase, Problem> {
+pub fn new(file: Option<&Path>, of: &str) -> Result<Passphrase, Failure> {
     if let Some(file) = file {
-        return in_file(file);
+        return Ok(in_file(file)?);
     }
-    let first = ask(out, &format!("a passphrase for {of}"))?;
-    if io::stdin().is_terminal() && ask(out, "the same again")? != first {
-        return Err(Problem::new(Code::Invalid, "the two passphrases differ").next("try again"));
+    let first = ask(&format!("a passphrase for {of}"))?;
+    if io::stdin().is_terminal() {
+        same(&first, &ask("the same again")?)?;
     }
-    Ok(Passphrase::new(first)?)
+    checked(first)
+}
+
+/// The passphrase of the person's own key. Standard input may carry data, so that it is typed on the terminal only.
+pub fn of_key(file: Option<&Path>, whose: &str) -> Result<Passphrase, Failure> {
+    match file {
+        Some(file) => Ok(in_file(file)?),
+        None => checked(typed(&mut terminal()?, &format!("the passphrase of {whose}"))?),
+    }
+}
+
+/// The same for a key that is made now: typed twice.
+pub fn for_new_key(file: Option<&Path>) -> Result<Passphrase, Failure> {
+    if let Some(file) = file {
+        return Ok(in_file(file)?);
+    }
+    let mut terminal = terminal()?;
+    let first = typed(&mut terminal, "a passphrase for your key")?;
+    same(&first, &typed(&mut terminal, "the same again")?)?;
+    checked(first)
+}
+
+fn checked(word: Zeroizing<String>) -> Result<Passphrase, Failure> {
+    Ok(Passphrase::new(word).map_err(Problem::from)?)
+}
+
+fn same(first: &str, second: &str) -> Result<(), Problem> {
+    if first == second {
+        return Ok(());
+    }
+    Err(Problem::new(Code::Invalid, "the two passphrases differ").next("try again"))
+}
+
+/// Whoever cannot see the question is not asked.
+fn terminal() -> Result<File, Problem> {
+    let opened = File::options().read(true).write(true).open("/dev/tty");
+    opened.ok().filter(|_| io::stderr().is_terminal()).ok_or_else(|| {
+        Problem::new(Code::Denied, "your key is under a passphrase, and there is no terminal to ask for it")
+            .next("name a file with it: --passphrase-file FILE, or WEBOS_PASSPHRASE_FILE=FILE")
+    })
 }
 
 fn in_file(path: &Path) -> Result<Passphrase, Problem> {
@@ -36,22 +76,75 @@ fn in_file(path: &Path) -> Result<Passphrase, Problem> {
     Ok(Passphrase::new(line(&mut BufReader::new(file), &path.display().to_string())?)?)
 }
 
-fn ask(out: &Out, what: &str) -> Result<Zeroizing<String>, Problem> {
+fn ask(what: &str) -> Result<Zeroizing<String>, Failure> {
     let stdin = io::stdin();
     if !stdin.is_terminal() {
-        return line(&mut stdin.lock(), "standard input");
+        return Ok(line(&mut stdin.lock(), "standard input")?);
     }
-    out.note(&format!("type {what}; it is not shown"));
-    let _hidden = Hidden::new(&stdin)?;
-    line(&mut stdin.lock(), "the terminal")
+    typed(&mut stdin.lock(), what)
+}
+
+/// A line from a terminal that shows nothing of it. Its keys raise no signal meanwhile: Ctrl-C ends the command after
+/// the terminal is as it was.
+fn typed(terminal: &mut (impl Read + AsFd), what: &str) -> Result<Zeroizing<String>, Failure> {
+    let mut said = io::stderr();
+    // With nobody to read it the terminal waits all the same.
+    let _ = writeln!(said, "webos: type {}; it is not shown", what.escape_debug());
+    let hidden = Hidden::new(&*terminal)?;
+    let mut word = Zeroizing::new(Vec::with_capacity(MAX_PASSPHRASE_BYTES + 1));
+    let end = loop {
+        let mut key = [0];
+        let end = match terminal.read(&mut key) {
+            Ok(0) => Some(Typed::Line),
+            Ok(_) => press(&mut word, key[0]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => None,
+            Err(error) => return Err(cannot(format!("the terminal cannot be read: {error}")).into()),
+        };
+        if let Some(end) = end {
+            break end;
+        }
+    };
+    drop(hidden);
+    let _ = writeln!(said);
+    match end {
+        Typed::Stop => Err(Failure::Interrupted),
+        Typed::Line if word.is_empty() => Err(cannot("nothing was typed".into()).into()),
+        Typed::Line => {
+            let text = std::str::from_utf8(&word).map_err(|_| cannot("what was typed is not UTF-8".into()))?;
+            Ok(Zeroizing::new(text.to_string()))
+        }
+    }
+}
+
+/// How typing ends.
+#[derive(Debug, PartialEq, Eq)]
+enum Typed {
+    /// Enter, or the end of input.
+    Line,
+    /// Ctrl-C.
+    Stop,
+}
+
+/// What a key does to the word so far.
+fn press(word: &mut Vec<u8>, key: u8) -> Option<Typed> {
+    match key {
+        b'\n' | b'\r' | 0x04 => return Some(Typed::Line),
+        0x03 | 0x1c => return Some(Typed::Stop),
+        // Backspace takes a character, which may have several bytes.
+        0x08 | 0x7f => while word.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {},
+        0x15 => word.clear(),
+        b'\t' | 0x20.. if word.len() <= MAX_PASSPHRASE_BYTES => word.push(key),
+        _ => {}
+    }
+    None
+}
+
+fn cannot(what: String) -> Problem {
+    Problem::new(Code::Invalid, what)
+        .next("give the passphrase on the terminal, as a line of standard input, or with --passphrase-file FILE")
 }
 
 fn line(input: &mut impl BufRead, from: &str) -> Result<Zeroizing<String>, Problem> {
-    let cannot = |what: String| {
-        Problem::new(Code::Invalid, what).next(
-            "give the passphrase on the terminal, as a line of standard input, or with --passphrase-file FILE",
-        )
-    };
     let mut text = Zeroizing::new(String::with_capacity(MAX_PASSPHRASE_BYTES + 2));
     let read = input.take(MAX_PASSPHRASE_BYTES as u64 + 2).read_line(&mut text);
     read.map_err(|error| cannot(format!("no passphrase can be read from {from}: {error}")))?;
@@ -62,29 +155,30 @@ fn line(input: &mut impl BufRead, from: &str) -> Result<Zeroizing<String>, Probl
     Ok(word)
 }
 
-/// Echo is off while it lives.
-struct Hidden<'a> {
-    terminal: &'a Stdin,
+/// While it lives, the terminal shows nothing, gives each key at once, and raises no signals.
+struct Hidden {
+    terminal: OwnedFd,
     before: Termios,
 }
 
-impl<'a> Hidden<'a> {
-    fn new(terminal: &'a Stdin) -> Result<Self, Problem> {
-        let failed = |error: rustix::io::Errno| {
-            Problem::new(Code::Internal, format!("the terminal cannot hide it: {error}"))
-        };
-        let before = tcgetattr(terminal).map_err(failed)?;
+impl Hidden {
+    fn new(terminal: &impl AsFd) -> Result<Self, Problem> {
+        let failed =
+            |error: io::Error| Problem::new(Code::Internal, format!("the terminal cannot hide it: {error}"));
+        let terminal = terminal.as_fd().try_clone_to_owned().map_err(failed)?;
+        let before = tcgetattr(&terminal).map_err(|error| failed(error.into()))?;
         let mut quiet = before.clone();
-        quiet.local_modes.remove(LocalModes::ECHO);
-        quiet.local_modes.insert(LocalModes::ECHONL);
-        tcsetattr(terminal, OptionalActions::Flush, &quiet).map_err(failed)?;
+        quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
+        quiet.special_codes[SpecialCodeIndex::VMIN] = 1;
+        quiet.special_codes[SpecialCodeIndex::VTIME] = 0;
+        tcsetattr(&terminal, OptionalActions::Flush, &quiet).map_err(|error| failed(error.into()))?;
         Ok(Self { terminal, before })
     }
 }
 
-impl Drop for Hidden<'_> {
+impl Drop for Hidden {
     fn drop(&mut self) {
-        let _ = tcsetattr(self.terminal, OptionalActions::Flush, &self.before);
+        let _ = tcsetattr(&self.terminal, OptionalActions::Flush, &self.before);
     }
 }
 
@@ -97,6 +191,22 @@ mod tests {
         for (text, expected) in [("word\n", Some("word")), ("w w \r\nx", Some("w w ")), ("", None), ("\n", None)] {
             let read = line(&mut text.as_bytes(), "a test").ok();
             assert_eq!(read.as_ref().map(|word| word.as_str()), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn keys_make_a_word_and_ctrl_c_ends_it() {
+        for (keys, word, end) in [
+            ("word\n", "word", Some(Typed::Line)),
+            ("wo\u{7f}\u{8}x\r", "x", Some(Typed::Line)),
+            ("aé\u{7f}b\n", "ab", Some(Typed::Line)),
+            ("ab\u{15}c\u{1b}\u{4}", "c", Some(Typed::Line)),
+            ("ab\u{3}", "ab", Some(Typed::Stop)),
+            ("\u{7f}a", "a", None),
+        ] {
+            let mut typed = Vec::new();
+            let ended = keys.bytes().find_map(|key| press(&mut typed, key));
+            assert_eq!((std::str::from_utf8(&typed), ended), (Ok(word), end), "{keys:?}");
         }
     }
 }

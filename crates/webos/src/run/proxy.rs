@@ -4,7 +4,7 @@
 //! signed: a surrogate cannot forge a page through it.
 
 use super::limits::{PROXY_CONNECTIONS, PROXY_END, PROXY_HEADER_BYTES, PROXY_HEADER_DEADLINE};
-use super::{Setup, reach};
+use super::{Setup, proxies, reach};
 use crate::output::{Failure, Out, Outcome};
 use crate::settings::Origin;
 use discovery::smart::Proxy;
@@ -48,6 +48,10 @@ pub async fn run(setup: &Setup, out: &mut Out) -> Outcome {
     let mut int = signal(SignalKind::interrupt()).map_err(failed)?;
     let listener = listen(setup, out).await?;
     let address = listener.local_addr().map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
+    let noted = proxies::note(&setup.folder, address);
+    if let Err(problem) = &noted {
+        tracing::info!(%problem, "`webos status` will not list this proxy");
+    }
     let client = reach::client(setup)?;
     let realms = client.trust().realms();
     let urls = realms.iter().map(|realm| url(realm, address)).collect();

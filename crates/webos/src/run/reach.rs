@@ -8,7 +8,8 @@ use terms::{Code, Principal, Problem, RealmName};
 
 /// The client of this folder's principal.
 pub fn client(setup: &Setup) -> Result<Client, Failure> {
-    Ok(Client::open(setup.folder.clone(), setup.world.clone())?)
+    let passphrase = setup.keyring.passphrase(&setup.folder)?;
+    Ok(Client::unlock(setup.folder.clone(), passphrase.as_ref(), setup.world.clone())?)
 }
 
 /// The client of this folder's principal, or of whoever lent to it.

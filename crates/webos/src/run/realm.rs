@@ -3,7 +3,7 @@
 use super::{Setup, passphrase, reach, revoke, roots, trusted};
 use crate::args::{Invite, RealmCommand};
 use crate::home;
-use crate::output::{Out, Outcome, age, time, time_left};
+use crate::output::{Failure, Out, Outcome, age, time, time_left};
 use client::register::Register;
 use client::{Folder, durable, realms};
 use serde::Serialize;
@@ -96,27 +96,27 @@ fn begun(folder: &Folder, realm: &RealmName) -> Result<Option<Authority>, Proble
 }
 
 /// Makes root and authority in a draft beside their place, and moves them there as a whole.
-fn found(setup: &Setup, out: &Out, realm: &RealmName, keeping: &Keeping<'_>) -> Result<Authority, Problem> {
+fn found(setup: &Setup, out: &Out, realm: &RealmName, keeping: &Keeping<'_>) -> Result<Authority, Failure> {
     let (place, now) = (setup.folder.authority(), setup.world.clock.unix());
     let draft = place.with_extension("new");
     let failed = |error: std::io::Error| home::cannot("make", &place, &error);
     match std::fs::remove_dir_all(&draft) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error).into()),
         _ => {}
     }
-    let root = Root::create(realm.clone(), now)?;
+    let root = Root::create(realm.clone(), now).map_err(Problem::from)?;
     if keeping.unencrypted {
         out.note(&format!(
             "the root's key lies in {} without a passphrase: whoever reads it can name anybody of {realm} for ten years",
             place.display()
         ));
-        root.save(&draft.join(Root::PLAIN_FILE), None)?;
+        root.save(&draft.join(Root::PLAIN_FILE), None).map_err(Problem::from)?;
     } else {
-        let secret = passphrase::new(out, keeping.passphrase_file, &format!("the root of {realm}"))?;
-        root.save(&draft.join(Root::SEALED_FILE), Some(&secret))?;
+        let secret = passphrase::new(keeping.passphrase_file, &format!("the root of {realm}"))?;
+        root.save(&draft.join(Root::SEALED_FILE), Some(&secret)).map_err(Problem::from)?;
     }
-    let authority = Authority::found(&root, now)?;
-    authority.save(&draft)?;
+    let authority = Authority::found(&root, now).map_err(Problem::from)?;
+    authority.save(&draft).map_err(Problem::from)?;
     std::fs::rename(&draft, &place).map_err(failed)?;
     Ok(authority)
 }

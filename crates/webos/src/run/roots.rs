@@ -2,7 +2,7 @@
 
 use super::{Setup, passphrase};
 use crate::args::{RootUse, Succeed};
-use crate::output::{Out, Outcome, time};
+use crate::output::{Failure, Out, Outcome, time};
 use client::Folder;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -20,18 +20,18 @@ pub fn authority(folder: &Folder) -> Result<Authority, Problem> {
 }
 
 /// Opens the root's file, asking for its passphrase if it has one. Answers where it lies, too.
-fn open(setup: &Setup, out: &Out, wanted: &RootUse) -> Result<(Root, PathBuf), Problem> {
+fn open(setup: &Setup, wanted: &RootUse) -> Result<(Root, PathBuf), Failure> {
     let folder = setup.folder.authority();
     let file = wanted.root.clone().or_else(|| Root::file_in(&folder)).ok_or_else(|| {
         Problem::new(Code::NotFound, format!("the root's key is not in {}", folder.display()))
             .next("say where it is: --root FILE")
     })?;
-    let passphrase = if Root::is_sealed(&file)? {
-        Some(passphrase::present(out, wanted.passphrase_file.as_deref(), &file.display().to_string())?)
+    let passphrase = if Root::is_sealed(&file).map_err(Problem::from)? {
+        Some(passphrase::present(wanted.passphrase_file.as_deref(), &file.display().to_string())?)
     } else {
         None
     };
-    Ok((Root::open(&file, passphrase.as_ref())?, file))
+    Ok((Root::open(&file, passphrase.as_ref()).map_err(Problem::from)?, file))
 }
 
 #[derive(Serialize)]
@@ -45,7 +45,7 @@ struct Renewed {
 /// Makes the next issuing certificate. A node that runs takes it up by itself.
 pub fn renew(setup: &Setup, out: &mut Out, wanted: &RootUse) -> Outcome {
     let mut authority = authority(&setup.folder)?;
-    let (root, _) = open(setup, out, wanted)?;
+    let (root, _) = open(setup, wanted)?;
     authority.renew(&root, setup.world.clock.unix()).map_err(Problem::from)?;
     authority.save(&setup.folder.authority()).map_err(Problem::from)?;
     let renewed = Renewed {
@@ -75,7 +75,7 @@ struct Succeeded {
 pub fn succeed(setup: &Setup, out: &mut Out, wanted: &Succeed) -> Outcome {
     let (now, folder) = (setup.world.clock.unix(), setup.folder.authority());
     let mut authority = authority(&setup.folder)?;
-    let (old, old_file) = open(setup, out, &wanted.present)?;
+    let (old, old_file) = open(setup, &wanted.present)?;
     if let Some(folder) = wanted.new_root.as_deref().and_then(Path::parent) {
         must_be_there(folder)?;
     }
@@ -83,7 +83,7 @@ pub fn succeed(setup: &Setup, out: &mut Out, wanted: &Succeed) -> Outcome {
     authority.succeed(&old, &new, now).map_err(Problem::from)?;
     let secret = match wanted.unencrypted {
         true => None,
-        false => Some(passphrase::new(out, wanted.new_passphrase_file.as_deref(), "the new root")?),
+        false => Some(passphrase::new(wanted.new_passphrase_file.as_deref(), "the new root")?),
     };
     let name = if secret.is_some() { Root::SEALED_FILE } else { Root::PLAIN_FILE };
     let inside = wanted.new_root.is_none();

@@ -1,6 +1,7 @@
 //! `status`: every node of this folder that runs, and how it stands.
 
 use super::limits::STATUS_PATIENCE;
+use super::proxies::{self, ProxyLine};
 use super::running::{self, Running};
 use super::{Setup, reach};
 use crate::output::{Failure, Out, Outcome, age, plural, time_left};
@@ -20,6 +21,7 @@ struct Status {
     #[serde(skip_serializing_if = "Option::is_none")]
     world_pid: Option<u32>,
     nodes: Vec<NodeLine>,
+    proxies: Vec<ProxyLine>,
 }
 
 #[derive(Serialize)]
@@ -56,6 +58,7 @@ pub async fn show(setup: &Setup, out: &mut Out) -> Outcome {
         identity: client.identity().map(|identity| identity.principal().to_string()),
         world_pid: crate::up::running(&setup.folder),
         nodes,
+        proxies: proxies::look(&setup.folder),
     };
     let now = setup.world.clock.unix();
     out.result(&status, |out, status| people(out, status, now))?;
@@ -95,6 +98,9 @@ fn people(out: &mut Out, status: &Status, now: UnixMs) -> Outcome {
         out.line(&format!("the local world runs: `webos up`, process {pid}"))?;
     }
     status.nodes.iter().try_for_each(|node| one(out, node, now))?;
+    for proxy in &status.proxies {
+        out.line(&format!("a proxy at http://{}, process {}", proxy.address, proxy.pid))?;
+    }
     advice(status).map_or(Ok(()), |text| out.line(&text))
 }
 
@@ -169,7 +175,7 @@ mod tests {
             (vec![node()], Some(9), ["none of 1 node answers", "webos down"]),
             (vec![node(), node()], None, ["none of 2 nodes answers", "webos node run"]),
         ] {
-            let status = Status { home: "/h".into(), identity: None, world_pid, nodes };
+            let status = Status { home: "/h".into(), identity: None, world_pid, nodes, proxies: Vec::new() };
             let said = advice(&status).expect("something");
             assert!(words.iter().all(|word| said.contains(word)), "{said}");
         }

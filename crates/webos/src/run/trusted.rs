@@ -8,6 +8,7 @@ use client::limits::MAX_TRUSTED_REALMS;
 use client::{Client, realms};
 use serde::Serialize;
 use terms::{Code, Digest, Problem, RealmName, UnixMs};
+use trust::IdentityFile;
 
 #[derive(Serialize)]
 struct Trusted {
@@ -48,7 +49,7 @@ pub async fn trust(setup: &Setup, out: &mut Out, wanted: &Trust) -> Outcome {
 /// A realm is replaced by another of the same name only if its owner says so in two steps. `believed` are the roots by
 /// which the new one is believed: the one that was given, and its successor.
 fn refuse_another(setup: &Setup, realm: &RealmName, believed: &[&[u8; 32]]) -> Result<(), Problem> {
-    let known = Client::open(setup.folder.clone(), setup.world.clone())?.trust().realms();
+    let known = Client::nobody(setup.folder.clone(), setup.world.clone())?.trust().realms();
     if !known.contains(realm) && known.len() >= MAX_TRUSTED_REALMS {
         return Err(Problem::new(Code::TooLarge, format!("at most {MAX_TRUSTED_REALMS} realms are trusted"))
             .next("let one go with `webos realm distrust`"));
@@ -73,8 +74,8 @@ struct Distrusted {
 
 /// Believes a realm no longer. The own realm stays: without it nobody would be anybody here.
 pub fn distrust(setup: &Setup, out: &mut Out, realm: &RealmName) -> Outcome {
-    let client = Client::open(setup.folder.clone(), setup.world.clone())?;
-    if client.identity().is_some_and(|identity| identity.principal().realm == *realm) {
+    let own = IdentityFile::read(&setup.folder.identity());
+    if own.is_ok_and(|own| own.principal().realm == *realm) {
         let what = format!("{realm} is the realm of this folder's own identity");
         return Err(Problem::new(Code::Invalid, what).next("choose another folder with WEBOS_HOME").into());
     }

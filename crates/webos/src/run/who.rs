@@ -9,7 +9,7 @@ use client::{Client, durable, enrol, renewal};
 use serde::Serialize;
 use std::io::{IsTerminal, Read};
 use terms::{Code, Principal, PrincipalKind, Problem, RealmName, UnixMs};
-use trust::Identity;
+use trust::{Identity, IdentityFile};
 
 #[derive(Serialize)]
 struct Me {
@@ -17,18 +17,24 @@ struct Me {
     realm: String,
     kind: PrincipalKind,
     home: String,
+    /// Whether the key is under a passphrase.
+    encrypted: bool,
     until_ms: UnixMs,
     trusted_realms: Vec<String>,
 }
 
 /// Says who the folder's principal is.
 pub fn whoami(setup: &Setup, out: &mut Out, arguments: &Whoami) -> Outcome {
-    let client = reach::client(setup)?;
-    let identity = client.require_identity()?;
+    let client = Client::nobody(setup.folder.clone(), setup.world.clone())?;
+    if !setup.folder.identity().join(Identity::FILE).exists() {
+        client.require_identity()?;
+    }
+    let identity = IdentityFile::read(&setup.folder.identity()).map_err(Problem::from)?;
     if arguments.curl {
         return curl(setup, out, &client, &identity);
     }
     let me = Me {
+        encrypted: identity.is_sealed(),
         principal: identity.principal().to_string(),
         realm: identity.principal().realm.to_string(),
         kind: identity.principal().kind,
@@ -40,6 +46,9 @@ pub fn whoami(setup: &Setup, out: &mut Out, arguments: &Whoami) -> Outcome {
     out.result(&me, |out, me| {
         out.line(&me.principal)?;
         out.line(&format!("  valid    {}, until {}", time_left(now, me.until_ms), time(me.until_ms)))?;
+        if me.encrypted {
+            out.line("  key      under a passphrase")?;
+        }
         out.line(&format!("  folder   {}", me.home))?;
         out.line(&format!("  trusts   {}", me.trusted_realms.join(", ")))
     })
@@ -52,7 +61,11 @@ struct Curl {
 }
 
 /// How curl speaks to the realm's first node as this principal. The pinned roots are written out for it.
-fn curl(setup: &Setup, out: &mut Out, client: &Client, identity: &Identity) -> Outcome {
+fn curl(setup: &Setup, out: &mut Out, client: &Client, identity: &IdentityFile) -> Outcome {
+    if identity.is_sealed() {
+        let problem = Problem::new(Code::Unsupported, "your key is under a passphrase, which curl cannot open");
+        return Err(problem.next("give curl a token: `webos token create`").into());
+    }
     let realm = &identity.principal().realm;
     let node = client.first_node(realm)?;
     let bundle = client.trust().bundle(realm);
@@ -99,19 +112,26 @@ fn quoted(word: &str) -> String {
 struct Joined {
     principal: Principal,
     home: String,
+    encrypted: bool,
 }
 
 /// Redeems the invitation line on standard input.
-pub async fn join(setup: &Setup, out: &mut Out, kind: PrincipalKind) -> Outcome {
+pub async fn join(setup: &Setup, out: &mut Out, kind: PrincipalKind, encrypt: bool) -> Outcome {
     home::make(setup.folder.path())?;
     let line = invitation_line(out)?;
-    let principal = enrol::join(&setup.folder, &line, kind, &setup.world).await?;
+    // Before the invitation is spent: whoever thinks better of it can use it again.
+    let secret = if encrypt { Some(setup.keyring.new_passphrase()?) } else { None };
+    let principal = enrol::join_under(&setup.folder, &line, kind, secret, &setup.world).await?;
     if kind == PrincipalKind::Server {
         super::realm::own(&setup.folder, &principal)?;
     }
     let home = setup.folder.path().display().to_string();
-    out.result(&Joined { principal, home }, |out, joined| {
-        out.line(&format!("{} is you; its key was made in {} and stays there", joined.principal, joined.home))
+    out.result(&Joined { principal, home, encrypted: encrypt }, |out, joined| {
+        let under = if joined.encrypted { " under your passphrase" } else { "" };
+        out.line(&format!(
+            "{} is you; its key was made in {} and stays there{under}",
+            joined.principal, joined.home
+        ))
     })
 }
 
@@ -151,7 +171,7 @@ pub async fn rotate(setup: &Setup, out: &mut Out) -> Outcome {
 pub fn is_renewal_due(setup: &Setup) -> bool {
     let folder = setup.folder.identity();
     folder.join(Identity::FILE).exists()
-        && Identity::load(&folder).is_ok_and(|identity| {
+        && IdentityFile::read(&folder).is_ok_and(|identity| {
             let now = setup.world.clock.unix();
             let person = identity.principal().kind == PrincipalKind::User;
             person && now < identity.not_after() && identity.is_renewal_due(now)
@@ -160,7 +180,15 @@ pub fn is_renewal_due(setup: &Setup) -> bool {
 
 /// Renews before a command, if that is quick; else the command goes on with the present certificate.
 pub async fn renew_beforehand(setup: &Setup) {
-    let renewed = async { renewal::renew(&Client::open(setup.folder.clone(), setup.world.clone())?, false).await };
+    // The person may take the time to type.
+    let client = match reach::client(setup) {
+        Ok(client) => client,
+        Err(failure) => {
+            tracing::info!(?failure, "the certificate could not be renewed now");
+            return;
+        }
+    };
+    let renewed = renewal::renew(&client, false);
     match tokio::time::timeout(RENEWAL_WITHIN, renewed).await {
         Ok(Ok(identity)) => tracing::info!(principal = %identity.principal(), "renewed the certificate"),
         Ok(Err(problem)) => tracing::info!(%problem, "the certificate could not be renewed now"),

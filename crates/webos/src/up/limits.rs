@@ -79,3 +79,7 @@ const _: () = assert!(END_WITHIN.as_secs() < DOWN_WITHIN.as_secs());
 pub const RIGHTS_PATIENCE: Duration = Duration::from_secs(3);
 /// Audit records on the console, the newest of all nodes: count.
 pub const AUDIT_SHOWN: usize = 50;
+/// Members of the realm on the console: count.
+pub const MEMBERS_SHOWN: usize = 200;
+/// Transfer certificates on the console, those that end first: count.
+pub const TRANSFERS_SHOWN: usize = 200;

@@ -7,6 +7,7 @@ mod arms;
 mod child;
 mod follow;
 mod heard;
+mod kept;
 mod launch;
 mod limits;
 mod lock;

@@ -9,12 +9,12 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use terms::{Problem, RealmName};
-use trust::{Authority, Identity};
+use trust::{Authority, IdentityFile};
 
 /// Removes everything of the world but its lock, and the person's identity if this world certified it.
 pub fn purge(person: &Folder, names: &Names, lock: &Lock) -> Result<(), Problem> {
     let authority = Folder::new(person.world().join(names.home().as_str())).authority();
-    let identity = Identity::load(&person.identity()).ok();
+    let identity = IdentityFile::read(&person.identity()).ok();
     // An identity of somebody else's stays; so does one whose authority is too damaged to tell.
     if let (Ok(authority), Some(identity)) = (Authority::load(&authority), identity)
         && is_of(&identity, &authority)
@@ -155,6 +155,6 @@ mod tests {
         fs::copy(other.path().join("identity/identity.pem"), dir.path().join("identity/identity.pem"))
             .expect("put");
         purge_all(&person, &names, lock).expect("purged");
-        assert!(person.identity().join(Identity::FILE).exists());
+        assert!(person.identity().join(trust::Identity::FILE).exists());
     }
 }

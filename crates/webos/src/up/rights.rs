@@ -1,15 +1,16 @@
 //! The rights of the local world for its console: gathered as the person who owns it, who can see and take back what
 //! it gave. Decides nothing: each question and each change is the home's to answer.
 
+use super::kept;
 use super::limits::{AUDIT_SHOWN, RIGHTS_PATIENCE};
 use super::world::Names;
 use crate::console::rights::{AuditView, EntryView, GroupView, ListView, Revocation, RightsView, TokenView};
-use client::protocol::{AclChange, TokenRequest};
-use client::{Client, Folder};
+use client::protocol::{AclChange, RevokeRequest, TokenRequest, feed_route};
+use client::{Client, Folder, Purse};
 use std::cmp::Reverse;
-use terms::{Code, Label, Location, Problem, VolumePath};
+use terms::{Code, Label, Location, Principal, Problem, TransferId, VolumePath};
 use tokio::time::timeout;
-use trust::{AuditEntry, Grant, GroupList};
+use trust::{AuditEntry, FeedCopy, FeedPage, Grant, GroupList};
 
 /// What the console's questions about rights need.
 pub struct Desk {
@@ -31,6 +32,7 @@ impl Desk {
         if let Err(problem) = asked {
             view.missing.push(problem.to_string());
         }
+        self.look(&mut view).await;
         for (name, folder) in &self.folders {
             let path = folder.audit();
             if !path.exists() {
@@ -45,6 +47,45 @@ impl Desk {
         view.audit.sort_by_key(|record| Reverse((record.at, record.seq)));
         view.audit.truncate(AUDIT_SHOWN);
         Ok(view)
+    }
+
+    /// What lies in the folders of this world, and still holds.
+    async fn look(&self, view: &mut RightsView) {
+        let taken_back = match timeout(RIGHTS_PATIENCE, self.taken_back()).await {
+            Ok(Ok(copy)) => copy,
+            _ => {
+                view.missing.push("what was revoked cannot be asked: it may be among what is shown".into());
+                FeedCopy::new(self.names.realm.clone())
+            }
+        };
+        let (now, folders) = (view.now, self.folders.clone());
+        let (own, home) = (self.client.folder().clone(), self.names.node(self.names.home()));
+        let person = self.client.identity().map(|identity| identity.principal().clone());
+        let looked = tokio::task::spawn_blocking(move || {
+            let members = kept::members(&folders, &home, person.as_ref());
+            (members, kept::transfers(&own, &folders, &taken_back, now))
+        });
+        let Ok((members, (transfers, unread))) = looked.await else { return };
+        view.missing.extend(unread);
+        view.transfers = transfers;
+        match members {
+            Ok(members) => view.members = members,
+            Err(problem) => view.missing.push(format!("the members cannot be shown: {problem}")),
+        }
+    }
+
+    /// The realm's list of what was taken back, as the home has it now.
+    async fn taken_back(&self) -> Result<FeedCopy, Problem> {
+        let (client, realm) = (&self.client, &self.names.realm);
+        let mut copy = FeedCopy::new(realm.clone());
+        loop {
+            let route = feed_route(copy.number(), false);
+            let bytes = client.ask_openly(realm, &route, client::limits::MAX_FEED_BYTES).await?;
+            let now = client.world().clock.unix();
+            if !copy.apply(&FeedPage::open(&bytes, realm, client.trust(), now)?, now)?.more {
+                return Ok(copy);
+            }
+        }
     }
 
     async fn ask(&self, view: &mut RightsView) -> Result<(), Problem> {
@@ -92,7 +133,41 @@ impl Desk {
                 let ended = home.token(&TokenRequest::Revoke { id }).await?;
                 Ok(format!("the token {} is worthless now", ended.info.id))
             }
+            Revocation::Transfer { id } => self.end_transfer(id).await,
+            Revocation::Principal { who } => self.end_principal(who).await,
         }
+    }
+
+    /// As whoever signed it if that is the person, else as the owner of the realm's first node.
+    async fn end_transfer(&self, id: TransferId) -> Result<String, Problem> {
+        let own = self.client.require_identity()?;
+        let (folder, folders) = (self.client.folder().clone(), self.folders.clone());
+        let found = tokio::task::spawn_blocking(move || kept::find(&folder, &folders, id));
+        let found = found.await.map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
+        let kept = found.ok_or_else(|| {
+            Problem::new(Code::NotFound, format!("no purse of this world holds the transfer certificate {id}"))
+                .next("`webos transfer revoke` takes back what lies elsewhere")
+        })?;
+        let request = if kept.last().issuer == *own.principal() {
+            RevokeRequest::Chain(kept.chain.encode()?.into())
+        } else {
+            RevokeRequest::Transfer(id)
+        };
+        let done = self.client.first_node(&self.names.realm)?.revoke(&request).await?.done;
+        let purse = Purse::open(self.client.folder());
+        if purse.find(&id.to_string()).is_ok() {
+            purse.remove(id)?;
+        }
+        Ok(format!("{done} is worthless now"))
+    }
+
+    async fn end_principal(&self, who: Principal) -> Result<String, Problem> {
+        if *self.client.require_identity()?.principal() == who {
+            let what = format!("{who} is you: nobody could take anything back on this console any more");
+            return Err(Problem::new(Code::Invalid, what).next("`webos realm revoke` does it, if it is meant"));
+        }
+        let home = self.client.first_node(&self.names.realm)?;
+        Ok(format!("{} ended", home.revoke(&RevokeRequest::Principal(who)).await?.done))
     }
 }
 

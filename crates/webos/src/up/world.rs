@@ -15,7 +15,7 @@ use terms::{
     Code, Epoch, Label, Location, NameError, Principal, PrincipalKind, Problem, RealmName, Right, Rights,
     ServiceName, VolumeName, VolumePath, Who,
 };
-use trust::{Authority, Bucket, Bundle, Identity, Invitations, NameServer, Root};
+use trust::{Authority, Bucket, Bundle, Given, Identity, IdentityFile, Invitations, NameServer, Root};
 use webfs::store::Store;
 use world::World;
 
@@ -111,6 +111,7 @@ impl LocalWorld {
         let me = Self { root, person: person.clone(), names, authority, caller, world: world.clone(), state };
         me.ensure_volume(&mut remarks)?;
         me.ensure_owner()?;
+        me.ensure_members(&Register::new(&home))?;
         let folders = me.folders().map(|folder| folder.identity()).chain([person.identity()]);
         let renewed = super::renew::identities(&me.authority, &Register::new(&home), folders, world)?;
         if !renewed.is_empty() {
@@ -193,6 +194,17 @@ impl LocalWorld {
         Ok(())
     }
 
+    /// The register knows the two that hold no invitation.
+    fn ensure_members(&self, register: &Register) -> Result<(), Problem> {
+        for folder in [&self.person, &self.folder(self.names.home())] {
+            let identity = IdentityFile::read(&folder.identity())?;
+            if let (None, Some(leaf)) = (register.member(identity.principal())?, identity.chain().first()) {
+                register.note(Given::read(leaf)?)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Says in each node's folder who may lend it.
     fn ensure_owner(&self) -> Result<(), Problem> {
         let line = format!("{}\n", self.caller);
@@ -262,8 +274,8 @@ fn ensure_caller(
 ) -> Result<Principal, Problem> {
     let folder = person.identity();
     if folder.join(Identity::FILE).exists() {
-        let identity =
-            Identity::load(&folder).map_err(|error| error.advised("remove it, and `webos up` makes a new one"))?;
+        let identity = IdentityFile::read(&folder)
+            .map_err(|error| error.advised("remove it, and `webos up` makes a new one"))?;
         if is_of(&identity, authority) {
             return Ok(identity.principal().clone());
         }
@@ -284,7 +296,7 @@ fn ensure_caller(
 }
 
 /// Whether an identity was certified under a root of this authority.
-pub fn is_of(identity: &Identity, authority: &Authority) -> bool {
+pub fn is_of(identity: &IdentityFile, authority: &Authority) -> bool {
     identity.chain().last().is_some_and(|root| authority.roots().contains(root))
 }
 

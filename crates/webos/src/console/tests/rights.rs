@@ -1,11 +1,15 @@
 //! The rights of the played world, and what a page gets to see and take back of them.
 
 use super::Stage;
-use crate::console::rights::{AuditView, EntryView, ListView, Revocation, RightsView, TokenView};
+use crate::console::rights::{
+    AuditView, EntryView, ListView, MemberView, Revocation, RightsView, Standing, TokenView, TransferView,
+};
 use terms::{Code, Problem, UnixMs};
 
 const ALICE: &str = "spiffe://demo.localhost/user/alice";
+const N2: &str = "spiffe://demo.localhost/server/n2";
 pub const TOKEN: &str = "0f9a0f9a0f9a0f9a0f9a0f9a0f9a0f9a";
+const LENT: &str = "1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c";
 
 /// A list, a token and a record with a hostile name.
 pub fn played(now: UnixMs) -> RightsView {
@@ -17,6 +21,18 @@ pub fn played(now: UnixMs) -> RightsView {
             entries: vec![entry(ALICE, "rwmxa"), entry("anyone", "r")],
         }],
         groups: Vec::new(),
+        members: [(ALICE, Some("you")), (N2, None)].map(|(who, kept)| member(who, kept, now)).into(),
+        transfers: vec![TransferView {
+            id: LENT.into(),
+            issuer: ALICE.into(),
+            subject: ALICE.into(),
+            audience: N2.into(),
+            grants: vec!["r on site.demo.localhost/<b>in</b> and all below it".into()],
+            until: UnixMs(now.0 + 3_600_000),
+            links: 1,
+            depth: 0,
+            purses: vec!["you".into(), "n2".into()],
+        }],
         tokens: vec![TokenView {
             id: TOKEN.into(),
             subject: ALICE.into(),
@@ -39,6 +55,10 @@ pub fn played(now: UnixMs) -> RightsView {
     }
 }
 
+fn member(who: &str, kept: Option<&'static str>, now: UnixMs) -> MemberView {
+    MemberView { who: who.into(), until: UnixMs(now.0 + 604_800_000), standing: Standing::Active, kept }
+}
+
 /// Takes something of the played rights back.
 pub fn take_back(rights: &mut RightsView, revocation: &Revocation) -> Result<String, Problem> {
     match revocation {
@@ -56,6 +76,20 @@ pub fn take_back(rights: &mut RightsView, revocation: &Revocation) -> Result<Str
                 return Err(Problem::new(Code::NotFound, "you have no token with this id here"));
             }
             Ok(format!("the token {id} is worthless now"))
+        }
+        Revocation::Transfer { id } => {
+            let before = rights.transfers.len();
+            rights.transfers.retain(|transfer| transfer.id != id.to_string());
+            if rights.transfers.len() == before {
+                return Err(Problem::new(Code::NotFound, "no purse holds it"));
+            }
+            Ok(format!("the transfer certificate {id} is worthless now"))
+        }
+        Revocation::Principal { who } => {
+            let member = rights.members.iter_mut().find(|member| member.who == who.to_string());
+            let member = member.ok_or_else(|| Problem::new(Code::NotFound, "there is no such member"))?;
+            member.standing = Standing::Revoked;
+            Ok(format!("every certificate of {who} so far ended"))
         }
     }
 }
@@ -84,15 +118,30 @@ async fn rights_are_shown_and_taken_back_by_their_owner_alone() {
     let token = format!("{{\"kind\":\"token\",\"id\":\"{TOKEN}\"}}");
     let json = "application/json";
     assert_eq!(post(token.clone(), "text/plain").await.status, 400, "a form of another page");
-    for bad in
-        ["", "{}", "{\"kind\":\"realm\"}", "{\"kind\":\"token\"}", "{\"kind\":\"token\",\"id\":\"x\",\"y\":1}"]
-    {
+    for bad in [
+        "",
+        "{}",
+        "{\"kind\":\"realm\"}",
+        "{\"kind\":\"token\"}",
+        "{\"kind\":\"token\",\"id\":\"x\",\"y\":1}",
+        "{\"kind\":\"transfer\",\"id\":\"1c1c\"}",
+        "{\"kind\":\"principal\",\"who\":\"n2\"}",
+    ] {
         assert_eq!(post(bad.into(), json).await.status, 400, "{bad}");
     }
     let done = post(token.clone(), json).await;
     assert_eq!(done.status, 200, "{done:?}");
     assert!(done.body.contains("worthless now"), "{}", done.body);
     assert_eq!(post(token, json).await.status, 404, "it is gone");
+    let lent = format!("{{\"kind\":\"transfer\",\"id\":\"{LENT}\"}}");
+    assert_eq!(post(lent.clone(), json).await.status, 200);
+    assert_eq!(post(lent, json).await.status, 404, "it is gone");
+    let member = format!("{{\"kind\":\"principal\",\"who\":\"{N2}\"}}");
+    assert!(post(member, json).await.body.contains("so far ended"));
+    let shown = stage.ask(&format!("GET /api/rights HTTP/1.1\r\n{own}\r\n")).await;
+    let view: serde_json::Value = serde_json::from_str(&shown.body).expect("JSON");
+    assert_eq!(view["members"][1]["standing"], "revoked");
+    assert_eq!((&view["members"][0]["kept"], view["transfers"].as_array().map(Vec::len)), (&"you".into(), Some(0)));
     let entry = |who: &str| {
         format!("{{\"kind\":\"entry\",\"place\":\"site.demo.localhost/www\",\"who\":\"{who}\",\"rights\":\"r\"}}")
     };
