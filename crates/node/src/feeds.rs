@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use terms::{Code, Principal, Problem, RealmName, Serial, TransferId, UnixMs};
+use terms::{Code, Principal, Problem, RealmName, Serial, UnixMs};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use trust::limits::{HEAD_INTERVAL, SERVICE_LIFETIME};
@@ -285,8 +285,7 @@ async fn expel(state: &State, principal: &Principal) {
 }
 
 /// Takes back a transfer certificate that may be valid until `end`.
-pub fn end_transfer(source: &Source, id: TransferId, end: Option<UnixMs>) -> Result<Revoked, Problem> {
-    let revoked = Revoked::Transfer { id };
+pub fn end_transfer(source: &Source, revoked: Revoked, end: Option<UnixMs>) -> Result<Revoked, Problem> {
     source.change(|feed, now| {
         let forget = end.map_or(Feed::forget_at_last(now), Feed::forget_after);
         feed.revoke(revoked.clone(), forget, now).map(drop)

@@ -18,11 +18,15 @@ pub async fn revoke(state: &State, caller: &Caller, request: RevokeRequest) -> R
     let (done, revoked) = match request {
         RevokeRequest::Chain(bytes) => {
             let (id, end) = own_link(state, &peer, &bytes)?;
-            (format!("the transfer certificate {id}"), vec![feeds::end_transfer(source, id, Some(end))?])
+            let link = Revoked::Link { issuer: peer.principal.clone(), id };
+            (format!("the transfer certificate {id}"), vec![feeds::end_transfer(source, link, Some(end))?])
         }
         RevokeRequest::Transfer(id) => {
             must_be_owner(state, caller, &peer, &format!("the transfer certificate {id}"))?;
-            (format!("the transfer certificate {id}"), vec![feeds::end_transfer(source, id, None)?])
+            (
+                format!("the transfer certificate {id}"),
+                vec![feeds::end_transfer(source, Revoked::Transfer { id }, None)?],
+            )
         }
         RevokeRequest::Principal(principal) => {
             must_be_owner(state, caller, &peer, &principal.to_string())?;

@@ -37,7 +37,15 @@ pub enum Revoked {
         /// Until when.
         issued_until: UnixMs,
     },
-    /// One transfer certificate, and with it every chain that it is part of.
+    /// One transfer certificate, taken back by whoever signed it. Signers choose ids, so that another's with the same id
+    /// stays.
+    Link {
+        /// Who signed it.
+        issuer: Principal,
+        /// Which.
+        id: TransferId,
+    },
+    /// One transfer certificate, whoever of the realm signed it, and with it every chain that it is part of.
     Transfer {
         /// Which.
         id: TransferId,
@@ -128,7 +136,7 @@ impl Feed {
         // Anybody may take back what it lent, as often as it likes: that must not keep a principal from being revoked.
         let most = match &revoked {
             Revoked::Principal { .. } => MAX_REVOCATIONS,
-            Revoked::Transfer { .. } => MAX_REVOKED_TRANSFERS,
+            Revoked::Link { .. } | Revoked::Transfer { .. } => MAX_REVOKED_TRANSFERS,
         };
         check_size("the list of revocations", self.entries.len() + 1, most)?;
         let number = self.next(now);
@@ -188,8 +196,11 @@ impl FeedPage {
         check_size("the page of the feed", document.entries.len(), MAX_FEED_PAGE)?;
         let mut before = document.after;
         for entry in &document.entries {
-            let foreign =
-                matches!(&entry.revoked, Revoked::Principal { principal, .. } if principal.realm != *realm);
+            let foreign = match &entry.revoked {
+                Revoked::Principal { principal, .. } => principal.realm != *realm,
+                Revoked::Link { issuer, .. } => issuer.realm != *realm,
+                Revoked::Transfer { .. } => false,
+            };
             if entry.number <= before || entry.number > document.head || foreign {
                 return Err(TrustError::malformed("the feed", "its entries are out of order, or another realm's"));
             }
@@ -230,6 +241,8 @@ pub struct FeedCopy {
     /// When the realm last said that this is all.
     at: Option<UnixMs>,
     principals: BTreeMap<Principal, (UnixMs, UnixMs)>,
+    #[serde(default)]
+    links: BTreeMap<TransferId, BTreeMap<Principal, UnixMs>>,
     transfers: BTreeMap<TransferId, UnixMs>,
 }
 
@@ -242,6 +255,7 @@ impl FeedCopy {
             number: Serial(0),
             at: None,
             principals: BTreeMap::new(),
+            links: BTreeMap::new(),
             transfers: BTreeMap::new(),
         }
     }
@@ -303,6 +317,11 @@ impl FeedCopy {
                 let present = self.principals.entry(principal.clone()).or_insert((*issued_until, entry.forget));
                 *present = (present.0.max(*issued_until), present.1.max(entry.forget));
             }
+            Revoked::Link { issuer, id } => {
+                let of_id = self.links.entry(*id).or_default();
+                let present = of_id.entry(issuer.clone()).or_insert(entry.forget);
+                *present = (*present).max(entry.forget);
+            }
             Revoked::Transfer { id } => {
                 let present = self.transfers.entry(*id).or_insert(entry.forget);
                 *present = (*present).max(entry.forget);
@@ -312,16 +331,22 @@ impl FeedCopy {
 
     fn forget(&mut self, now: UnixMs) {
         self.principals.retain(|_, (_, forget)| now < *forget);
+        self.links.retain(|_, of_id| {
+            of_id.retain(|_, forget| now < *forget);
+            !of_id.is_empty()
+        });
         self.transfers.retain(|_, forget| now < *forget);
     }
 
     fn len(&self) -> usize {
-        self.principals.len() + self.transfers.len()
+        let links: usize = self.links.values().map(BTreeMap::len).sum();
+        self.principals.len() + links + self.transfers.len()
     }
 
     /// Whether both end the same; their times may differ.
     pub(crate) fn takes_back_the_same(&self, other: &Self) -> bool {
-        (self.epoch, &self.principals, &self.transfers) == (other.epoch, &other.principals, &other.transfers)
+        let Self { epoch, principals, links, transfers, .. } = self;
+        (epoch, principals, links, transfers) == (&other.epoch, &other.principals, &other.links, &other.transfers)
     }
 
     /// Whether this principal, by a certificate issued at this time, was revoked.
@@ -330,8 +355,9 @@ impl FeedCopy {
     }
 
     /// Whether this transfer certificate was revoked, by itself or with its epoch.
-    pub fn has_ended(&self, id: TransferId, epoch: Epoch) -> bool {
-        epoch < self.epoch || self.transfers.contains_key(&id)
+    pub fn has_ended(&self, issuer: &Principal, id: TransferId, epoch: Epoch) -> bool {
+        let by_issuer = || self.links.get(&id).is_some_and(|of_id| of_id.contains_key(issuer));
+        epoch < self.epoch || self.transfers.contains_key(&id) || by_issuer()
     }
 }
 

@@ -53,8 +53,8 @@ pub trait Standing {
     /// Whether the principal, by a certificate issued at this time, was revoked.
     fn is_revoked(&self, principal: &Principal, certified: UnixMs) -> bool;
 
-    /// Whether this realm has ended the transfer certificate that one of its principals signed in this epoch.
-    fn has_ended(&self, realm: &RealmName, id: TransferId, epoch: Epoch) -> bool;
+    /// Whether the transfer certificate that this principal signed in this epoch was ended by its realm.
+    fn has_ended(&self, issuer: &Principal, id: TransferId, epoch: Epoch) -> bool;
 }
 
 /// Nothing was ever taken back, and every realm says so just now.
@@ -74,7 +74,7 @@ impl Standing for AllStand {
         false
     }
 
-    fn has_ended(&self, _: &RealmName, _: TransferId, _: Epoch) -> bool {
+    fn has_ended(&self, _: &Principal, _: TransferId, _: Epoch) -> bool {
         false
     }
 }

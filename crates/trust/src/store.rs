@@ -231,11 +231,11 @@ impl Standing for TrustStore {
         self.look(&principal.realm, revoked).unwrap_or(false)
     }
 
-    fn has_ended(&self, realm: &RealmName, id: TransferId, epoch: Epoch) -> bool {
+    fn has_ended(&self, issuer: &Principal, id: TransferId, epoch: Epoch) -> bool {
         let ended = |realm: &Realm| {
-            epoch < realm.epoch() || realm.feed.as_ref().is_some_and(|feed| feed.has_ended(id, epoch))
+            epoch < realm.epoch() || realm.feed.as_ref().is_some_and(|feed| feed.has_ended(issuer, id, epoch))
         };
-        self.look(realm, ended).unwrap_or(true)
+        self.look(&issuer.realm, ended).unwrap_or(true)
     }
 }
 

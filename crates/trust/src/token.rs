@@ -169,7 +169,7 @@ impl VerifiedToken {
         if standing.is_revoked(&self.subject, self.certified) {
             return Err(Ground::PrincipalRevoked { principal: self.subject.clone() });
         }
-        if standing.has_ended(&self.subject.realm, self.id, self.epoch) {
+        if standing.has_ended(&self.subject, self.id, self.epoch) {
             return Err(Ground::TokenRevoked { id: self.id });
         }
         Ok(())

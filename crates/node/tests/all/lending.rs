@@ -309,6 +309,12 @@ async fn a_purse_takes_only_what_is_for_it_and_from_whoever_signed() {
     assert_eq!(Purse::open(&bed.b.folder("home")).find(&id.to_string()).expect("kept").chain, first);
     seen(&bed.alice, b_home).give(&first).await.expect("the same again is no other");
 
+    // What bob takes back under that id is his own.
+    let his = RevokeRequest::Chain(double.encode().expect("bytes").into());
+    seen(&bob, bed.a.home()).revoke(&his).await.expect("his own");
+    let files = bed.files_under(b_home, &first).await;
+    files.read(&path("in/x"), 100).await.expect("hers is good as before");
+
     // Nor does one signer fill it for the others.
     let (me, giver) = (bob.identity().expect("bob"), seen(&bob, b_home));
     let full = loop {

@@ -82,7 +82,7 @@ impl VerifiedChain {
             if standing.is_revoked(&link.issuer, *issuer_certified) {
                 return Err(Ground::PrincipalRevoked { principal: link.issuer.clone() });
             }
-            if standing.has_ended(&link.issuer.realm, link.id, link.epoch) {
+            if standing.has_ended(&link.issuer, link.id, link.epoch) {
                 return Err(Ground::ChainRevoked { id: link.id });
             }
         }
@@ -213,7 +213,7 @@ fn check_not_revoked(claims: &Claims, issuer: &Certified, store: &TrustStore) ->
     if claims.epoch < issuer.epoch {
         return Err(Refusal::OldEpoch { found: claims.epoch, present: issuer.epoch });
     }
-    if store.has_ended(&claims.issuer.realm, claims.id, claims.epoch) {
+    if store.has_ended(&claims.issuer, claims.id, claims.epoch) {
         return Err(Refusal::Revoked(claims.id));
     }
     Ok(())

@@ -333,7 +333,27 @@ fn a_list_restored_from_a_backup_is_taken_once_it_was_resumed() {
     source.feed = source.feed.clone().resumed(source.lab.now());
     source.read(&mut copy);
     assert_eq!(copy.at(), Some(source.lab.now()));
-    assert!(copy.has_ended(terms::TransferId([1; 16]), Epoch(1)), "readers forget nothing before its time");
+    assert!(
+        copy.has_ended(&principal("spiffe://lab.example/user/bob"), terms::TransferId([1; 16]), Epoch(1)),
+        "readers forget nothing before its time"
+    );
+}
+
+#[test]
+fn who_takes_back_an_id_takes_back_nothing_of_another_signer() {
+    let mut source = source();
+    let (alice, bob) = (principal("spiffe://lab.example/user/alice"), principal("spiffe://lab.example/user/bob"));
+    let id = terms::TransferId([7; 16]);
+    let mut copy = source.copy();
+    source.revoke(Revoked::Link { issuer: bob.clone(), id });
+    source.read(&mut copy);
+    assert!(copy.has_ended(&bob, id, Epoch(1)));
+    assert!(!copy.has_ended(&alice, id, Epoch(1)), "hers has the same id, and stays");
+    let stored: FeedCopy = wire::cbor::from_slice(&wire::cbor::to_vec(&copy)).expect("as it is stored");
+    assert_eq!(stored, copy);
+    source.revoke(Revoked::Transfer { id });
+    source.read(&mut copy);
+    assert!(copy.has_ended(&alice, id, Epoch(1)), "the owners of the realm end both");
 }
 
 #[test]
@@ -345,5 +365,8 @@ fn a_list_begun_anew_goes_on_above_the_old_one() {
     source.lab.clock.advance(Duration::from_secs(1));
     source.feed = Feed::new(source.feed.realm().clone(), Epoch(1), source.lab.now());
     source.read(&mut copy);
-    assert!(copy.has_ended(terms::TransferId([1; 16]), Epoch(1)), "readers forget nothing before its time");
+    assert!(
+        copy.has_ended(&principal("spiffe://lab.example/user/bob"), terms::TransferId([1; 16]), Epoch(1)),
+        "readers forget nothing before its time"
+    );
 }

@@ -224,7 +224,7 @@ impl Standing for Taken {
         *self == Self::Principal
     }
 
-    fn has_ended(&self, _: &RealmName, _: TransferId, _: Epoch) -> bool {
+    fn has_ended(&self, _: &Principal, _: TransferId, _: Epoch) -> bool {
         *self == Self::Link
     }
 }
