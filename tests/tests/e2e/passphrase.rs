@@ -28,7 +28,7 @@ fn written(home: &Home, name: &str, text: &str) -> PathBuf {
 
 #[test]
 fn a_users_key_under_a_passphrase_opens_with_it_alone_and_stays_under_it() {
-    let realm = Realm::start();
+    let mut realm = Realm::start();
     let carol = Home::new();
     let line = realm.first.home.ok(["realm", "invite", "user", "carol"]);
     let right = written(&carol, "right", &format!("{PASSPHRASE}\n"));
@@ -66,4 +66,12 @@ fn a_users_key_under_a_passphrase_opens_with_it_alone_and_stays_under_it() {
     }
     assert_eq!(holding(carol.path(), "AGE ENCRYPTED FILE").len(), 2, "the key, and the one before");
     assert_ne!(fs::read(&identity).expect("readable"), kept);
+
+    // A renewal that gets no answer keeps its new key for the next try, and not open.
+    realm.first.stop();
+    with(&right, &["user", "renew", "--new-key"]).run().code_is(5);
+    assert!(carol.path().join("identity/renewal").exists() && holding(carol.path(), "PRIVATE KEY").is_empty());
+    realm.first.run(&[]);
+    with(&right, &["user", "renew", "--new-key"]).run().succeeds();
+    with(&right, &["ls", &place]).run().succeeds();
 }
