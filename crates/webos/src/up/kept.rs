@@ -71,7 +71,9 @@ fn holds(kept: &Kept, taken_back: &FeedCopy, now: UnixMs) -> bool {
     let ended = |link: &trust::Link| {
         let taken = |who: &Principal| taken_back.is_revoked(who, link.from);
         let ours = link.issuer.realm == *taken_back.realm();
-        (ours && taken_back.has_ended(link.id, link.epoch)) || taken(&link.issuer) || taken(&link.audience)
+        (ours && taken_back.has_ended(&link.issuer, link.id, link.epoch))
+            || taken(&link.issuer)
+            || taken(&link.audience)
     };
     kept.links.iter().all(|link| now < link.until && !ended(link))
 }

@@ -58,7 +58,8 @@ pub const FEED: Target = Target {
                     assert_eq!(&principal.realm, realm, "a realm takes back its own only");
                     assert!(copy.is_revoked(principal, *issued_until), "{principal}");
                 }
-                Revoked::Transfer { id } => assert!(copy.has_ended(*id, copy.epoch()), "{id}"),
+                Revoked::Transfer { id } => assert!(copy.has_ended(signer.principal(), *id, copy.epoch()), "{id}"),
+                Revoked::Link { id, issuer } => assert!(copy.has_ended(issuer, *id, copy.epoch()), "{id}"),
             }
         }
         let again = copy.apply(&page, scene.now).expect("a page can come twice");
