@@ -1,6 +1,6 @@
 //! What realms have taken back, as a client hears of it: one page after the other, into a copy and the trust store.
 
-use crate::limits::MAX_FEED_BYTES;
+use crate::limits::{MAX_FEED_BYTES, REVOKED_WITHIN};
 use crate::protocol::feed_route;
 use crate::session::Client;
 use terms::{Code, Epoch, Problem, Serial};
@@ -40,10 +40,44 @@ impl Client {
             Some(Err(silent)) if silent.code == Code::Timeout => return Err(silent),
             _ => self.ask_openly(&realm, &route, MAX_FEED_BYTES).await?,
         };
+        self.take(copy, &bytes)
+    }
+
+    fn take(&self, copy: &mut FeedCopy, page: &[u8]) -> Result<Applied, Problem> {
         let now = self.world().clock.unix();
-        let page = FeedPage::open(&bytes, &realm, self.trust(), now)?;
+        let page = FeedPage::open(page, copy.realm(), self.trust(), now)?;
         let applied = copy.apply(&page, now)?;
         self.trust().set_feed(copy.clone(), false);
         Ok(applied)
+    }
+
+    /// Whether this principal was revoked, as its realm's feed says, and what to do about it. Whoever was revoked is let in
+    /// nowhere, so that nobody else tells it; the feed is open to everybody. Nothing if the feed is not to be had.
+    pub async fn revoked(&self) -> Option<Problem> {
+        let identity = self.identity()?;
+        let who = identity.principal();
+        if self.trust().feed(&who.realm).is_none() {
+            let mut copy = FeedCopy::new(who.realm.clone());
+            let all = async {
+                loop {
+                    let route = feed_route(copy.number(), false);
+                    let page = self.ask_openly(&who.realm, &route, MAX_FEED_BYTES).await.ok()?;
+                    if !self.take(&mut copy, &page).ok()?.more {
+                        return Some(());
+                    }
+                }
+            };
+            tokio::time::timeout(REVOKED_WITHIN, all).await.ok()??;
+        }
+        let feed = self.trust().feed(&who.realm)?;
+        let what = format!("{who} was revoked: no node lets it in");
+        let next = "ask the owners of the realm's first node why, and for a new invitation";
+        feed.is_revoked(who, identity.issued()).then(|| Problem::new(Code::Denied, what).next(next))
+    }
+
+    /// The same problem, or what is behind it: a node that cannot be spoken to may be one that lets this principal in no
+    /// more.
+    pub(crate) async fn behind(&self, problem: Problem) -> Problem {
+        if problem.code == Code::Unavailable { self.revoked().await.unwrap_or(problem) } else { problem }
     }
 }

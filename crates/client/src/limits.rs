@@ -47,3 +47,6 @@ pub const MAX_PURSE_FILES: usize = 4096;
 
 /// A page of a feed as it comes: bytes. A signed document has at most 64 KiB.
 pub const MAX_FEED_BYTES: usize = 64 * 1024;
+
+/// How long a command that a node does not let in asks whether its principal was revoked.
+pub const REVOKED_WITHIN: Duration = Duration::from_secs(3);

@@ -62,11 +62,15 @@ impl Node {
         if let Some(chain) = self.client.transfer() {
             request.headers_mut().entry(trust::transfer::HEADER).or_insert_with(|| chain.clone());
         }
-        let answer = self.client.pool().request(&self.target(purpose), request).await.map_err(|error| {
-            let reason = Problem::from(error);
-            Problem::new(reason.code, format!("{}: {}", self.principal, reason.detail))
-                .next("see that the node runs and is reachable from here")
-        })?;
+        let answer = match self.client.pool().request(&self.target(purpose), request).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                let reason = Problem::from(error);
+                let problem = Problem::new(reason.code, format!("{}: {}", self.principal, reason.detail));
+                let problem = problem.next("see that the node runs and is reachable from here");
+                return Err(self.client.behind(problem).await);
+            }
+        };
         let status = answer.status();
         if status.is_success() || status == http::StatusCode::NOT_MODIFIED {
             Ok(answer)

@@ -243,7 +243,10 @@ impl Client {
         {
             return Ok(record.clone());
         }
-        let bytes = self.ask_names(&volume.realm, &volume_route(volume)).await?;
+        let bytes = match self.ask_names(&volume.realm, &volume_route(volume)).await {
+            Ok(bytes) => bytes,
+            Err(problem) => return Err(self.behind(problem).await),
+        };
         let opened =
             trust::signed::open::<VolumeRecord>(&bytes, VOLUME_KIND, &self.0.trust, self.0.world.clock.unix())?;
         let record = opened.value;

@@ -129,8 +129,10 @@ fn a_revoked_server_and_a_realm_that_ends_all_are_refused_everywhere() {
     let (first, second) = scene.lend();
     scene.reads(&second);
     scene.s1.home.ok(["realm", "revoke", "server/s2", "--yes"]);
-    // Not even a connection is left to it.
-    eventually("A hears of it", || (scene.read(&second, "in/x") == Some(5)).then_some(()));
+    // Not even a connection is left to it. It is told by its own realm.
+    let refused = || scene.s2.home.call(["cat", &scene.a.path("in/x"), "--under", &second]).run();
+    eventually("A hears of it", || (refused().code == Some(3)).then_some(()));
+    refused().fails(3, &["server/s2 was revoked", "ask the owners"]);
     scene.s1.home.call(["cat", &scene.a.path("in/x"), "--under", &first]).run().succeeds();
     scene.a.first.home.ok(["realm", "revoke-all", "--yes"]);
     let by_s1 = scene.s1.home.call(["cat", &scene.a.path("in/x"), "--under", &first]).run();

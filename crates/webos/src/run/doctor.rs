@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use terms::{ByteCount, Problem, RealmName, UnixMs};
 use trust::limits::MAX_DOCUMENT_BYTES;
-use trust::{FeedCopy, Identity, IdentityFile};
+use trust::{Identity, IdentityFile};
 
 /// Less free space than this is worth a word.
 const SPARE_BYTES: u64 = 1 << 30;
@@ -215,15 +215,8 @@ async fn audit_logs(setup: &Setup) -> Vec<Check> {
     found.into_iter().flatten().map(|log| check("audit log", state(log.standing), log.detail, log.next)).collect()
 }
 
-/// Whoever was revoked is let in nowhere, so nothing else tells it. The feed does: it is open to everybody.
 async fn revoked(client: &Client) -> Option<Check> {
-    let identity = client.identity()?;
-    let who = identity.principal();
-    let mut copy = FeedCopy::new(who.realm.clone());
-    while client.hear(&mut copy, false).await.ok()?.more {}
-    let next = "ask the owners of the realm's first node why, and for a new invitation";
-    let detail = format!("{who} was revoked: no node lets it in");
-    copy.is_revoked(who, identity.issued()).then(|| check("revoked", State::Bad, detail, next))
+    client.revoked().await.map(|problem| check("revoked", State::Bad, problem.detail, problem.next))
 }
 
 /// Asked as nobody: whether it lets us in is another question.
