@@ -4,6 +4,7 @@ use crate::limits::{MAX_LABEL_BYTES, MAX_REALM_BYTES};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// Why a name was refused. The text names the offending input.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,20 +36,23 @@ fn shown(text: &str) -> String {
     text.chars().take(100).flat_map(char::escape_default).collect()
 }
 
-/// One part of a name: `[a-z0-9-]{1,63}`, no `-` at either end.
+fn is_label(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    (1..=MAX_LABEL_BYTES).contains(&bytes.len())
+        && bytes.iter().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+        && bytes[0] != b'-'
+        && bytes[bytes.len() - 1] != b'-'
+}
+
+/// One part of a name: `[a-z0-9-]{1,63}`, no `-` at either end. Clones share one copy of the text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Label(Box<str>);
+pub struct Label(Arc<str>);
 
 impl Label {
     /// Parses a label.
     pub fn new(text: &str) -> Result<Self, NameError> {
-        let bytes = text.as_bytes();
-        let ok = (1..=MAX_LABEL_BYTES).contains(&bytes.len())
-            && bytes.iter().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
-            && bytes[0] != b'-'
-            && bytes[bytes.len() - 1] != b'-';
-        if ok { Ok(Self(text.into())) } else { Err(NameError::Label(shown(text))) }
+        if is_label(text) { Ok(Self(text.into())) } else { Err(NameError::Label(shown(text))) }
     }
 
     /// The label's text.
@@ -57,15 +61,15 @@ impl Label {
     }
 }
 
-/// An administrative domain: labels joined by dots, such as `lab.example`.
+/// An administrative domain: labels joined by dots, such as `lab.example`. Clones share one copy of the text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct RealmName(Box<str>);
+pub struct RealmName(Arc<str>);
 
 impl RealmName {
     /// Parses a realm name.
     pub fn new(text: &str) -> Result<Self, NameError> {
-        let ok = text.len() <= MAX_REALM_BYTES && text.split('.').all(|part| Label::new(part).is_ok());
+        let ok = text.len() <= MAX_REALM_BYTES && text.split('.').all(is_label);
         if ok { Ok(Self(text.into())) } else { Err(NameError::Realm(shown(text))) }
     }
 

@@ -54,6 +54,12 @@ impl Bucket {
         self.position(who).map_or(Rights::NONE, |index| self.0[index].1)
     }
 
+    /// Whom a right is given to without a look at who asks: the built-in groups, which stand before all others.
+    pub fn built_in(&self) -> impl Iterator<Item = (&Who, Rights)> {
+        let named = |who: &Who| matches!(who, Who::Principal(_) | Who::Group(_));
+        self.0.iter().take_while(move |(who, _)| !named(who)).map(|(who, rights)| (who, *rights))
+    }
+
     /// The rights of exactly this principal's entry.
     pub fn rights_of_principal(&self, principal: &Principal) -> Rights {
         let order = |(entry, _): &(Who, Rights)| match entry {

@@ -6,7 +6,7 @@ use crate::group::{Member, Membership, earliest, latest};
 use crate::nest::Found;
 use crate::reason::Ground;
 use std::collections::BTreeSet;
-use terms::{Principal, RealmName, Right, UnixMs, Who};
+use terms::{Principal, RealmName, Right, Rights, UnixMs, Who};
 
 /// What step 3 found, with all that it stands on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,11 +74,11 @@ pub fn check_entries(
 
 /// The entry that gives the right without any group.
 fn direct(subject: &Principal, right: Right, bucket: &Bucket) -> Option<Who> {
-    if anonymous_rights().has(right) && bucket.rights_of(&Who::Anyone).has(right) {
-        return Some(Who::Anyone);
-    }
-    if bucket.rights_of(&Who::Authenticated).has(right) {
-        return Some(Who::Authenticated);
+    let everybody = |(who, rights): &(&Who, Rights)| {
+        rights.has(right) && (**who != Who::Anyone || anonymous_rights().has(right))
+    };
+    if let Some((who, _)) = bucket.built_in().find(everybody) {
+        return Some(who.clone());
     }
     bucket.rights_of_principal(subject).has(right).then(|| Who::Principal(subject.clone()))
 }

@@ -114,7 +114,11 @@ pub const REVOKE: Target = Target {
     feeds: "what is to be taken back, in its envelope: @chain1 to @chain4 stand for honest chains",
     seeds: || {
         let mallory = scene().identity("user/mallory").principal().clone();
-        let by_id = [RevokeRequest::Transfer(TransferId([7; 16])), RevokeRequest::Principal(mallory)];
+        let by_id = [
+            RevokeRequest::Transfer(TransferId([7; 16])),
+            RevokeRequest::Principal(mallory),
+            RevokeRequest::AllChains,
+        ];
         let by_id = by_id.iter().map(|request| Value::serialized(request).expect("a message"));
         let chain = cbor!({ "chain" => Value::Bytes(b"@chain2".to_vec()) }).expect("a message");
         by_id.chain([chain]).map(enveloped).collect()
@@ -128,10 +132,11 @@ pub const REVOKE: Target = Target {
                     Chain::decode(&bytes).and_then(|chain| verify_last_signature(&chain, &scene.store, scene.now));
                 link.map_or(Outcome::Refused, |link| {
                     assert_eq!(link.issuer.realm.as_str(), "lab.example", "only the pinned realm signs");
-                    accepted(link.depth > 3)
+                    accepted(false)
                 })
             }
-            Some(request) => accepted(request == RevokeRequest::AllChains),
+            Some(RevokeRequest::Transfer(id)) => accepted(id.0[0] >= 0x80),
+            Some(RevokeRequest::Principal(_) | RevokeRequest::AllChains) => accepted(false),
         }
     },
 };
