@@ -75,7 +75,7 @@ fn the_console_holds_in_a_browser() {
     assert_eq!(browser.end(), Some(0), "{said}");
     let passed = lines.iter().filter(|line| line.starts_with("ok ")).count();
     assert!(passed >= 17 && lines.iter().all(|line| !line.starts_with("FAIL")), "{said}");
-    bob.call(["ls", "site.demo.localhost"]).run().code_is(5);
+    bob.call(["ls", "site.demo.localhost"]).run().fails(3, &["user/bob was revoked"]);
     let lent = world.home.call(["transfer", "list", "--json"]).run().json();
     assert_eq!(lent.as_array().map(Vec::len), Some(0), "{lent}");
     world.stop();
