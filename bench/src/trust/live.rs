@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use terms::{Code, Location, Principal, Problem, Right, TransferId, VolumeName, VolumePath};
 use trust::transfer::verify;
-use trust::{AllStand, Applied, Asker, Bucket, Decision, FeedCopy, NoGroups, Question, TrustStore};
+use trust::{AllStand, Applied, Asker, Authority, Bucket, Decision, FeedCopy, NoGroups, Question, TrustStore};
 use world::World;
 
 const REALM: &str = "bench.localhost";
@@ -84,12 +84,15 @@ impl Node {
         Client::open(self.home(), World::real()).map_err(failed)
     }
 
-    /// Somebody who knows the realm and is nobody in it.
+    /// A server of the realm, as each node that follows the feed is.
     fn reader(&self, number: usize) -> Result<Client> {
         let folder = Folder::new(self.folder.path().join(format!("reader{number}")));
         let realm = REALM.parse()?;
         std::fs::create_dir_all(folder.realms())?;
         std::fs::copy(self.home().realm(&realm), folder.realm(&realm))?;
+        let authority = Authority::load(&self.home().authority())?;
+        let name: Principal = format!("spiffe://{REALM}/server/reader{number}").parse()?;
+        authority.issue_identity(&name, None, World::real().clock.unix())?.save(&folder.identity())?;
         Client::open(folder, World::real()).map_err(failed)
     }
 }
