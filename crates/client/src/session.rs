@@ -190,6 +190,22 @@ impl Client {
 
     /// Asks the realm's name servers in turn for a document; the first that answers counts.
     pub async fn ask_names(&self, realm: &RealmName, route: &str) -> Result<Bytes, Problem> {
+        self.ask_in_turn(&self.0.pool, realm, route, MAX_ANSWER_BYTES).await
+    }
+
+    /// The same for a public document, as nobody: whether that realm trusts ours does not matter. At most `limit` bytes
+    /// are read.
+    pub async fn ask_openly(&self, realm: &RealmName, route: &str, limit: usize) -> Result<Bytes, Problem> {
+        self.ask_in_turn(&self.0.openly, realm, route, limit).await
+    }
+
+    async fn ask_in_turn(
+        &self,
+        pool: &Pool,
+        realm: &RealmName,
+        route: &str,
+        limit: usize,
+    ) -> Result<Bytes, Problem> {
         let mut last = Problem::new(Code::Unavailable, format!("no name server of {realm} answers"));
         for server in self.name_servers(realm)? {
             let target = Target {
@@ -198,9 +214,9 @@ impl Client {
                 purpose: Purpose::Control,
             };
             let request = request(Method::GET, &server.principal, route, wire::body::empty())?;
-            match self.0.pool.request(&target, request).await {
+            match pool.request(&target, request).await {
                 Ok(answer) if answer.status().is_success() => {
-                    return wire::read_body(answer.into_body(), MAX_ANSWER_BYTES).await;
+                    return wire::read_body(answer.into_body(), limit).await;
                 }
                 Ok(answer) => last = wire::problem_from(answer).await,
                 Err(error) => {
@@ -208,28 +224,6 @@ impl Client {
                     last = Problem::new(reason.code, format!("the name server of {realm}: {}", reason.detail))
                         .next("see that its node runs; `webos doctor` tells what is reachable");
                 }
-            }
-        }
-        Err(last)
-    }
-
-    /// Asks the realm's name servers in turn for a public document, as nobody: whether that realm trusts ours does not
-    /// matter. At most `limit` bytes are read.
-    pub async fn ask_openly(&self, realm: &RealmName, route: &str, limit: usize) -> Result<Bytes, Problem> {
-        let mut last = Problem::new(Code::Unavailable, format!("no name server of {realm} is known here"));
-        for server in self.name_servers(realm)? {
-            let target = Target {
-                address: server.address.clone(),
-                expect: Expect::Principal(server.principal.clone()),
-                purpose: Purpose::Control,
-            };
-            let request = request(Method::GET, &server.principal, route, wire::body::empty())?;
-            match self.0.openly.request(&target, request).await {
-                Ok(answer) if answer.status().is_success() => {
-                    return wire::read_body(answer.into_body(), limit).await;
-                }
-                Ok(answer) => last = wire::problem_from(answer).await,
-                Err(error) => last = Problem::from(error),
             }
         }
         Err(last)
