@@ -39,9 +39,11 @@ impl Metadata {
     }
 }
 
-/// The folder of the workspace that this program was built from.
+/// The folder of the workspace that is worked on. Cargo names it to what it runs; the folder in which this program was
+/// built may be another clone's, where two share a target folder.
 pub fn workspace_root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+    let own = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&own).parent().map(Path::to_path_buf).unwrap_or_default()
 }
 
 /// The workspace's own packages only.

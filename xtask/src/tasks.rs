@@ -43,6 +43,7 @@ pub fn lint(root: &Path) -> Result<()> {
         ("licences, sources and bans", licences::check),
         ("docs/limits.md", limits::check),
         ("documents", documents::check),
+        ("the locks of bench/ and fuzz/", locks),
         ("the console's page", web::check),
         ("xtask/counts.txt", |root| counts::check(root, false)),
     ] {
@@ -56,6 +57,15 @@ pub fn lint(root: &Path) -> Result<()> {
 pub fn bench_setup(root: &Path) -> Result<()> {
     let bench = root.join("bench");
     must(&mut cargo(&bench, &["build", "--locked", "--release"]))
+}
+
+/// The workspaces of their own are seldom built: what they lock must fit what the product depends on now.
+fn locks(root: &Path) -> Result<()> {
+    for folder in ["bench", "fuzz"] {
+        let mut command = cargo(&root.join(folder), &["metadata", "--locked", "--format-version", "1"]);
+        must(command.stdout(Stdio::null()))?;
+    }
+    Ok(())
 }
 
 fn format_and_clippy(root: &Path) -> Result<()> {
