@@ -4,6 +4,7 @@
 use crate::TrustError;
 use crate::codec::{check_size, decode, encode};
 use crate::limits::{MAX_BUCKET_BYTES, MAX_BUCKET_ENTRIES};
+use crate::tag;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::OnceLock;
@@ -15,11 +16,17 @@ const WHAT: &str = "the access list";
 /// `r` and `x`.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(try_from = "Vec<(Who, Rights)>", into = "Vec<(Who, Rights)>")]
-pub struct Bucket(Vec<(Who, Rights)>, OnceLock<Digest>);
+pub struct Bucket {
+    entries: Vec<(Who, Rights)>,
+    /// Hashes of the principals, which stand together: one look at them says which entry to compare. Entries are many
+    /// pieces of memory, and a list that nobody asked about for a while is in no cache.
+    principals: Box<[u32]>,
+    hash: OnceLock<Digest>,
+}
 
 impl PartialEq for Bucket {
     fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0
+        self.entries == other.entries
     }
 }
 
@@ -46,41 +53,54 @@ impl Bucket {
 
     /// The entries, sorted.
     pub fn entries(&self) -> &[(Who, Rights)] {
-        &self.0
+        &self.entries
     }
 
     /// The rights of exactly this entry; membership is not looked at.
     pub fn rights_of(&self, who: &Who) -> Rights {
-        self.position(who).map_or(Rights::NONE, |index| self.0[index].1)
+        self.position(who).map_or(Rights::NONE, |index| self.entries[index].1)
     }
 
     /// Whom a right is given to without a look at who asks: the built-in groups, which stand before all others.
     pub fn built_in(&self) -> impl Iterator<Item = (&Who, Rights)> {
         let named = |who: &Who| matches!(who, Who::Principal(_) | Who::Group(_));
-        self.0.iter().take_while(move |(who, _)| !named(who)).map(|(who, rights)| (who, *rights))
+        self.entries.iter().take_while(move |(who, _)| !named(who)).map(|(who, rights)| (who, *rights))
     }
 
-    /// The rights of exactly this principal's entry.
-    pub fn rights_of_principal(&self, principal: &Principal) -> Rights {
-        let order = |(entry, _): &(Who, Rights)| match entry {
-            Who::Anyone | Who::Authenticated => std::cmp::Ordering::Less,
-            Who::Principal(entry) => entry.cmp(principal),
-            Who::Group(_) => std::cmp::Ordering::Greater,
-        };
-        self.0.binary_search_by(order).map_or(Rights::NONE, |index| self.0[index].1)
+    /// The place of exactly this principal's entry.
+    pub(crate) fn entry_of_principal(&self, principal: &Principal) -> Option<usize> {
+        let (tag, first) = (short_tag(principal), self.built_in().count());
+        let mut likely = self.principals.iter().enumerate().filter(|(_, at)| **at == tag);
+        likely.find_map(|(index, _)| match self.entries.get(first + index) {
+            Some((Who::Principal(entry), _)) if entry == principal => Some(first + index),
+            _ => None,
+        })
+    }
+
+    /// Where the entries of groups begin.
+    pub(crate) fn first_group(&self) -> usize {
+        self.built_in().count() + self.principals.len()
     }
 
     /// The entries of groups, which stand behind all others.
     pub fn groups(&self) -> impl Iterator<Item = (&GroupName, Rights)> {
-        let first = self.0.partition_point(|(who, _)| !matches!(who, Who::Group(_)));
-        self.0.iter().skip(first).filter_map(|(who, rights)| match who {
+        self.entries.iter().skip(self.first_group()).filter_map(|(who, rights)| match who {
             Who::Group(group) => Some((group, *rights)),
             _ => None,
         })
     }
 
+    fn sorted(entries: Vec<(Who, Rights)>) -> Self {
+        let tag = |(who, _): &(Who, Rights)| match who {
+            Who::Principal(principal) => Some(short_tag(principal)),
+            _ => None,
+        };
+        let principals = entries.iter().filter_map(tag).collect();
+        Self { entries, principals, hash: OnceLock::new() }
+    }
+
     fn position(&self, who: &Who) -> Result<usize, usize> {
-        self.0.binary_search_by(|(entry, _)| entry.cmp(who))
+        self.entries.binary_search_by(|(entry, _)| entry.cmp(who))
     }
 
     /// A new bucket in which `who` has these rights too.
@@ -91,7 +111,7 @@ impl Bucket {
         if rights.is_empty() {
             return Ok(self.clone());
         }
-        let mut entries = self.0.clone();
+        let mut entries = self.entries.clone();
         match self.position(&who) {
             Ok(index) => entries[index].1 = entries[index].1.with(rights),
             Err(index) => entries.insert(index, (who, rights)),
@@ -102,14 +122,14 @@ impl Bucket {
     /// A new bucket in which this entry has lost these rights. A right that comes from another entry stays.
     #[must_use]
     pub fn revoke(&self, who: &Who, rights: Rights) -> Self {
-        let mut entries = self.0.clone();
+        let mut entries = self.entries.clone();
         if let Ok(index) = self.position(who) {
             entries[index].1 = entries[index].1.without(rights);
             if entries[index].1.is_empty() {
                 entries.remove(index);
             }
         }
-        Self(entries, OnceLock::new())
+        Self::sorted(entries)
     }
 
     /// The one encoding of this bucket.
@@ -134,10 +154,10 @@ impl Bucket {
 
     /// The bucket's name: a hash over its entries, apart from all other hashes. It is computed once.
     pub fn hash(&self) -> Digest {
-        *self.1.get_or_init(|| {
+        *self.hash.get_or_init(|| {
             let mut hasher = blake3::Hasher::new();
             hasher.update(b"webos-bucket-v1");
-            for (who, rights) in &self.0 {
+            for (who, rights) in &self.entries {
                 let who = who.to_string();
                 hasher.update(&(who.len() as u64).to_le_bytes()).update(who.as_bytes()).update(&[rights.bits()]);
             }
@@ -161,20 +181,26 @@ impl TryFrom<Vec<(Who, Rights)>> for Bucket {
                 return Err(TrustError::Rule(format!("anyone can hold r and x only, not {rights}")));
             }
         }
-        Ok(Self(entries, OnceLock::new()))
+        Ok(Self::sorted(entries))
     }
 }
 
 impl From<Bucket> for Vec<(Who, Rights)> {
     fn from(bucket: Bucket) -> Self {
-        bucket.0
+        bucket.entries
     }
 }
 
 impl fmt::Debug for Bucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.0.iter().map(|(who, rights)| (who, rights))).finish()
+        f.debug_map().entries(self.entries.iter().map(|(who, rights)| (who, rights))).finish()
     }
+}
+
+/// What tells most principals apart. Names that are chosen to have the same only make a list be read entry by entry.
+fn short_tag(principal: &Principal) -> u32 {
+    const HALF: u32 = 32;
+    u32::try_from(tag::of_principal(0, principal) >> HALF).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
-//! Warm decisions: what step 3 found for a subject, an access list and a right, kept for as long as all that it stands
-//! on stands. A bounded, set-associative table: a lookup looks at four places whatever anybody's names are, so that
+//! Warm decisions: what step 3 found in groups for a subject, an access list and a right, kept for as long as all that it
+//! stands on stands. What the list alone says is not kept: to look it up there takes no longer. A bounded, set-associative table: a lookup looks at four places whatever anybody's names are, so that
 //! nobody can make it slow by choosing names. Times and chains, steps 1 and 2, are never kept here; it reads no clock.
 
 use crate::bucket::Bucket;
-use crate::entries::{Checked, check_entries};
+use crate::entries::{Checked, check_groups, check_list};
 use crate::group::{Membership, earliest};
 use crate::limits::WARM_DECISIONS;
 use crate::reason::Ground;
-use terms::{Digest, Principal, PrincipalKind, Right, UnixMs};
+use crate::tag;
+use terms::{Digest, Principal, Right, UnixMs};
 
 /// Places that one key can stand at.
 const WAYS: usize = 4;
@@ -19,8 +20,8 @@ struct Kept {
     checked: Checked,
     /// Not used from this time on.
     end: Option<UnixMs>,
-    /// The number of changes at which it was found, if it stands on a group.
-    changes: Option<u64>,
+    /// The number of changes at which it was found.
+    changes: u64,
 }
 
 /// Decisions of step 3 that are warm.
@@ -62,38 +63,41 @@ impl Decisions {
     }
 
     /// The warm answer. `changes` is a number that rises with each change of a group's list that is known here: what was
-    /// found at another number counts no more, if a group had to do with it.
+    /// found at another number counts no more.
     pub fn lookup(&self, question: &Entries<'_>, changes: u64, now: UnixMs) -> Option<&Checked> {
         let tag = self.tag(question);
         let kept = self.places[self.place(question, tag)?].as_ref()?;
-        let stands = kept.end.is_none_or(|end| now < end) && kept.changes.is_none_or(|at| at == changes);
+        let stands = kept.end.is_none_or(|end| now < end) && kept.changes == changes;
         stands.then_some(&kept.checked)
     }
 
-    /// The answer of [`check_entries`], warm if it can be. What nobody knows is not kept.
+    /// The answer of [`check_entries`](crate::check_entries), warm if it can be. What nobody knows is not kept.
     pub fn check(&mut self, question: &Entries<'_>, groups: &dyn Membership, changes: u64, now: UnixMs) -> Checked {
+        let Entries { subject, bucket, right, .. } = *question;
+        if let Some(checked) = check_list(subject, right, bucket) {
+            return checked;
+        }
         if let Some(checked) = self.lookup(question, changes, now) {
             return checked.clone();
         }
-        let checked = check_entries(question.subject, now, question.right, question.bucket, groups);
+        let checked = check_groups(subject, now, right, bucket, groups);
         self.keep(question, checked.clone(), changes);
         checked
     }
 
-    /// Keeps an answer that was found at this number of changes. Read the number *before* the answer is looked for.
+    /// Keeps an answer of groups that was found at this number of changes. Read the number *before* the answer is looked for.
     pub fn keep(&mut self, question: &Entries<'_>, checked: Checked, changes: u64) {
         if matches!(checked.ground, Err(Ground::GroupUnknown { .. })) {
             return;
         }
         let tag = self.tag(question);
         let set = self.set(tag);
-        let free = || (set * WAYS..(set + 1) * WAYS).find(|place| self.places[*place].is_none());
+        let free = || self.tags[set].iter().position(|at| *at == 0).map(|way| set * WAYS + way);
         let place = self.place(question, tag).or_else(free).unwrap_or_else(|| {
             self.next = self.next.wrapping_add(1);
             set * WAYS + self.next % WAYS
         });
         let end = earliest(checked.until, checked.known_until);
-        let changes = checked.by_groups.then_some(changes);
         let (subject, bucket, right) = (question.subject.clone(), question.hash, question.right);
         self.tags[set][place % WAYS] = tag;
         self.places[place] = Some(Kept { subject, bucket, right, checked, end, changes });
@@ -101,6 +105,7 @@ impl Decisions {
 
     /// Forgets everything.
     pub fn clear(&mut self) {
+        self.tags.fill([0; WAYS]);
         self.places.fill_with(|| None);
     }
 
@@ -121,15 +126,10 @@ impl Decisions {
 
     fn tag(&self, question: &Entries<'_>) -> u64 {
         let Entries { subject, hash, right, .. } = question;
-        let kind = match subject.kind {
-            PrincipalKind::User => 1,
-            PrincipalKind::Server => 2,
-            PrincipalKind::Service => 3,
-        };
         let (head, _) = hash.0.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
-        let mut state = fold(self.seed ^ u64::from_le_bytes(*head), (*right as u64) << 8 | kind);
-        state = absorb(state, subject.name.as_str().as_bytes());
-        absorb(state, subject.realm.as_str().as_bytes())
+        let list = tag::fold(self.seed ^ u64::from_le_bytes(*head), *right as u64);
+        // Nothing stands where the tag is none.
+        tag::of_principal(list, subject).max(1)
     }
 }
 
@@ -137,25 +137,6 @@ impl Kept {
     fn answers(&self, question: &Entries<'_>) -> bool {
         self.right == question.right && self.bucket == question.hash && self.subject == *question.subject
     }
-}
-
-/// Multiplies to twice the width and folds the halves, as wyhash does.
-fn fold(one: u64, two: u64) -> u64 {
-    let wide = u128::from(one ^ 0xa076_1d64_78bd_642f) * u128::from(two ^ 0xe703_7ed1_a0b4_28db);
-    #[allow(clippy::cast_possible_truncation)] // the two halves
-    let folded = wide as u64 ^ (wide >> 64) as u64;
-    folded
-}
-
-fn absorb(mut state: u64, bytes: &[u8]) -> u64 {
-    let mut chunks = bytes.chunks_exact(8);
-    for chunk in &mut chunks {
-        state = fold(state, u64::from_le_bytes(chunk.try_into().unwrap_or_default()));
-    }
-    let mut last = [0; 8];
-    let rest = chunks.remainder();
-    last[..rest.len()].copy_from_slice(rest);
-    fold(state, u64::from_le_bytes(last) ^ (bytes.len() as u64) << 56)
 }
 
 const _: () = assert!(WARM_DECISIONS.is_multiple_of(WAYS) && WARM_DECISIONS > 0);

@@ -2,7 +2,7 @@
 //! value that nothing else can make; it reads no clock, waits for nothing and remembers nothing.
 
 use crate::bucket::Bucket;
-use crate::entries::{Checked, check_anonymous, check_entries};
+use crate::entries::{Checked, check_anonymous, check_groups, check_list};
 use crate::group::{Membership, earliest};
 use crate::reason::{Ground, Reason, Resource};
 use crate::standing::{Head, Standing};
@@ -238,11 +238,13 @@ impl Judge<'_> {
         let Some(subject) = asker.subject() else {
             return Ok(Judged { ground: check_anonymous(right, bucket), until: standing, fresh_until: None });
         };
-        let Checked { ground, until, known_until, realms, .. } = check_warm(subject, now, right, bucket, groups);
-        let who = ground?;
+        let checked = check_warm(subject, now, right, bucket, groups);
+        let (until, known_until) = (checked.until, checked.known_until);
         // Every realm whose group stands on the way may have taken somebody back.
-        let heard = realms.iter().try_fold(fresh, |fresh, realm| Ok(earliest(fresh, self.check_heard(realm)?)))?;
-        let (until, fresh_until) = (earliest(standing, until), earliest(heard, known_until));
+        let unheard = |fresh, realm| Ok(earliest(fresh, self.check_heard(realm)?));
+        let heard = checked.realms().iter().try_fold(fresh, unheard);
+        let who = checked.entry(bucket)?;
+        let (until, fresh_until) = (earliest(standing, until), earliest(heard?, known_until));
         Ok(Judged { ground: Ground::Entry(who), until, fresh_until })
     }
 
@@ -308,12 +310,15 @@ impl Judge<'_> {
 
 /// Step 3, with what is kept of earlier answers.
 fn check_warm(subject: &Principal, now: UnixMs, right: Right, bucket: &Bucket, groups: &dyn Membership) -> Checked {
+    if let Some(found) = check_list(subject, right, bucket) {
+        return found;
+    }
     if let Some(found) = groups.warm(subject, right, bucket, now) {
         return found;
     }
     // Read before the answer is looked for: a change meanwhile makes it stale at once.
     let changes = groups.changes();
-    let found = check_entries(subject, now, right, bucket, groups);
+    let found = check_groups(subject, now, right, bucket, groups);
     groups.keep_warm(subject, right, bucket, &found, changes);
     found
 }

@@ -29,6 +29,7 @@ mod root;
 pub mod signed;
 mod standing;
 mod store;
+mod tag;
 mod token;
 pub mod transfer;
 mod vault;

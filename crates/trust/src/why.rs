@@ -51,9 +51,9 @@ pub fn reason_about(
 ) -> Reason {
     let ground = match subject {
         None => check_anonymous(right, bucket),
-        Some(subject) => {
-            check_entries(subject, now, right, bucket, groups).ground.map_or_else(|ground| ground, Ground::Entry)
-        }
+        Some(subject) => check_entries(subject, now, right, bucket, groups)
+            .entry(bucket)
+            .map_or_else(|ground| ground, Ground::Entry),
     };
     Reason { subject: subject.cloned(), via: None, right, resource, ground }
 }
