@@ -23,7 +23,8 @@ for_build() {
     [ -e /etc/ssl/certs/ca-certificates.crt ] || need ca-certificates
 }
 
-# End-to-end tests use real programs: curl and openssl as other implementations, strace for the order of syncs.
+# End-to-end tests use real programs: curl and openssl as other implementations, strace for the order of syncs, a systemd
+# that is booted in namespaces of its own.
 for_test() {
     for_build
     have curl || need curl
@@ -33,6 +34,8 @@ for_test() {
     have node || need nodejs
     have npm || need npm
     have valgrind || need valgrind
+    [ -x /usr/lib/systemd/systemd ] || need systemd
+    have ip || need iproute2
     have python3 && python3 -c 'import ensurepip' 2>/dev/null || need python3-venv
 }
 

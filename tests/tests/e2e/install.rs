@@ -31,6 +31,8 @@ fn a_unit_is_written_below_a_root_verified_and_taken_away() {
     assert!(root.join("usr/bin/webos").exists());
     let users = fs::read_to_string(root.join("usr/lib/sysusers.d/webos-node.conf")).expect("a user");
     assert!(users.contains("u webos - "), "{users}");
+    let state = fs::read_to_string(root.join("usr/lib/tmpfiles.d/webos-node.conf")).expect("a folder");
+    assert!(state.contains("d /var/lib/webos 0700 webos webos -"), "{state}");
     if have("systemd-analyze", "the unit as systemd sees it") {
         assert_eq!(made["verified"], Value::Bool(true), "{made}");
         // Of ten points of exposure; a service without any of these settings has 9.6.

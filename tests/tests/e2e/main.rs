@@ -18,6 +18,7 @@ mod realms;
 mod relay;
 mod renewal;
 mod sockets;
+mod systemd;
 mod tokens;
 mod two_realms;
 mod via;

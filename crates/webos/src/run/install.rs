@@ -15,7 +15,8 @@ use std::process::{Command, Stdio};
 use terms::{Code, Problem};
 
 const UNIT: &str = "webos-node.service";
-const USERS: &str = "webos-node.conf";
+/// In `sysusers.d` and in `tmpfiles.d`.
+const CONF: &str = "webos-node.conf";
 /// Where a packaged program lies.
 const PACKAGED: &str = "/usr/bin/webos";
 /// This folder is there exactly where systemd is the first process (`sd_booted`).
@@ -25,6 +26,7 @@ const BOOTED: &str = "/run/systemd/system";
 struct Places {
     unit: PathBuf,
     users: PathBuf,
+    state: PathBuf,
 }
 
 fn places(root: Option<&Path>) -> Places {
@@ -33,7 +35,11 @@ fn places(root: Option<&Path>) -> Places {
         None => (PathBuf::from("/"), "etc"),
     };
     let base = base.join(below);
-    Places { unit: base.join("systemd/system").join(UNIT), users: base.join("sysusers.d").join(USERS) }
+    Places {
+        unit: base.join("systemd/system").join(UNIT),
+        users: base.join("sysusers.d").join(CONF),
+        state: base.join("tmpfiles.d").join(CONF),
+    }
 }
 
 #[derive(Serialize)]
@@ -70,7 +76,11 @@ pub fn install(out: &mut Out, arguments: &NodeInstall) -> Outcome {
         fs::copy(&here, &packaged).map_err(|error| cannot("write", &packaged, &error))?;
         files.push(packaged);
     }
-    for (path, text) in [(&places.users, unit::users(&arguments.user)), (&places.unit, unit::text(&service)?)] {
+    for (path, text) in [
+        (&places.users, unit::users(&arguments.user)),
+        (&places.state, unit::state(&arguments.user)),
+        (&places.unit, unit::text(&service)?),
+    ] {
         durable::replace(path, text.as_bytes())?;
         // Everybody may read them: they hold no secret.
         fs::set_permissions(path, fs::Permissions::from_mode(0o644))
@@ -80,6 +90,8 @@ pub fn install(out: &mut Out, arguments: &NodeInstall) -> Outcome {
     let verified = verify(&places.unit, root)?;
     if root.is_none() {
         run("systemd-sysusers", &[places.users.as_os_str()])?;
+        // Joining a realm comes before the first start, at which systemd itself would make the folder.
+        run("systemd-tmpfiles", &["--create".as_ref(), places.state.as_os_str()])?;
         run("systemctl", &["daemon-reload".as_ref()])?;
         run("systemctl", &["enable".as_ref(), "--now".as_ref(), UNIT.as_ref()])?;
     }
@@ -124,7 +136,7 @@ pub fn uninstall(out: &mut Out, arguments: &NodeUninstall) -> Outcome {
         must_be_possible("uninstall", "end the node by hand, and remove the unit's file")?;
         run("systemctl", &["disable".as_ref(), "--now".as_ref(), UNIT.as_ref()])?;
     }
-    let mut paths = vec![places.unit, places.users];
+    let mut paths = vec![places.unit, places.users, places.state];
     paths.extend(root.map(|root| root.join(PACKAGED.trim_start_matches('/'))));
     let mut removed = Vec::new();
     for path in paths.iter().filter(|path| path.exists()) {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use terms::{Code, Problem};
 
-/// The folder of the node that systemd runs, made by systemd (`StateDirectory`).
+/// The folder of the node that systemd runs.
 pub const STATE: &str = "/var/lib/webos";
 
 /// What the unit's text depends on.
@@ -25,6 +25,11 @@ pub fn users(user: &str) -> String {
     format!(
         "# The user that runs the WebOS node. See sysusers.d(5).\nu {user} - \"WebOS node\" {STATE} /usr/sbin/nologin\n"
     )
+}
+
+/// `tmpfiles.d`: the folder, in which the user joins a realm before there is anything to start.
+pub fn state(user: &str) -> String {
+    format!("# The folder of the WebOS node. See tmpfiles.d(5).\nd {STATE} 0700 {user} {user} -\n")
 }
 
 /// All that a node needs is its folder, the network and the clock. The rest is taken away, line by line.
