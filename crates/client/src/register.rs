@@ -6,6 +6,7 @@
 use crate::durable::replace;
 use crate::folder::Folder;
 use crate::limits::{MAX_MEMBER_BYTES, MAX_REALM_MEMBERS};
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -36,7 +37,7 @@ impl Register {
     pub fn members(&self) -> Result<Vec<RealmMember>, Problem> {
         let entries = fs::read_dir(&self.0).into_iter().flatten().flatten().take(MAX_REALM_MEMBERS);
         let mut members = Vec::new();
-        for entry in entries.filter(|entry| entry.path().extension().is_none_or(|end| end != "new")) {
+        for entry in entries.filter(|entry| is_member(&entry.file_name())) {
             members.extend(read(&entry.path())?);
         }
         members.sort_by(|a: &RealmMember, b| a.newest.principal.cmp(&b.newest.principal));
@@ -78,6 +79,11 @@ impl Register {
     }
 }
 
+/// `KIND.NAME`; what is being written has another part.
+fn is_member(file: &OsStr) -> bool {
+    file.to_str().is_some_and(|name| name.matches('.').count() == 1)
+}
+
 fn read(path: &Path) -> Result<Option<RealmMember>, Problem> {
     let damaged = |why: String| {
         Problem::new(Code::Internal, format!("{} is damaged: {why}", path.display()))
@@ -94,4 +100,25 @@ fn read(path: &Path) -> Result<Option<RealmMember>, Problem> {
         return Err(damaged(format!("it is longer than {MAX_MEMBER_BYTES} bytes")));
     }
     wire::cbor::from_slice(&bytes).map(Some).map_err(|problem| damaged(problem.detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_may_have_any_name() {
+        let folder = std::env::temp_dir().join(format!("webos-register-{}", std::process::id()));
+        let register = Register::new(&Folder::new(&folder));
+        let principal =
+            |name: &str| -> Principal { format!("spiffe://lab.example/user/{name}").parse().expect("a principal") };
+        for name in ["new", "alice"] {
+            register.revoke(&principal(name), UnixMs(1)).expect("noted");
+        }
+        fs::write(register.0.join("user.17.new"), b"a draft that was left").expect("written");
+        let members = register.members().expect("a list");
+        let found: Vec<_> = members.iter().map(|member| member.newest.principal.clone()).collect();
+        assert_eq!(found, [principal("alice"), principal("new")]);
+        fs::remove_dir_all(folder).expect("taken away");
+    }
 }

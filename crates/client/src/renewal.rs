@@ -188,13 +188,18 @@ impl Renewal<'_> {
     /// First the new identity; then what was pending has no use any more. An old key is kept for the chains that
     /// name it.
     fn finish(&self, renewed: &Identity) -> Result<(), Problem> {
-        if renewed.key().public() != self.present.key().public() {
-            retire(self.folder, self.present, self.world)?;
-        }
-        renewed.save(&self.folder.identity())?;
+        succeed(self.folder, self.present, renewed, self.world)?;
         let _ = fs::remove_file(self.file());
         Ok(())
     }
+}
+
+/// Puts an identity in the place of the one that it renews, whose key is kept if it is another.
+pub fn succeed(folder: &Folder, present: &Identity, renewed: &Identity, world: &World) -> Result<(), Problem> {
+    if renewed.key().public() != present.key().public() {
+        retire(folder, present, world)?;
+    }
+    Ok(renewed.save(&folder.identity())?)
 }
 
 /// Keeps an identity beside its successor, until the chains that name its key have ended.

@@ -184,13 +184,14 @@ impl Registrar {
         Some(self.register.member(principal).ok()??.standing)
     }
 
-    /// Certifies this node's own key again: it holds the authority.
-    pub fn renew_own(&self, present: &Identity) -> Result<Identity, Problem> {
+    /// Certifies this node's own key again, or a new one: it holds the authority.
+    pub fn renew_own(&self, present: &Identity, new_key: bool) -> Result<Identity, Problem> {
         let _turn = self.take_turn();
-        let key = Some(present.key().clone());
+        let key = (!new_key).then(|| present.key().clone());
         let renewed = self.authority().issue_identity(present.principal(), key, self.world.clock.unix())?;
+        let renewed = renewed.kept_like(present);
         self.register.note(given(renewed.chain())?)?;
-        renewed.save(&self.folder.identity())?;
+        client::renewal::succeed(&self.folder, present, &renewed, &self.world)?;
         Ok(renewed)
     }
 

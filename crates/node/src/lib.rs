@@ -37,4 +37,5 @@ mod why;
 pub use audit::{WitnessedNode, witnessed};
 pub use node::Node;
 pub use published::{Publication, serving_group, state_folder};
+pub use renewal::rotate_first;
 pub use settings::Settings;

@@ -6,7 +6,7 @@ use crate::node::State;
 use client::Folder;
 use client::renewal::{renew, renew_in_grace};
 use std::sync::Arc;
-use terms::Problem;
+use terms::{Code, Problem};
 use tokio::time::sleep;
 use trust::Identity;
 use wire::ShownCredentials;
@@ -20,11 +20,20 @@ pub async fn before_start(folder: &Folder, world: &World) -> Result<(), Problem>
         return Ok(());
     }
     let renewed = match Registrar::open(folder, world)? {
-        Some(registrar) => registrar.renew_own(&present)?,
+        Some(registrar) => registrar.renew_own(&present, false)?,
         None => renew_in_grace(folder, world).await?,
     };
     tracing::info!(principal = %renewed.principal(), "the certificate had ended and was renewed");
     Ok(())
+}
+
+/// Gives a realm's first node, which does not run, a new key; nobody else can.
+pub fn rotate_first(folder: &Folder, world: &World, present: &Identity) -> Result<Identity, Problem> {
+    let registrar = Registrar::open(folder, world)?.ok_or_else(|| {
+        Problem::new(Code::Unsupported, format!("{} holds no realm's authority", folder.path().display()))
+            .next("its key is rotated with the realm's first node")
+    })?;
+    registrar.renew_own(present, true)
 }
 
 /// Renews at half of the certificate's life, until the node stops; what it shows to others changes with it.
@@ -55,7 +64,7 @@ async fn once(state: &State, shown: &ShownCredentials) -> Result<(), Problem> {
             if !due && !registrar.has_moved_on(&present) {
                 return Ok(());
             }
-            let renewed = registrar.renew_own(&present)?;
+            let renewed = registrar.renew_own(&present, false)?;
             state.client.replace_identity(renewed.clone());
             renewed
         }
@@ -63,7 +72,7 @@ async fn once(state: &State, shown: &ShownCredentials) -> Result<(), Problem> {
         None => return Ok(()),
     };
     let fits = shown.replace(&renewed.credentials());
-    fits.map_err(|error| Problem::new(terms::Code::Internal, error.to_string()))?;
+    fits.map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
     tracing::info!(until_s = renewed.not_after().secs(), "the node's certificate was renewed");
     Ok(())
 }

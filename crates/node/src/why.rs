@@ -8,7 +8,10 @@ use crate::{files, published};
 use client::protocol::{WhyChange, WhyReply, WhyRequest};
 use std::sync::Arc;
 use terms::{Code, GroupName, Label, Location, Principal, Problem, Right, ServiceName, VolumeName, VolumePath};
-use trust::{Bucket, Change, Explanation, Object, Reason, Resource, explain, explain_outside, reason_about};
+use trust::{
+    Bucket, Change, Explanation, MemberState, Object, Resource, explain, explain_outside, reason_about,
+    reason_revoked,
+};
 
 /// What is asked about, with its access list.
 enum Place {
@@ -105,8 +108,22 @@ async fn about(
     let groups = state.gate.groups();
     groups.prepare(list, who).await;
     let now = state.world.clock.unix();
-    let reason: Reason = reason_about(who, now, right, resource, list, &**groups);
+    let reason = match who.filter(|who| is_revoked(state, who)) {
+        Some(who) => reason_revoked(who, right, resource),
+        None => reason_about(who, now, right, resource, list, &**groups),
+    };
     Ok(explain(reason, now, list, &**groups))
+}
+
+/// Whether a principal was revoked, and not let in again since as far as is known here: only its own realm's first node
+/// knows when its present certificate was issued.
+fn is_revoked(state: &State, who: &Principal) -> bool {
+    let feed = state.client.trust().feed(&who.realm);
+    let readmitted = || {
+        let standing = state.registrar.as_ref().and_then(|registrar| registrar.standing(who));
+        who.realm == *state.realm() && standing == Some(MemberState::Active)
+    };
+    feed.is_some_and(|feed| feed.revoked_until(who).is_some()) && !readmitted()
 }
 
 fn reply(explanation: &Explanation) -> WhyReply {

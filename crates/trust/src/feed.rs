@@ -349,9 +349,14 @@ impl FeedCopy {
         (epoch, principals, links, transfers) == (&other.epoch, &other.principals, &other.links, &other.transfers)
     }
 
+    /// Until when certificates of this principal were revoked by the time they were issued.
+    pub fn revoked_until(&self, principal: &Principal) -> Option<UnixMs> {
+        self.principals.get(principal).map(|(until, _)| *until)
+    }
+
     /// Whether this principal, by a certificate issued at this time, was revoked.
     pub fn is_revoked(&self, principal: &Principal, certified: UnixMs) -> bool {
-        self.principals.get(principal).is_some_and(|(until, _)| certified <= *until)
+        self.revoked_until(principal).is_some_and(|until| certified <= until)
     }
 
     /// Whether this transfer certificate was revoked, by itself or with its epoch.

@@ -68,4 +68,4 @@ pub use store::TrustStore;
 pub use token::{BearerToken, MintToken, TokenGrant, TokenInfo, TokenRefusal, Tokens, VerifiedToken};
 pub use transfer::{Chain, CreateTransfer, Grant, Link, Refusal, TransferCertificate, VerifiedChain, VerifiedLink};
 pub use vault::Passphrase;
-pub use why::{Change, Explanation, explain, explain_outside, reason_about};
+pub use why::{Change, Explanation, explain, explain_outside, reason_about, reason_revoked};

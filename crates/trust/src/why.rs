@@ -40,6 +40,12 @@ pub struct Explanation {
     pub changes: Vec<Change>,
 }
 
+/// The reason why somebody who was revoked gets nothing, whatever the access list says.
+pub fn reason_revoked(principal: &Principal, right: Right, resource: Resource) -> Reason {
+    let ground = Ground::PrincipalRevoked { principal: principal.clone() };
+    Reason { subject: Some(principal.clone()), via: None, right, resource, ground }
+}
+
 /// What the access list alone says about somebody who is not here: certificates and chains are looked at when they come.
 pub fn reason_about(
     subject: Option<&Principal>,

@@ -76,6 +76,13 @@ fn whoever_was_revoked_learns_it_and_so_does_who_gives_it_rights() {
     realm.first.home.ok(["realm", "revoke", "user/bob", "--yes"]);
     assert!(grant().stderr.contains("user/bob was revoked"), "{}", grant().stderr);
     assert!(doctor().contains("user/bob was revoked: no node lets it in"), "{}", doctor());
+    let why = || alice.call(["why", "--json", "user/bob", "r", Realm::VOLUME]).run().json();
+    assert_eq!(why()["granted"], false, "{}", why());
+    assert!(why()["reason"].to_string().contains("has revoked it"), "{}", why());
+    // Invited anew, it is somebody again.
+    let line = realm.first.home.ok(["realm", "invite", "user", "bob", "--again"]);
+    webos_tests::Home::new().call(["user", "register"]).input(line).run().succeeds();
+    assert_eq!(why()["granted"], true, "{}", why());
 }
 
 #[test]

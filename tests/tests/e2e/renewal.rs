@@ -73,6 +73,25 @@ fn a_node_that_was_off_comes_back_in_grace_once_with_a_new_key() {
 }
 
 #[test]
+fn the_first_node_of_a_realm_gets_a_new_key_too() {
+    let mut realm = Realm::start();
+    let file = realm.alice.beside().join("x");
+    fs::write(&file, "as before").expect("written");
+    realm.alice.call(["put"]).word(&file).word(realm.path("")).run().succeeds();
+    let (key, _) = parts(&realm.first.home);
+    realm.first.home.call(["node", "rotate"]).run().fails(1, &["runs"]);
+    realm.first.stop();
+    let said = realm.first.home.ok(["node", "rotate"]);
+    assert!(said.contains("server/home has a new key"), "{said}");
+    assert_ne!(parts(&realm.first.home).0, key);
+    assert_eq!(realm.first.home.path().join("identity/retired").read_dir().expect("kept").count(), 1);
+    realm.first.run(&[]);
+    assert_eq!(realm.alice.ok(["cat", &realm.path("x")]), "as before");
+    // It certifies others as before.
+    realm.node("n2");
+}
+
+#[test]
 fn a_node_that_was_off_too_long_needs_an_invitation() {
     let mut realm = Realm::start();
     let mut n2 = realm.node("n2");

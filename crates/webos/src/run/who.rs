@@ -147,6 +147,10 @@ pub async fn renew(setup: &Setup, out: &mut Out, new_key: bool) -> Outcome {
     let client = reach::client(setup)?;
     let before = client.require_identity()?;
     let identity = renewal::renew(&client, new_key).await?;
+    renewed(out, &before, &identity)
+}
+
+fn renewed(out: &mut Out, before: &Identity, identity: &Identity) -> Outcome {
     let new_key = identity.key().public() != before.key().public();
     let renewed = Renewed { principal: identity.principal().clone(), until_ms: identity.not_after(), new_key };
     out.result(&renewed, |out, renewed| {
@@ -155,16 +159,16 @@ pub async fn renew(setup: &Setup, out: &mut Out, new_key: bool) -> Outcome {
     })
 }
 
-/// Gives a node that does not run a new key. The realm's first node certifies itself when it starts.
+/// Gives a node that does not run a new key. The realm's first node certifies its own.
 pub async fn rotate(setup: &Setup, out: &mut Out) -> Outcome {
     // Held to the end: a node that starts meanwhile would go on with the key that is being replaced.
     let _claim = running::claim(&setup.folder)?;
-    if setup.folder.authority().exists() {
-        let what =
-            "this node holds its realm's authority, and nobody else can certify a new key for it while it is down";
-        return Err(Problem::new(Code::Unsupported, what).next("rotate the other nodes").into());
+    if !setup.folder.authority().exists() {
+        return renew(setup, out, true).await;
     }
-    renew(setup, out, true).await
+    let present = reach::client(setup)?.require_identity()?;
+    let identity = node::rotate_first(&setup.folder, &setup.world, &present)?;
+    renewed(out, &present, &identity)
 }
 
 /// Whether the person of this folder is in the second half of the certificate. Nodes look after themselves.
