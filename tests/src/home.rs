@@ -1,6 +1,7 @@
 //! A person or a machine in a test: a `WEBOS_HOME` of its own, and the commands run with it.
 
 use crate::binary::webos;
+use crate::node::NodeProcess;
 use crate::process::run_to_end;
 use serde_json::Value;
 use std::ffi::OsStr;
@@ -49,6 +50,26 @@ impl Home {
     /// If it fails.
     pub fn ok(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
         self.call(arguments).run().succeeds()
+    }
+
+    /// The fingerprint of the realm whose authority lies here.
+    ///
+    /// # Panics
+    /// If none does.
+    pub fn fingerprint(&self) -> String {
+        let shown = self.call(["realm", "show", "--json"]).run().json();
+        let mut realms = shown.as_array().expect("realms").iter();
+        let held = realms.find_map(|realm| realm["authority"]["fingerprint"].as_str());
+        held.expect("an authority").to_string()
+    }
+
+    /// Trusts the realm whose first node this is.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub fn trust(&self, first: &NodeProcess) {
+        let url = format!("https://{}", first.address);
+        self.ok(["realm", "trust", &url, &first.home.fingerprint(), "--yes"]);
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use terms::{Code, Location, OperationId, Principal, Problem, Right, Rights, VolumePath, Who};
 use trust::{Bucket, TrustError};
 use webfs::serve::{Home, ListRights, WriteRights};
-use webfs::store::{Lookup, Store};
+use webfs::store::{Lookup, Missing, Store};
 use wire::Body;
 
 /// A lookup with the access list that governs the path.
@@ -61,7 +61,7 @@ async fn get(
     match found.lookup {
         Lookup::Found(object) => Ok(home.get(&authorised, object, change, parts).await),
         Lookup::Missing(missing) => Err(Problem::new(Code::NotFound, format!("there is no {}", found.location))
-            .next(format!("the nearest that exists is {}/{}", home.store().name(), missing.nearest))),
+            .next(nearest(&found.location, &missing))),
     }
 }
 
@@ -237,10 +237,15 @@ pub async fn make_state_folder(
 }
 
 fn must_exist(found: &Found) -> Result<(), Problem> {
-    match found.lookup {
+    match &found.lookup {
         Lookup::Found(_) => Ok(()),
-        Lookup::Missing(_) => Err(Problem::new(Code::NotFound, format!("there is no {}", found.location))),
+        Lookup::Missing(missing) => Err(Problem::new(Code::NotFound, format!("there is no {}", found.location))
+            .next(nearest(&found.location, missing))),
     }
+}
+
+fn nearest(wanted: &Location, missing: &Missing) -> String {
+    format!("the nearest that exists is {}/{}", wanted.volume, missing.nearest)
 }
 
 fn view(bucket: &Bucket, hash: terms::Digest) -> AclView {

@@ -23,13 +23,6 @@ fn joined(first: &NodeProcess, kind: &str, name: &str) -> Home {
     home
 }
 
-fn trust(home: &Home, of: &NodeProcess) {
-    let shown = of.home.call(["realm", "show", "--json"]).run().json();
-    let held =
-        shown.as_array().expect("realms").iter().find_map(|realm| realm["authority"]["fingerprint"].as_str());
-    home.ok(["realm", "trust", &format!("https://{}", of.address), held.expect("an authority"), "--yes"]);
-}
-
 /// The marked commands of a document, in order: who runs it, how its output is called, the command.
 fn commands(document: &str) -> Vec<(String, String, String)> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(document);
@@ -68,8 +61,8 @@ fn five_commands_as_the_document_has_them() {
     let s1 = first("partner.example", "s1", &[]);
     let s2 = NodeProcess::start(joined(&s1, "server", "s2"), &[]);
     let alice = joined(&a, "user", "alice");
-    [&a.home, &alice].iter().for_each(|home| trust(home, &s1));
-    [&s1.home, &s2.home].iter().for_each(|home| trust(home, &a));
+    [&a.home, &alice].iter().for_each(|home| home.trust(&s1));
+    [&s1.home, &s2.home].iter().for_each(|home| home.trust(&a));
     alice.call(["put", "-p", "-", "data.lab.example/in/report.txt"]).input("the report").run().succeeds();
 
     let homes = BTreeMap::from([("alice", &alice), ("s1", &s1.home), ("s2", &s2.home), ("home", &a.home)]);

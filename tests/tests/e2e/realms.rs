@@ -8,15 +8,8 @@ fn other(name: &str) -> (NodeProcess, String) {
     let home = Home::new();
     home.ok(["realm", "init", name, "--unencrypted"]);
     let node = NodeProcess::start(home, &[]);
-    let fingerprint = fingerprint(&node.home);
+    let fingerprint = node.home.fingerprint();
     (node, fingerprint)
-}
-
-fn fingerprint(home: &Home) -> String {
-    let shown = home.call(["realm", "show", "--json"]).run().json();
-    let held =
-        shown.as_array().expect("realms").iter().find_map(|realm| realm["authority"]["fingerprint"].as_str());
-    held.expect("an authority").to_string()
 }
 
 fn realms(home: &Home) -> Vec<String> {
@@ -34,7 +27,7 @@ fn a_second_realm_is_trusted_and_let_go_while_the_node_runs() {
     bob.call(["user", "register"]).input(line).run().succeeds();
     let place = realm.path("");
     realm.alice.ok(["acl", "grant", "spiffe://far.localhost/user/bob", "r", &place]);
-    let own = self::fingerprint(&realm.first.home);
+    let own = realm.first.home.fingerprint();
     bob.ok(["realm", "trust", &format!("https://{}", realm.first.address), &own, "--yes"]);
     assert_ne!(bob.call(["ls", &place]).run().code, Some(0), "his realm is not trusted yet");
 

@@ -11,17 +11,6 @@ struct Scene {
     s2: NodeProcess,
 }
 
-fn fingerprint(home: &Home) -> String {
-    let shown = home.call(["realm", "show", "--json"]).run().json();
-    let held =
-        shown.as_array().expect("realms").iter().find_map(|realm| realm["authority"]["fingerprint"].as_str());
-    held.expect("an authority").to_string()
-}
-
-fn trust(home: &Home, of: &NodeProcess) {
-    home.ok(["realm", "trust", &format!("https://{}", of.address), &fingerprint(&of.home), "--yes"]);
-}
-
 impl Scene {
     fn start() -> Self {
         let a = Realm::start();
@@ -32,10 +21,10 @@ impl Scene {
         let line = s1.home.ok(["realm", "invite", "server", "s2"]);
         s2.call(["node", "join"]).input(line).run().succeeds();
         let s2 = NodeProcess::start(s2, &[]);
-        trust(&a.first.home, &s1);
-        trust(&a.alice, &s1);
-        trust(&s1.home, &a.first);
-        trust(&s2.home, &a.first);
+        a.first.home.trust(&s1);
+        a.alice.trust(&s1);
+        s1.home.trust(&a.first);
+        s2.home.trust(&a.first);
         for (name, text) in [("in/x", "for s2"), ("beside", "not for s2")] {
             a.alice.call(["put", "-p", "-", &a.path(name)]).input(text).run().succeeds();
         }

@@ -118,7 +118,8 @@ impl Groups {
     pub fn create(&self, group: &GroupName, bucket: Bucket) -> Result<(), Problem> {
         let now = self.client.world().clock.unix();
         self.change(group, |present| match present {
-            Some(_) => Err(Problem::new(Code::Exists, format!("there is a group {group} already"))),
+            Some(_) => Err(Problem::new(Code::Exists, format!("there is a group {group} already"))
+                .next(format!("`webos group show {}` tells who is in it", group.name))),
             None => Ok(OwnGroup { bucket, ..OwnGroup::new(group, now) }),
         })
     }

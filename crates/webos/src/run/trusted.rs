@@ -22,7 +22,7 @@ struct Trusted {
 pub async fn trust(setup: &Setup, out: &mut Out, wanted: &Trust) -> Outcome {
     home::make(setup.folder.path())?;
     let fingerprint = wanted.fingerprint.0;
-    let bundle = realms::fetch_from(&wanted.url, &fingerprint, &setup.world).await?;
+    let bundle = realms::fetch_from(&wanted.url, &fingerprint, &setup.world).await.map_err(advised)?;
     let realm = bundle.realm.clone();
     refuse_another(setup, &realm, &[&fingerprint, bundle.pin()])?;
     let question = format!(
@@ -44,6 +44,12 @@ pub async fn trust(setup: &Setup, out: &mut Out, wanted: &Trust) -> Outcome {
         out.line(&format!("{} is trusted here, as it signed itself {}", trusted.realm, time(trusted.signed_ms)))?;
         out.line("its names are believed, nothing else: `webos acl grant` gives rights to its people and groups")
     })
+}
+
+/// What to do when the one word on the way is that nobody answered.
+fn advised(problem: Problem) -> Problem {
+    let mute = problem.next.is_empty() && matches!(problem.code, Code::Unavailable | Code::Timeout);
+    if mute { problem.next("see that its node runs and that its address is reachable from here") } else { problem }
 }
 
 /// A realm is replaced by another of the same name only if its owner says so in two steps. `believed` are the roots by
@@ -81,7 +87,9 @@ pub fn distrust(setup: &Setup, out: &mut Out, realm: &RealmName) -> Outcome {
     }
     let was_trusted = realms::distrust(&setup.folder, realm)?;
     if !was_trusted {
-        return Err(Problem::new(Code::NotFound, format!("the realm {realm} is not trusted here")).into());
+        return Err(Problem::new(Code::NotFound, format!("the realm {realm} is not trusted here"))
+            .next("`webos realm show` lists those that are")
+            .into());
     }
     out.result(&Distrusted { realm: realm.to_string(), was_trusted }, |out, gone| {
         out.line(&format!("{} is trusted here no longer", gone.realm))
