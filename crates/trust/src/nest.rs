@@ -60,7 +60,7 @@ struct Reached {
 
 struct Search<'a> {
     lists: &'a dyn Lists,
-    principal: &'a Principal,
+    subject: Who,
     now: UnixMs,
     reached: BTreeMap<GroupName, Reached>,
     best: Option<(Option<UnixMs>, GroupName)>,
@@ -74,7 +74,15 @@ pub fn search(lists: &dyn Lists, group: &GroupName, principal: &Principal, now: 
     let found = Found::from(Member::No);
     let start = Reached { end: None, from: None };
     let reached = BTreeMap::from([(group.clone(), start)]);
-    let mut search = Search { lists, principal, now, reached, best: None, unknown: None, found };
+    let mut search = Search {
+        lists,
+        subject: Who::Principal(principal.clone()),
+        now,
+        reached,
+        best: None,
+        unknown: None,
+        found,
+    };
     let mut level = BTreeSet::from([group.clone()]);
     for _ in 0..MAX_GROUP_NESTING {
         let forever = matches!(search.best, Some((None, _)));
@@ -105,24 +113,22 @@ impl Search<'_> {
         }
         self.found.visited.insert(group.clone());
         self.found.known_until = earliest(self.found.known_until, listed.until);
-        let mut next = Vec::new();
-        for (who, until) in listed.list.members() {
-            if until.is_some_and(|end| self.now >= end) {
-                continue;
-            }
+        let alive = |until: &Option<UnixMs>| until.is_none_or(|end| self.now < end);
+        let members = listed.list.members();
+        if let Some(until) = members.get(&self.subject).filter(|until| alive(until)) {
             let end = earliest(end, *until);
-            match who {
-                Who::Principal(principal)
-                    if principal == self.principal
-                        && self.best.as_ref().is_none_or(|(best, _)| later(end, *best)) =>
-                {
-                    self.best = Some((end, group.clone()));
-                }
-                Who::Group(inner) if self.reached.get(inner).is_none_or(|known| later(end, known.end)) => {
-                    self.reached.insert(inner.clone(), Reached { end, from: Some(group.clone()) });
-                    next.push(inner.clone());
-                }
-                _ => {}
+            if self.best.as_ref().is_none_or(|(best, _)| later(end, *best)) {
+                self.best = Some((end, group.clone()));
+            }
+        }
+        let mut next = Vec::new();
+        // Groups stand behind all principals, of which there may be thousands.
+        for (who, until) in members.iter().rev() {
+            let Who::Group(inner) = who else { break };
+            let end = earliest(end, *until);
+            if alive(until) && self.reached.get(inner).is_none_or(|known| later(end, known.end)) {
+                self.reached.insert(inner.clone(), Reached { end, from: Some(group.clone()) });
+                next.push(inner.clone());
             }
         }
         next
