@@ -4,12 +4,13 @@
 
 use crate::codec::check_size;
 use crate::error::TrustError;
+use crate::feed_copy::{FeedCopy, settled};
 use crate::identity::Identity;
 use crate::limits::{CLOCK_SKEW, MAX_FEED_PAGE, MAX_REVOCATIONS, MAX_REVOKED_TRANSFERS, REVOCATION_MEMORY};
 use crate::signed::{self, Opened};
 use crate::store::TrustStore;
 use serde::{Deserialize, Serialize};
-use terms::{Epoch, Label, Principal, PrincipalKind, RealmName, Serial, TransferId, UnixMs};
+use terms::{Digest, Epoch, Label, Principal, PrincipalKind, RealmName, Serial, TransferId, UnixMs};
 
 /// External data of pages.
 const KIND: &str = "webos-feed-v1";
@@ -81,6 +82,8 @@ pub(crate) struct Document {
     pub at: UnixMs,
     pub after: Serial,
     pub head: Serial,
+    /// The hash of all that is listed, by which a reader sees whether the list has lost what it knows.
+    pub listed: Digest,
     pub entries: Vec<FeedEntry>,
 }
 
@@ -173,6 +176,25 @@ impl Feed {
     /// # Errors
     /// [`TrustError::WrongSigner`] if the identity is not that of the realm's feed; as [`signed::sign`].
     pub fn page(&self, after: Serial, signer: &Identity, now: UnixMs) -> Result<Vec<u8>, TrustError> {
+        self.page_stating(&self.listed(now), after, signer, now)
+    }
+
+    /// The hash of the list that pages of this time state.
+    pub fn listed(&self, now: UnixMs) -> ListHash {
+        ListHash { until: settled(now), digest: FeedCopy::from(self).digest(now) }
+    }
+
+    /// The same page with a hash that was computed before, and [`ListHash::holds`].
+    ///
+    /// # Errors
+    /// As [`Feed::page`].
+    pub fn page_stating(
+        &self,
+        listed: &ListHash,
+        after: Serial,
+        signer: &Identity,
+        now: UnixMs,
+    ) -> Result<Vec<u8>, TrustError> {
         let expected = feed_signer(&self.realm)?;
         if *signer.principal() != expected {
             let found = signer.principal().clone();
@@ -180,8 +202,68 @@ impl Feed {
         }
         let behind = self.entries.iter().filter(|entry| entry.number > after && now < entry.forget);
         let entries: Vec<_> = behind.take(MAX_FEED_PAGE).cloned().collect();
-        let (realm, epoch, head) = (self.realm.clone(), self.epoch, self.number);
-        signed::sign(signer, KIND, &Document { realm, epoch, at: now, after, head, entries })
+        let (realm, epoch, head, listed) = (self.realm.clone(), self.epoch, self.number, listed.digest);
+        signed::sign(signer, KIND, &Document { realm, epoch, at: now, after, head, listed, entries })
+    }
+
+    /// Lists again what a page proves that was listed once, and is not to be forgotten yet: the list was restored from a
+    /// backup that did not know it. It gets new numbers, so that every reader hears of it. The caller has opened the page by
+    /// [`FeedPage::open_kept`].
+    ///
+    /// # Errors
+    /// [`TrustError::TooLarge`] if the list is full.
+    pub fn recover(&mut self, page: &FeedPage, now: UnixMs) -> Result<Recovered, TrustError> {
+        let known = FeedCopy::from(&*self);
+        let Document { epoch, head, entries, .. } = &page.document;
+        let lost: Vec<_> = entries.iter().filter(|entry| now < entry.forget && !known.lists(entry)).collect();
+        self.entries.retain(|entry| now < entry.forget);
+        check_size("the list of revocations", self.entries.len() + lost.len(), MAX_REVOCATIONS)?;
+        let recovered = Recovered {
+            revoked: lost.iter().map(|entry| entry.revoked.clone()).collect(),
+            epoch_rose: *epoch > self.epoch,
+            head_rose: *head > self.number,
+        };
+        (self.epoch, self.number) = (self.epoch.max(*epoch), self.number.max(*head));
+        if recovered.epoch_rose {
+            self.next(now);
+        }
+        for entry in lost {
+            let number = self.next(now);
+            self.entries.push(FeedEntry { number, ..entry.clone() });
+        }
+        Ok(recovered)
+    }
+}
+
+/// The hash of a list, as pages state it for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListHash {
+    until: UnixMs,
+    digest: Digest,
+}
+
+impl ListHash {
+    /// Whether pages of this time state it, if the list has not changed.
+    pub fn holds(&self, now: UnixMs) -> bool {
+        self.until == settled(now)
+    }
+}
+
+/// What was listed again.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Recovered {
+    /// What was taken back once, and was not listed any more.
+    pub revoked: Vec<Revoked>,
+    /// The realm's epoch was higher.
+    pub epoch_rose: bool,
+    /// The newest number was higher.
+    pub head_rose: bool,
+}
+
+impl Recovered {
+    /// Whether the list was the same before.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
     }
 }
 

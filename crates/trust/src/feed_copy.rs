@@ -4,10 +4,17 @@
 use crate::codec::check_size;
 use crate::error::TrustError;
 use crate::feed::{Document, Feed, FeedEntry, FeedPage, Revoked};
-use crate::limits::MAX_REVOCATIONS;
+use crate::limits::{CLOCK_SKEW, LISTED_STEP, MAX_REVOCATIONS};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use terms::{Epoch, Principal, RealmName, Serial, TransferId, UnixMs};
+use terms::{Digest, Epoch, Principal, RealmName, Serial, TransferId, UnixMs};
+
+/// What is to be forgotten until then is no part of the hash that a page of this time states: a reader's clock may be ahead,
+/// and the source computes the hash once for each step.
+pub(crate) fn settled(at: UnixMs) -> UnixMs {
+    let step = u64::try_from(LISTED_STEP.as_millis()).unwrap_or(u64::MAX);
+    UnixMs(at.0 - at.0 % step).plus(LISTED_STEP + 2 * CLOCK_SKEW)
+}
 
 /// What a page brought.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -72,18 +79,20 @@ impl FeedCopy {
     /// Takes in a page.
     ///
     /// # Errors
-    /// [`TrustError::Rule`] if the page begins behind what is known here, or its realm's list was set back.
+    /// [`TrustError::Rule`] if the page begins behind what is known here, [`TrustError::SetBack`] if its realm's list says
+    /// less than it said before.
     pub fn apply(&mut self, page: &FeedPage, now: UnixMs) -> Result<Applied, TrustError> {
         let Document { epoch, at, after, head, entries, .. } = &page.document;
         if *after > self.number {
             return Err(TrustError::Rule(format!("a page of the feed of {} leaves something out", self.realm)));
         }
         if *head < self.number || *epoch < self.epoch {
-            return Err(TrustError::Rule(format!("the feed of {} was set back", self.realm)));
+            return Err(TrustError::SetBack { realm: self.realm.clone() });
         }
         self.forget(now);
         let known = self.number;
-        let new: Vec<_> = entries.iter().filter(|entry| entry.number > known).collect();
+        // Not by their numbers: a list that was restored from a backup may give a number twice.
+        let new: Vec<_> = entries.iter().filter(|entry| now < entry.forget && !self.lists(entry)).collect();
         check_size("the list of revocations", self.len() + new.len(), MAX_REVOCATIONS)?;
         for entry in &new {
             self.take(entry);
@@ -98,6 +107,33 @@ impl FeedCopy {
         }
         let new = new.into_iter().map(|entry| entry.revoked.clone()).collect();
         Ok(Applied { new, epoch_rose, more: !page.is_last() })
+    }
+
+    /// Whether this is all that the realm lists, as its page says that was applied last. What is to be forgotten within
+    /// minutes does not count: clocks may be apart.
+    pub fn agrees(&self, page: &FeedPage) -> bool {
+        !page.is_last() || page.document.listed == self.digest(page.at())
+    }
+
+    /// Names what is listed beyond [`settled`] by its hash. Epoch and numbers are not part of it, a page states them.
+    pub(crate) fn digest(&self, at: UnixMs) -> Digest {
+        let from = settled(at);
+        let principals: Vec<_> = self
+            .principals
+            .iter()
+            .filter(|(_, (_, forget))| from < *forget)
+            .map(|(principal, (until, _))| (principal, until))
+            .collect();
+        let of_id =
+            self.links.iter().flat_map(|(id, of_id)| of_id.iter().map(move |(issuer, end)| (id, issuer, end)));
+        let links: Vec<_> =
+            of_id.filter(|(.., forget)| from < **forget).map(|(id, issuer, _)| (id, issuer)).collect();
+        let transfers: Vec<_> =
+            self.transfers.iter().filter(|(_, forget)| from < **forget).map(|(id, _)| id).collect();
+        let mut hash = blake3::Hasher::new_derive_key("webos list of a feed v1");
+        // Hashing takes all that is written to it.
+        let _ = ciborium::into_writer(&(principals, links, transfers), &mut hash);
+        Digest(*hash.finalize().as_bytes())
     }
 
     /// A copy that lists these entries, as a reader would that heard nothing else.

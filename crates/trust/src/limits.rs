@@ -133,6 +133,8 @@ pub const MAX_FEED_LIMIT: Duration = Duration::from_secs(3600);
 pub const HEAD_INTERVAL: Duration = Duration::from_secs(20);
 /// Entries of one page of a feed: count. So many of the longest names fit into a document.
 pub const MAX_FEED_PAGE: usize = 128;
+/// How long a source uses one hash of its list, if the list does not change.
+pub const LISTED_STEP: Duration = Duration::from_secs(60);
 /// Signed pages of one feed that a reader keeps: count, and as many that the list no longer proves. A full list has
 /// `MAX_REVOCATIONS` / `MAX_FEED_PAGE` pages, of about 20 KiB each.
 pub const MAX_KEPT_PAGES: usize = 2048;

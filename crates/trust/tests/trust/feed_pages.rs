@@ -159,3 +159,81 @@ fn a_kept_page_counts_as_long_as_it_was_good_when_it_was_signed() -> Result<(), 
     assert!(FeedPage::open_kept(&altered, realm, store, now).is_err());
     Ok(())
 }
+
+/// A source that was restored from a backup, and a reader that knows two revocations and an epoch more.
+fn restored() -> (Source, Reader) {
+    let mut source = source();
+    revoke_some(&mut source, 0, 3);
+    let backup = source.feed.clone();
+    let mut reader = Reader::new(&source);
+    reader.follow(&source);
+    revoke_some(&mut source, 3, 2);
+    reader.follow(&source);
+    source.lab.clock.advance(Duration::from_secs(600));
+    source.feed = backup.resumed(source.lab.now());
+    (source, reader)
+}
+
+#[test]
+fn a_restored_source_takes_the_lost_back_from_what_it_signed_itself() {
+    let (mut source, mut reader) = restored();
+    let page = source.page(reader.copy.number());
+    reader.copy.apply(&page, source.lab.now()).expect("it goes on above");
+    assert!(!reader.copy.agrees(&page), "the list has lost what the reader knows");
+    reader.ask_all(&source);
+    let (store, now, realm) = (&source.lab.store, source.lab.now(), source.feed.realm().clone());
+    let kept = FeedPage::open_kept(reader.pages.lost()[0].bytes(), &realm, store, now).expect("its own");
+    let recovered = source.feed.recover(&kept, now).expect("room");
+    assert_eq!(recovered.revoked.len(), 2);
+    assert!(source.feed.recover(&kept, now).expect("room").is_nothing(), "once");
+    // Everybody hears of it: also who read the restored list before.
+    let mut new = Reader::new(&source);
+    new.follow(&source);
+    assert!((0..5).all(|index| is_revoked(&new.copy, index)));
+    let page = source.page(reader.copy.number());
+    assert_eq!(page.entries().len(), 2, "new numbers");
+    let forgets: Vec<_> = page.entries().iter().map(|entry| entry.forget).collect();
+    assert_eq!(
+        forgets,
+        kept.entries().iter().map(|entry| entry.forget).collect::<Vec<_>>(),
+        "not remembered longer"
+    );
+    reader.follow(&source);
+    assert!(reader.copy.agrees(&source.page(reader.copy.number())) && reader.pages.lost().is_empty());
+    // What is to be forgotten is not taken back.
+    source.lab.clock.advance(32 * DAY);
+    source.feed.revoke(ended("spiffe://lab.example/user/x", now), now, source.lab.now()).expect("listed");
+    assert!(source.feed.recover(&kept, source.lab.now()).expect("room").is_nothing());
+}
+
+#[test]
+fn a_source_set_back_behind_its_readers_catches_up_with_them() {
+    let (mut source, mut reader) = restored();
+    let backup = source.feed.clone();
+    source.feed.raise_epoch(source.lab.now());
+    reader.follow(&source);
+    source.feed = backup;
+    let set_back = reader.copy.apply(&source.page(reader.copy.number()), source.lab.now());
+    assert!(matches!(set_back, Err(TrustError::SetBack { .. })), "{set_back:?}");
+    let newest = reader.pages.newest().expect("kept").clone();
+    let recovered = source.feed.recover(&newest, source.lab.now()).expect("room");
+    assert!(recovered.epoch_rose && recovered.head_rose && recovered.revoked.is_empty(), "{recovered:?}");
+    reader.follow(&source);
+    assert_eq!((source.feed.epoch(), reader.copy.epoch()), (newest.epoch(), newest.epoch()));
+}
+
+#[test]
+fn clocks_apart_make_no_list_differ() {
+    let mut source = source();
+    let mut reader = Reader::new(&source);
+    revoke_some(&mut source, 0, 2);
+    let soon = source.lab.now().plus(Duration::from_secs(200));
+    source.feed.revoke(ended("spiffe://lab.example/user/short", soon), soon, source.lab.now()).expect("listed");
+    for _ in 0..30 {
+        // The reader is a minute ahead and forgets earlier.
+        let page = source.page(reader.copy.number());
+        reader.copy.apply(&page, source.lab.now().plus(Duration::from_secs(60))).expect("a page");
+        assert!(reader.copy.agrees(&page));
+        source.lab.clock.advance(Duration::from_secs(10));
+    }
+}
