@@ -8,6 +8,7 @@ mod hostile;
 mod lending;
 mod operations;
 mod realm;
+mod recovery;
 mod relay;
 mod renewal;
 mod service;
