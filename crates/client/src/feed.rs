@@ -1,9 +1,9 @@
-//! What realms have taken back, as a client hears of it: one page after the other, into a copy and the trust store.
+//! What realms have taken back, as a client hears of it, page after page.
 
 use crate::limits::{MAX_FEED_BYTES, REVOKED_WITHIN};
 use crate::protocol::feed_route;
 use crate::session::Client;
-use terms::{Code, Epoch, Problem, Serial};
+use terms::{Code, Epoch, Problem, RealmName, Serial};
 use trust::{Applied, FeedCopy, FeedPage};
 
 impl Client {
@@ -25,22 +25,21 @@ impl Client {
         }
     }
 
-    /// Takes the next page of a realm's feed into its copy and into the trust store; with `wait` once there is news, or
-    /// the realm says again that it is all. It is asked as oneself, so that no crowd of strangers is in the way, and as
-    /// nobody where one is not known or not let in: whoever was revoked may hear of it.
-    pub async fn hear(&self, copy: &mut FeedCopy, wait: bool) -> Result<Applied, Problem> {
-        let realm = copy.realm().clone();
-        let route = feed_route(copy.number(), wait);
+    /// The page of a realm's feed behind a number; with `wait` once there is news, or the realm says again that it is all.
+    /// It is asked as oneself, so that no crowd of strangers is in the way, and as nobody where one is not known or not let
+    /// in: whoever was revoked may hear of it.
+    pub async fn feed_page(&self, realm: &RealmName, after: Serial, wait: bool) -> Result<FeedPage, Problem> {
+        let route = feed_route(after, wait);
         let as_oneself = match self.identity() {
-            Some(_) => Some(self.ask_names(&realm, &route).await),
+            Some(_) => Some(self.ask_names(realm, &route).await),
             None => None,
         };
         let bytes = match as_oneself {
             Some(Ok(bytes)) => bytes,
             Some(Err(silent)) if silent.code == Code::Timeout => return Err(silent),
-            _ => self.ask_openly(&realm, &route, MAX_FEED_BYTES).await?,
+            _ => self.ask_openly(realm, &route, MAX_FEED_BYTES).await?,
         };
-        self.take(copy, &bytes)
+        Ok(FeedPage::open(&bytes, realm, self.trust(), self.world().clock.unix())?)
     }
 
     fn take(&self, copy: &mut FeedCopy, page: &[u8]) -> Result<Applied, Problem> {

@@ -10,7 +10,7 @@ use rustls_pki_types::CertificateDer;
 use serde_bytes::ByteBuf;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use terms::{Code, Epoch, Principal, PrincipalKind, Problem, RealmName};
+use terms::{Code, Epoch, Principal, PrincipalKind, Problem, RealmName, UnixMs};
 use trust::{
     AuditRecord, Authority, Bundle, Given, Identity, Invitations, LastRenewal, MemberState, NameServer,
     RealmMember, RenewalAsked, RenewalRefusal, RenewalVerdict, TrustStore, judge_renewal,
@@ -175,6 +175,15 @@ impl Registrar {
         if principal.kind != PrincipalKind::Service {
             let _turn = self.take_turn();
             self.register.revoke(principal, self.world.clock.unix())?;
+        }
+        Ok(())
+    }
+
+    /// The same for a revocation that was forgotten and is known again. Whoever was certified after it stays a member.
+    pub fn revoke_again(&self, principal: &Principal, issued_until: UnixMs) -> Result<(), Problem> {
+        if principal.kind != PrincipalKind::Service {
+            let _turn = self.take_turn();
+            self.register.revoke_again(principal, issued_until)?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use crate::lending;
 use crate::limits::{MAX_CONTROL_BYTES, MAX_OPEN_BYTES};
 use crate::node::{HomeVolume, State};
 use crate::published;
+use crate::recovery;
 use crate::rights;
 use crate::routes::Route;
 use crate::tokens;
@@ -41,6 +42,7 @@ pub async fn answer(
         Route::State(name) => Ok(cbor(&state.names.state(&name)?)),
         Route::VolumeRecord(name) => volume_record(state, &name),
         Route::Feed => feed(state, caller, parts).await,
+        Route::FeedLost => Ok(cbor(&recovery::recover(state, caller, &message(body).await?.0).await?)),
         Route::Revoke => Ok(cbor(&lending::revoke(state, caller, message(body).await?.0).await?)),
         Route::Purse => Ok(cbor(&lending::take_in(state, caller, message(body).await?.0)?)),
         Route::Join => join(state, body).await,

@@ -109,6 +109,7 @@ impl Realm {
             link_bps: self.link_bps,
             place: None,
             feed_limits: FeedLimits::default(),
+            group_recheck: Duration::from_millis(200),
         }
     }
 
@@ -179,4 +180,14 @@ pub async fn hears(node: &Node, realm: &Realm) {
         }
     };
     tokio::time::timeout(Duration::from_secs(30), heard).await.expect("its feed is followed");
+}
+
+/// Waits until this holds.
+pub async fn until(holds: impl Fn() -> bool) {
+    let wait = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("in time");
 }
