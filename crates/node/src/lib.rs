@@ -20,6 +20,7 @@ pub mod limits;
 mod names;
 mod node;
 pub mod pipe;
+mod private;
 mod published;
 mod reader;
 mod realms;

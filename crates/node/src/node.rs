@@ -97,6 +97,7 @@ const HOUSEKEEPING: Duration = Duration::from_secs(20);
 impl Node {
     /// Starts a node in its folder.
     pub async fn start(settings: Settings, world: World) -> Result<Self, Problem> {
+        crate::private::check(&settings.folder)?;
         crate::renewal::before_start(&settings.folder, &world).await?;
         let client = Client::open(settings.folder.clone(), world.clone())?;
         let identity = client.require_identity()?;

@@ -4,7 +4,7 @@
 use crate::bundle::{Bundle, Content, NameServer, PREDECESSOR, SUCCESSOR};
 use crate::codec::{check_size, decode, encode};
 use crate::error::TrustError;
-use crate::files::{read_private, write_private};
+use crate::files::{check_private_folder, read_private, write_private};
 use crate::identity::{Identity, lifetime};
 use crate::key::{KeyPair, PublicKey, pem, sha256};
 use crate::limits::{CLOCK_SKEW, ISSUING_LIFETIME, MAX_DOCUMENT_BYTES, MAX_ISSUING, MAX_KEY_FILE_BYTES, MAX_ROOTS};
@@ -96,9 +96,10 @@ impl Authority {
     /// Reads an authority from its folder. No root's key is read, or needs to be there.
     ///
     /// # Errors
-    /// [`TrustError::Exposed`] if others can read its keys; [`TrustError::Damaged`] if keys, certificates
-    /// and realm do not belong together.
+    /// [`TrustError::Exposed`] or [`TrustError::ExposedFolder`] if others have access to its keys or its folder;
+    /// [`TrustError::Damaged`] if keys, certificates and realm do not belong together.
     pub fn load(folder: &Path) -> Result<Self, TrustError> {
+        check_private_folder(folder)?;
         let (roots_file, issuing_file) = (folder.join(ROOTS_FILE), folder.join(Self::ISSUING_FILE));
         let text = zeroize::Zeroizing::new(read_private(&issuing_file, MAX_KEY_FILE_BYTES)?);
         let issuing = Held::read(&text).map_err(|error| error.in_file(&issuing_file, DAMAGED))?;

@@ -170,9 +170,17 @@ pub enum TrustError {
         realm: terms::RealmName,
     },
     /// A file can be read by others than its owner.
-    #[error("{} holds a key and can be read by others (mode {mode:o})", path.display())]
+    #[error("{} holds a key and can be read by others (mode {mode:04o})", path.display())]
     Exposed {
         /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// Others than its owner can look into a folder with secrets, or put something into it.
+    #[error("{} holds secrets, and others have access to it (mode {mode:04o})", path.display())]
+    ExposedFolder {
+        /// The folder.
         path: PathBuf,
         /// Its mode.
         mode: u32,
@@ -208,7 +216,11 @@ impl TrustError {
     /// The same of what stood in a file of our own. What could not be read at all says so itself.
     pub(crate) fn in_file(self, path: &Path, advice: &'static str) -> Self {
         match self {
-            Self::Io { .. } | Self::Exposed { .. } | Self::Passphrase | Self::Sealed { .. } => self,
+            Self::Io { .. }
+            | Self::Exposed { .. }
+            | Self::ExposedFolder { .. }
+            | Self::Passphrase
+            | Self::Sealed { .. } => self,
             other => Self::Damaged { path: path.to_path_buf(), why: other.to_string(), advice },
         }
     }
@@ -236,7 +248,11 @@ impl TrustError {
             | Self::Sealed { .. }
             | Self::Fingerprint { .. } => Code::Denied,
             Self::AuthorityEnded { .. } => Code::Unavailable,
-            Self::Crypto { .. } | Self::Exposed { .. } | Self::Damaged { .. } | Self::Io { .. } => Code::Internal,
+            Self::Crypto { .. }
+            | Self::Exposed { .. }
+            | Self::ExposedFolder { .. }
+            | Self::Damaged { .. }
+            | Self::Io { .. } => Code::Internal,
         }
     }
 }
@@ -245,6 +261,7 @@ impl From<TrustError> for Problem {
     fn from(error: TrustError) -> Self {
         let next = match &error {
             TrustError::Exposed { path, .. } => format!("chmod 600 {}", path.display()),
+            TrustError::ExposedFolder { path, .. } => format!("chmod 700 {}", path.display()),
             TrustError::Damaged { advice, .. } => (*advice).into(),
             TrustError::FromTheFuture { .. } => "set the clock right".into(),
             TrustError::Sealed { .. } => {

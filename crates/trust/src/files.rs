@@ -35,9 +35,31 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), TrustErro
     written.map_err(failed("write", path))
 }
 
-/// Reads a file of at most `limit` bytes that only its owner can read.
+fn mode(path: &Path) -> Result<u32, TrustError> {
+    Ok(fs::metadata(path).map_err(failed("look at", path))?.mode() & 0o7777)
+}
+
+/// Refuses a folder of secrets that others than its owner can look into.
+pub(crate) fn check_private_folder(folder: &Path) -> Result<(), TrustError> {
+    match mode(folder)? {
+        mode if mode & 0o077 == 0 => Ok(()),
+        mode => Err(TrustError::ExposedFolder { path: folder.to_path_buf(), mode }),
+    }
+}
+
+/// Refuses a folder in which others could put another file in the place of its owner's. A sticky one keeps them from it.
+fn check_not_replaceable(folder: &Path) -> Result<(), TrustError> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    match mode(folder)? {
+        mode if mode & 0o022 == 0 || mode & 0o1000 != 0 => Ok(()),
+        mode => Err(TrustError::ExposedFolder { path: folder.to_path_buf(), mode }),
+    }
+}
+
+/// Reads a file of at most `limit` bytes that only its owner can read, and replace.
 pub(crate) fn read_private(path: &Path, limit: usize) -> Result<Vec<u8>, TrustError> {
     let file = File::open(path).map_err(failed("read", path))?;
+    check_not_replaceable(path.parent().unwrap_or(Path::new(".")))?;
     let mode = file.metadata().map_err(failed("read", path))?.mode() & 0o7777;
     if mode & 0o077 != 0 {
         return Err(TrustError::Exposed { path: path.to_path_buf(), mode });
@@ -66,5 +88,30 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path().join("deep")).expect("a folder").count(), 1, "no draft stays");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("changed");
         assert!(matches!(read_private(&path, 3), Err(TrustError::Exposed { mode: 0o640, .. })));
+    }
+
+    #[test]
+    fn secrets_that_others_could_replace_are_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("key");
+        write_private(&path, b"one").expect("written");
+        for (mode, read, private) in [
+            (0o700, true, true),
+            (0o750, true, false),
+            (0o755, true, false),
+            (0o770, false, false),
+            (0o702, false, false),
+            (0o777, false, false),
+            (0o1777, true, false),
+        ] {
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).expect("mine");
+            assert_eq!(read_private(&path, 3).is_ok(), read, "{mode:o}");
+            assert_eq!(check_private_folder(folder.path()).is_ok(), private, "{mode:o}");
+        }
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).expect("mine");
+        let problem = terms::Problem::from(read_private(&path, 3).expect_err("refused"));
+        let shown = folder.path().display();
+        assert_eq!(problem.detail, format!("{shown} holds secrets, and others have access to it (mode 0777)"));
+        assert_eq!(problem.next, format!("chmod 700 {shown}"));
     }
 }

@@ -4,14 +4,16 @@
 //! knows who speaks. This crate never decides who may do what, and does not read certificates itself: it
 //! hands them to a [`PeerCheck`].
 
+mod admission;
 pub mod body;
 pub mod cbor;
 mod crowd;
-mod handshakes;
 pub mod limits;
 mod peer;
+mod places;
 mod pool;
 mod problem;
+mod rates;
 mod server;
 mod stalls;
 mod tls;

@@ -7,15 +7,30 @@ pub const MAX_HEADER_BYTES: usize = 64 * 1024;
 /// Requests in flight on one connection: count. More wait at the client, by HTTP/2's own rule.
 pub const MAX_STREAMS_PER_CONNECTION: u32 = 256;
 /// Connections of one listener: count. Further ones wait in the kernel's backlog.
-pub const MAX_CONNECTIONS: usize = 12_000;
+pub const MAX_CONNECTIONS: usize = 15_200;
 /// Of them, connections without a certificate: count. The rest is kept for nodes and users, so that strangers
-/// cannot keep them out.
+/// cannot keep them out. For one more the source that has most gives up the one that idles longest, so that strangers
+/// do not keep out each other.
 pub const MAX_ANONYMOUS_CONNECTIONS: usize = 11_000;
-/// Of these, connections from one source (an IPv4 address, or a /64 of IPv6): count. So that no stranger keeps out all
-/// others; far above what a network behind one address needs.
+/// Of these, connections from one source (an IPv4 address, or a /64 of IPv6): count. For one more its own that idles
+/// longest is closed; far above what a network behind one address needs.
 pub const MAX_SOURCE_CONNECTIONS: usize = MAX_ANONYMOUS_CONNECTIONS / 4;
-/// Unfinished TLS handshakes on one listener: count. For one more the one begun longest ago is broken off: silent
-/// connections keep nobody out.
+/// Handshakes that one source may begin in the long run: count a second. A handshake takes 0.3 to 0.5 ms of computing,
+/// so one source has at most a fifth of one core. What comes faster waits, see [`HANDSHAKE_PATIENCE`].
+pub const HANDSHAKES_PER_SECOND: u32 = 400;
+/// Handshakes that one source may begin at once after a quiet time: count. It is a second of one core at most, and as many
+/// clients behind one address as may stay come in within [`HANDSHAKE_PATIENCE`].
+pub const HANDSHAKE_BURST: u32 = 2_000;
+/// The longest that a connection waits for its turn before its handshake; what would wait longer is closed unread.
+pub const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(2);
+/// Sources whose handshakes are counted: count. Of more, those are forgotten that did least.
+pub const MAX_RATED_SOURCES: usize = 4_096;
+/// Connections that wait for their turn: count. More are closed unread.
+pub const MAX_WAITING_CONNECTIONS: usize = 3_200;
+/// Of these, connections from one source: count. So that no source keeps out all others.
+pub const MAX_SOURCE_WAITING: usize = MAX_WAITING_CONNECTIONS / 4;
+/// Unfinished TLS handshakes on one listener: count. For one more, of the source that has most the one begun longest ago
+/// is broken off: silent connections keep nobody out.
 pub const MAX_HANDSHAKES: usize = 512;
 /// From accepted connection to finished handshake.
 pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
@@ -62,6 +77,9 @@ pub const READ_OFF_BYTES: usize = 1 << 20;
 /// How long that may take.
 pub const READ_OFF_WITHIN: Duration = Duration::from_secs(2);
 
+const QUEUE_OF_ONE_SOURCE: usize = HANDSHAKES_PER_SECOND as usize * HANDSHAKE_PATIENCE.as_secs() as usize;
 const _: () = assert!(STREAM_WINDOW_BYTES <= CONNECTION_WINDOW_BYTES);
 const _: () = assert!(MAX_PROBLEM_BYTES <= MAX_CONTROL_BYTES);
-const _: () = assert!(MAX_ANONYMOUS_CONNECTIONS + MAX_HANDSHAKES < MAX_CONNECTIONS);
+const _: () = assert!(MAX_ANONYMOUS_CONNECTIONS + MAX_HANDSHAKES + MAX_WAITING_CONNECTIONS < MAX_CONNECTIONS);
+const _: () = assert!(QUEUE_OF_ONE_SOURCE <= MAX_SOURCE_WAITING);
+const _: () = assert!(HANDSHAKE_BURST as usize + QUEUE_OF_ONE_SOURCE >= MAX_SOURCE_CONNECTIONS);

@@ -1,14 +1,14 @@
 //! The listener: accepts, authenticates, bounds, and hands each request to one handler with its peer.
 
+use crate::admission::{Admission, Bounds};
 use crate::body::Body;
-use crate::crowd::{Crowd, Full};
-use crate::handshakes::Handshakes;
 use crate::limits::{
-    CONNECTION_WINDOW_BYTES, FRAME_BYTES, HANDSHAKE_DEADLINE, HEADER_DEADLINE, MAX_ANONYMOUS_CONNECTIONS,
-    MAX_CONNECTIONS, MAX_HANDSHAKES, MAX_HEADER_BYTES, MAX_SOURCE_CONNECTIONS, MAX_STREAMS_PER_CONNECTION,
-    PING_DEADLINE, PING_INTERVAL, SEND_BUFFER_BYTES, SHUTDOWN_DEADLINE, STALL_DEADLINE, STREAM_WINDOW_BYTES,
+    CONNECTION_WINDOW_BYTES, FRAME_BYTES, HANDSHAKE_DEADLINE, HEADER_DEADLINE, MAX_CONNECTIONS, MAX_HEADER_BYTES,
+    MAX_STREAMS_PER_CONNECTION, PING_DEADLINE, PING_INTERVAL, SEND_BUFFER_BYTES, SHUTDOWN_DEADLINE, STALL_DEADLINE,
+    STREAM_WINDOW_BYTES,
 };
 use crate::peer::{Credentials, Peer, PeerCheck};
+use crate::places::Place;
 use crate::stalls::Stalls;
 use crate::tls::{self, Shown};
 use http::{Request, Response};
@@ -92,8 +92,7 @@ struct Shared {
     acceptor: TlsAcceptor,
     check: Arc<dyn PeerCheck>,
     handler: Arc<dyn Handler>,
-    handshakes: Handshakes,
-    anonymous: Arc<Crowd>,
+    admission: Admission,
     stop: CancellationToken,
     abort: CancellationToken,
 }
@@ -101,6 +100,18 @@ struct Shared {
 impl Server {
     /// Starts to accept on the listener.
     pub fn start(
+        world: &World,
+        listener: TcpListener,
+        credentials: &Credentials,
+        check: Arc<dyn PeerCheck>,
+        handler: Arc<dyn Handler>,
+        recheck: &Recheck,
+    ) -> Result<Self, ServerError> {
+        Self::start_within(Bounds::default(), world, listener, credentials, check, handler, recheck)
+    }
+
+    fn start_within(
+        bounds: Bounds,
         world: &World,
         listener: TcpListener,
         credentials: &Credentials,
@@ -119,8 +130,7 @@ impl Server {
             acceptor: TlsAcceptor::from(Arc::new(config)),
             check,
             handler,
-            handshakes: Handshakes::new(MAX_HANDSHAKES),
-            anonymous: Arc::new(Crowd::new(MAX_ANONYMOUS_CONNECTIONS, MAX_SOURCE_CONNECTIONS)),
+            admission: Admission::new(world, bounds),
             stop: stop.clone(),
             abort: abort.clone(),
         });
@@ -181,6 +191,10 @@ async fn accept_all(listener: TcpListener, shared: Arc<Shared>, tasks: TaskTrack
 async fn serve_connection(shared: &Shared, stream: TcpStream, from: SocketAddr) {
     let _ = stream.set_nodelay(true);
     let mut rounds = shared.recheck.0.subscribe();
+    tokio::select! {
+        turn = shared.admission.turn(from) => if turn.is_none() { return },
+        () = shared.stop.cancelled() => return,
+    }
     let Some(stream) = handshake(shared, stream, from).await else { return };
     let peer = match authenticated(shared, &stream) {
         Ok(peer) => peer,
@@ -189,20 +203,17 @@ async fn serve_connection(shared: &Shared, stream: TcpStream, from: SocketAddr) 
             return;
         }
     };
-    let _seat = match peer.as_ref().map_or_else(|| shared.anonymous.enter(from.ip()).map(Some), |_| Ok(None)) {
-        Ok(seat) => seat,
-        Err(Full::All(_)) => {
-            tracing::info!(%from, "a connection without a certificate was refused: there are too many");
-            return;
-        }
-        Err(Full::Source(_)) => {
-            tracing::info!(%from, "a connection without a certificate was refused: its source has its share");
-            return;
-        }
+    let place = match peer {
+        Some(_) => None,
+        None => match shared.admission.stranger(from) {
+            Some(place) => Some(place),
+            None => return,
+        },
     };
     let visit = Visit {
         life: peer.as_ref().map(|peer| peer.not_after.since(shared.world.clock.unix())),
         asked: Arc::default(),
+        place: place.clone(),
         stalls: Stalls::new(&shared.world),
     };
     let known = peer.clone();
@@ -214,8 +225,8 @@ async fn serve_connection(shared: &Shared, stream: TcpStream, from: SocketAddr) 
         }
         asked.store(true, Ordering::Relaxed);
         let answer = handler.handle(request, peer.clone(), from);
-        let stalls = stalls.clone();
-        async move { Ok::<_, Infallible>(answer.await.map(|body| stalls.watch(body))) }
+        let (stalls, work) = (stalls.clone(), place.as_ref().map(Place::work));
+        async move { Ok::<_, Infallible>(answer.await.map(|body| stalls.watch(body, work))) }
     });
     let builder = builder();
     let connection = builder.serve_connection(TokioIo::new(stream), service);
@@ -259,6 +270,8 @@ struct Visit {
     life: Option<Duration>,
     /// Whether a request ever came.
     asked: Arc<AtomicBool>,
+    /// A stranger's place.
+    place: Option<Arc<Place>>,
     stalls: Stalls,
 }
 
@@ -270,6 +283,7 @@ impl Visit {
             () = sleep(self.life.unwrap_or_default()), if !anonymous => "the peer's certificate has ended",
             () = self.stalled(), if anonymous => "its client does not take its answers",
             () = self.silent() => "no request came",
+            () = self.must_end() => "it gave way to others without a certificate",
         }
     }
 
@@ -277,6 +291,13 @@ impl Visit {
         sleep(HEADER_DEADLINE).await;
         if self.asked.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
+        }
+    }
+
+    async fn must_end(&self) {
+        match &self.place {
+            Some(place) => place.must_end().await,
+            None => std::future::pending().await,
         }
     }
 
@@ -288,7 +309,7 @@ impl Visit {
 }
 
 async fn handshake(shared: &Shared, stream: TcpStream, from: SocketAddr) -> Option<TlsStream<TcpStream>> {
-    let begun = shared.handshakes.begin();
+    let begun = shared.admission.handshake(from)?;
     let finished = tokio::select! {
         finished = timeout(HANDSHAKE_DEADLINE, shared.acceptor.accept(stream)) => finished,
         () = begun.must_end() => {
@@ -333,3 +354,7 @@ fn builder() -> auto::Builder<TokioExecutor> {
         .keep_alive_timeout(PING_DEADLINE);
     builder
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

@@ -2,6 +2,7 @@
 //! whose server has nothing to send.
 
 use crate::body::{Body, BodyError};
+use crate::places::Work;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
@@ -36,8 +37,8 @@ impl Stalls {
         self.given.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The same body, watched.
-    pub fn watch(&self, body: Body) -> Body {
+    /// The same body, watched; what comes with it is dropped when the body is.
+    pub fn watch(&self, body: Body, work: Option<Work>) -> Body {
         if body.is_end_stream() {
             return body;
         }
@@ -46,7 +47,7 @@ impl Stalls {
             given.next += 1;
             given.next
         };
-        Watched { body, number, stalls: self.clone() }.boxed()
+        Watched { body, number, stalls: self.clone(), _work: work }.boxed()
     }
 
     /// For how long the client has left an answer lying.
@@ -60,6 +61,7 @@ struct Watched {
     body: Body,
     number: u64,
     stalls: Stalls,
+    _work: Option<Work>,
 }
 
 impl HttpBody for Watched {
@@ -104,7 +106,7 @@ mod tests {
         let stalls = Stalls::new(&world);
         let part = || Ok::<_, BodyError>(Bytes::from_static(b"part"));
         let parts = futures_util::stream::iter([part(), part()]).chain(futures_util::stream::pending());
-        let mut body = stalls.watch(crate::body::stream(parts));
+        let mut body = stalls.watch(crate::body::stream(parts), None);
         let hour = Duration::from_secs(3600);
         clock.advance(hour);
         assert_eq!(stalls.longest(), Duration::ZERO, "nothing was given yet");

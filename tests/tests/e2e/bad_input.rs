@@ -1,6 +1,7 @@
 //! Bad input: each a clear error, nothing lost, nothing hangs.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use webos_tests::{Home, NodeProcess};
 
 #[test]
@@ -75,6 +76,38 @@ fn a_folder_that_others_can_change_is_refused() {
     if !rustix::process::geteuid().is_root() {
         home.call(["whoami", "--home", "/"]).run().fails(2, &["belongs to user number 0"]);
     }
+}
+
+#[test]
+fn secrets_that_others_have_access_to_stop_a_node() {
+    let home = Home::new();
+    home.ok(["realm", "init", "test.localhost", "--unencrypted"]);
+    let (run, words) = (["node", "run", "--listen", "127.0.0.1:0"], ["realm", "invite", "user", "bob"]);
+    let set = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("mine");
+    };
+    for (name, wide, narrow, code, expected) in [
+        ("", 0o777, 0o700, 2, "can be changed by others (mode 0777)"),
+        ("authority", 0o777, 0o700, 1, "others have access to it (mode 0777)"),
+        ("authority", 0o750, 0o700, 1, "others have access to it (mode 0750)"),
+        ("authority/issuing.pem", 0o644, 0o600, 1, "can be read by others (mode 0644)"),
+        ("identity", 0o770, 0o700, 1, "others have access to it (mode 0770)"),
+        ("identity/identity.pem", 0o640, 0o600, 1, "can be read by others (mode 0640)"),
+    ] {
+        let path = home.path().join(name);
+        set(&path, wide);
+        home.call(run).run().fails(code, &[name, expected, "chmod "]);
+        if name.starts_with("authority") {
+            home.call(words).run().fails(code, &[name, expected, "chmod "]);
+        }
+        set(&path, narrow);
+    }
+    let realms = home.path().join("realms");
+    set(&realms, 0o777);
+    set(home.path(), 0o755);
+    home.call(run).run().fails(2, &["realms can be changed by others (mode 0777)", "chmod go-w "]);
+    set(home.path(), 0o700); // now nobody else gets there
+    NodeProcess::start(home, &[]).stop();
 }
 
 #[test]

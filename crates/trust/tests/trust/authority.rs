@@ -1,6 +1,6 @@
 //! A realm's authority over time, on disk, and in bundles.
 
-use crate::support::{DAY, lab, pin, principal, realm};
+use crate::support::{DAY, lab, pin, principal, private_folder, realm};
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 use terms::Epoch;
@@ -72,7 +72,7 @@ fn nothing_is_issued_beyond_the_end() {
 #[test]
 fn authority_and_identity_survive_the_disk_and_nobody_else_reads_them() {
     let lab = lab();
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = private_folder();
     lab.authority.save(folder.path()).expect("saved");
     let alice = lab.identity("user/alice");
     alice.save(folder.path()).expect("saved");
@@ -103,12 +103,29 @@ fn authority_and_identity_survive_the_disk_and_nobody_else_reads_them() {
 }
 
 #[test]
+fn an_authority_in_a_folder_that_others_can_enter_is_refused() {
+    let lab = lab();
+    let folder = private_folder();
+    lab.authority.save(folder.path()).expect("saved");
+    for (mode, loads) in [(0o700, true), (0o755, false), (0o710, false), (0o777, false), (0o1777, false)] {
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(mode)).expect("mine");
+        match Authority::load(folder.path()) {
+            Ok(_) => assert!(loads, "{mode:o}"),
+            Err(TrustError::ExposedFolder { path, mode: found }) => {
+                assert_eq!((path.as_path(), found, loads), (folder.path(), mode, false));
+            }
+            Err(other) => panic!("{mode:o}: {other}"),
+        }
+    }
+}
+
+#[test]
 fn keys_and_certificates_that_do_not_belong_together() {
     let lab = lab();
     let (alice, bob) = (lab.identity("user/alice"), lab.identity("user/bob"));
     assert!(Identity::new(alice.chain().to_vec(), bob.key().clone()).is_err());
     assert!(Identity::new(Vec::new(), bob.key().clone()).is_err());
-    let (one, two) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let (one, two) = (private_folder(), private_folder());
     lab.authority.save(one.path()).expect("saved");
     realm(&lab.world, "other.example").save(two.path()).expect("saved");
     std::fs::copy(two.path().join("issuing.pem"), one.path().join("issuing.pem")).expect("copied");

@@ -1,7 +1,7 @@
 //! Roots: off line under a passphrase, replaced with a succession that the old one signs; and what an issuing
 //! certificate alone, or somebody with an old bundle, can try.
 
-use crate::support::{DAY, Lab, certificates_header, lab, pin, root, seal};
+use crate::support::{DAY, Lab, certificates_header, lab, pin, private_folder, root, seal};
 use ciborium::Value;
 use rustls_pki_types::CertificateDer;
 use terms::{Epoch, UnixMs};
@@ -19,7 +19,7 @@ fn open(authority: &Authority, fingerprint: &[u8; 32], now: UnixMs) -> Result<Bu
 #[test]
 fn a_root_under_a_passphrase_can_lie_elsewhere() {
     let mut lab = lab();
-    let (folder, elsewhere) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let (folder, elsewhere) = (private_folder(), tempfile::tempdir().expect("a folder"));
     lab.authority.save(folder.path()).expect("saved");
     let file = elsewhere.path().join("our-root.age");
     lab.root.save(&file, Some(&passphrase("correct horse"))).expect("saved");
@@ -71,7 +71,7 @@ fn a_site_follows_a_succession_and_pins_the_new_root() {
     for identity in [before, lab.identity("user/alice")] {
         assert!(lab.check(identity.chain()).is_ok(), "leaves under both are accepted");
     }
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = private_folder();
     lab.authority.save(folder.path()).expect("saved");
     let loaded = Authority::load(folder.path()).expect("loaded");
     assert_eq!(open(&loaded, &old, lab.now()).expect("a later one").pin(), &new.fingerprint());

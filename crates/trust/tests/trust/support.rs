@@ -23,6 +23,12 @@ pub struct Lab {
     pub root: Root,
 }
 
+/// A folder of its owner's alone, as an authority's is.
+pub fn private_folder() -> tempfile::TempDir {
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    tempfile::Builder::new().permissions(mode).tempdir().expect("a folder")
+}
+
 /// A world with one trusted realm, `lab.example`.
 pub fn lab() -> Lab {
     let (world, clock) = World::simulated(1);
