@@ -17,6 +17,8 @@ fn user(name: &str) -> Principal {
 
 fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a folder");
+    let mode = std::fs::metadata(from).expect("there").permissions();
+    std::fs::set_permissions(to, mode).expect("as it was");
     for entry in std::fs::read_dir(from).expect("readable").flatten() {
         match entry.file_type().expect("known").is_dir() {
             true => copy_folder(&entry.path(), &to.join(entry.file_name())),
