@@ -41,6 +41,7 @@ pub async fn answer(
         Route::State(name) => Ok(cbor(&state.names.state(&name)?)),
         Route::VolumeRecord(name) => volume_record(state, &name),
         Route::Feed => feed(state, caller, parts).await,
+        Route::NameServers => Ok(cbor(&lending::name_servers(state, caller, &message(body).await?.0)?)),
         Route::Revoke => Ok(cbor(&lending::revoke(state, caller, message(body).await?.0).await?)),
         Route::Purse => Ok(cbor(&lending::take_in(state, caller, message(body).await?.0)?)),
         Route::Join => join(state, body).await,

@@ -10,6 +10,7 @@ mod control;
 mod feeds;
 mod files;
 pub mod front;
+mod further;
 pub mod gatekeeper;
 pub mod groups;
 mod guard;

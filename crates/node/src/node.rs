@@ -26,7 +26,7 @@ use terms::{Code, Principal, PrincipalKind, Problem, RealmName, UnixMs, VolumeNa
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use trust::{AuditLog, AuditRecord, Identity};
+use trust::{AuditLog, AuditRecord, Identity, NameServer};
 use webfs::coherence::Coherence;
 use webfs::rules::LeaseRules;
 use webfs::serve::Home;
@@ -77,6 +77,11 @@ impl State {
 
     pub(crate) fn realm(&self) -> &RealmName {
         &self.own.principal.realm
+    }
+
+    /// This node as a name server of its realm.
+    pub(crate) fn as_name_server(&self) -> NameServer {
+        NameServer { address: self.advertised.clone(), principal: self.own.principal.clone() }
     }
 
     /// Whether this node is the realm's first: it holds groups, names and the authority.
@@ -194,11 +199,16 @@ async fn compose(
     let advertised = settings.advertised(address)?;
     client.trust().set_limits(settings.feed_limits);
     let registrar = Registrar::open(&folder, &world)?.filter(|registrar| registrar.realm() == realm);
-    if let Some(registrar) = &registrar {
-        registrar.sign_bundle(client.trust(), identity.principal(), &advertised)?;
-    }
-    let feed =
-        registrar.as_ref().map(|registrar| Source::open(&folder, &world, client.trust(), registrar)).transpose()?;
+    let feed = match &registrar {
+        Some(registrar) => {
+            let first = NameServer { address: advertised.clone(), principal: identity.principal().clone() };
+            registrar.sign_bundle(client.trust(), &first)?;
+            let feed = Source::open(&folder, &world, client.trust(), registrar)?;
+            registrar.keep_up(client.trust(), &first)?;
+            Some(feed)
+        }
+        None => None,
+    };
     let groups = Arc::new(Groups::load(client.clone(), &folder, realm.clone(), registrar.is_some())?);
     let audit = open_audit(&folder, &world, identity.principal())?;
     let gate = Arc::new(Gatekeeper::new(world.clone(), client.trust().clone(), groups, audit));

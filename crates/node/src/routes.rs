@@ -19,6 +19,8 @@ pub enum Route {
     VolumeRecord(Label),
     /// A page of the realm's feed.
     Feed,
+    /// Change who the realm's further name servers are.
+    NameServers,
     /// Take something back.
     Revoke,
     /// Take in a transfer certificate.
@@ -99,6 +101,7 @@ pub const TABLE: &[Row] = &[
     ("/.webos/feed", GET, Access::Open),
     ("/.webos/join", POST, Access::Open),
     ("/.webos/renew", POST, Access::Open),
+    ("/.webos/name-servers", POST, Access::Authenticated),
     ("/.webos/revoke", POST, Access::Authenticated),
     ("/.webos/purse", POST, Access::Authenticated),
     ("/.webos/session/{}", POST, Access::Authenticated),
@@ -177,6 +180,7 @@ fn route(pattern: &str, names: &Names<'_>) -> Result<Route, Problem> {
         },
         "/.webos/name/{}/state" => Route::State(label()?),
         "/.webos/feed" => Route::Feed,
+        "/.webos/name-servers" => Route::NameServers,
         "/.webos/revoke" => Route::Revoke,
         "/.webos/purse" => Route::Purse,
         "/.webos/join" => Route::Join,
