@@ -60,6 +60,15 @@ impl Register {
         self.put(&RealmMember { standing, ..RealmMember::new(given) })
     }
 
+    /// Revokes again whom a restored backup has forgotten to be revoked: every certificate that was issued until then.
+    /// Whoever was certified later stays. Answers whether it was revoked by this call.
+    pub fn revoke_again(&self, principal: &Principal, issued_until: UnixMs) -> Result<bool, Problem> {
+        match self.member(principal)? {
+            Some(member) if member.newest.issued > issued_until => Ok(false),
+            _ => self.revoke(principal, issued_until),
+        }
+    }
+
     /// From now on this principal gets no certificate, unless it is invited again. Somebody unknown is noted too.
     /// Answers whether it was revoked by this call.
     pub fn revoke(&self, principal: &Principal, at: UnixMs) -> Result<bool, Problem> {
@@ -67,6 +76,7 @@ impl Register {
             principal: principal.clone(),
             key: terms::Thumbprint([0; 32]),
             content: terms::Digest([0; 32]),
+            issued: UnixMs(0),
             end: at,
         };
         let member = self.member(principal)?.unwrap_or_else(|| RealmMember::new(nobody()));

@@ -163,6 +163,12 @@ pub enum TrustError {
     /// A rule about rights, groups or invitations was broken.
     #[error("{0}")]
     Rule(String),
+    /// A realm's feed says less than it said before.
+    #[error("the feed of {realm} was set back")]
+    SetBack {
+        /// Whose.
+        realm: terms::RealmName,
+    },
     /// A file can be read by others than its owner.
     #[error("{} holds a key and can be read by others (mode {mode:o})", path.display())]
     Exposed {
@@ -218,7 +224,9 @@ impl TrustError {
     pub fn code(&self) -> Code {
         match self {
             Self::TooLarge { .. } => Code::TooLarge,
-            Self::Malformed { .. } | Self::Rule(_) | Self::ForeignName { .. } => Code::Invalid,
+            Self::Malformed { .. } | Self::Rule(_) | Self::ForeignName { .. } | Self::SetBack { .. } => {
+                Code::Invalid
+            }
             Self::Signature { .. }
             | Self::WrongKey { .. }
             | Self::WrongSigner { .. }

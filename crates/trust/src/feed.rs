@@ -1,16 +1,16 @@
-//! What a realm has taken back, as a numbered list: [`Feed`] at its source, [`FeedPage`] on its way, [`FeedCopy`] at a
-//! reader. Each page is signed and says "this is all, at this time"; a copy never goes back, and refuses a page that
-//! leaves something out. Nothing here waits or reads a clock.
+//! What a realm has taken back, as a numbered list: [`Feed`] at its source, [`FeedPage`] on its way,
+//! [`crate::FeedCopy`] at a reader. Each page is signed and says "this is all, at this time". Nothing here waits or reads a
+//! clock.
 
 use crate::codec::check_size;
 use crate::error::TrustError;
+use crate::feed_copy::{FeedCopy, settled};
 use crate::identity::Identity;
 use crate::limits::{CLOCK_SKEW, MAX_FEED_PAGE, MAX_REVOCATIONS, MAX_REVOKED_TRANSFERS, REVOCATION_MEMORY};
-use crate::signed;
+use crate::signed::{self, Opened};
 use crate::store::TrustStore;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-use terms::{Epoch, Label, Principal, PrincipalKind, RealmName, Serial, TransferId, UnixMs};
+use terms::{Digest, Epoch, Label, Principal, PrincipalKind, RealmName, Serial, TransferId, UnixMs};
 
 /// External data of pages.
 const KIND: &str = "webos-feed-v1";
@@ -76,18 +76,23 @@ pub struct Feed {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Document {
-    realm: RealmName,
-    epoch: Epoch,
-    at: UnixMs,
-    after: Serial,
-    head: Serial,
-    entries: Vec<FeedEntry>,
+pub(crate) struct Document {
+    pub realm: RealmName,
+    pub epoch: Epoch,
+    pub at: UnixMs,
+    pub after: Serial,
+    pub head: Serial,
+    /// The hash of all that is listed, by which a reader sees whether the list has lost what it knows.
+    pub listed: Digest,
+    pub entries: Vec<FeedEntry>,
 }
 
 /// A page of the list, opened: the entries behind a number, and the head of the list at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FeedPage(Document);
+pub struct FeedPage {
+    pub(crate) document: Document,
+    bytes: Vec<u8>,
+}
 
 impl Feed {
     /// A realm that has taken back nothing. Its numbers begin with the time, so that a list that was lost and begun anew
@@ -104,6 +109,11 @@ impl Feed {
     /// The realm's epoch.
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// What it lists.
+    pub(crate) fn entries(&self) -> &[FeedEntry] {
+        &self.entries
     }
 
     /// The number of the newest entry, and of the newest epoch.
@@ -166,6 +176,25 @@ impl Feed {
     /// # Errors
     /// [`TrustError::WrongSigner`] if the identity is not that of the realm's feed; as [`signed::sign`].
     pub fn page(&self, after: Serial, signer: &Identity, now: UnixMs) -> Result<Vec<u8>, TrustError> {
+        self.page_stating(&self.listed(now), after, signer, now)
+    }
+
+    /// The hash of the list that pages of this time state.
+    pub fn listed(&self, now: UnixMs) -> ListHash {
+        ListHash { until: settled(now), digest: FeedCopy::from(self).digest(now) }
+    }
+
+    /// The same page with a hash that was computed before, and [`ListHash::holds`].
+    ///
+    /// # Errors
+    /// As [`Feed::page`].
+    pub fn page_stating(
+        &self,
+        listed: &ListHash,
+        after: Serial,
+        signer: &Identity,
+        now: UnixMs,
+    ) -> Result<Vec<u8>, TrustError> {
         let expected = feed_signer(&self.realm)?;
         if *signer.principal() != expected {
             let found = signer.principal().clone();
@@ -173,8 +202,68 @@ impl Feed {
         }
         let behind = self.entries.iter().filter(|entry| entry.number > after && now < entry.forget);
         let entries: Vec<_> = behind.take(MAX_FEED_PAGE).cloned().collect();
-        let (realm, epoch, head) = (self.realm.clone(), self.epoch, self.number);
-        signed::sign(signer, KIND, &Document { realm, epoch, at: now, after, head, entries })
+        let (realm, epoch, head, listed) = (self.realm.clone(), self.epoch, self.number, listed.digest);
+        signed::sign(signer, KIND, &Document { realm, epoch, at: now, after, head, listed, entries })
+    }
+
+    /// Lists again what a page proves that was listed once, and is not to be forgotten yet: the list was restored from a
+    /// backup that did not know it. It gets new numbers, so that every reader hears of it. The caller has opened the page by
+    /// [`FeedPage::open_kept`].
+    ///
+    /// # Errors
+    /// [`TrustError::TooLarge`] if the list is full.
+    pub fn recover(&mut self, page: &FeedPage, now: UnixMs) -> Result<Recovered, TrustError> {
+        let known = FeedCopy::from(&*self);
+        let Document { epoch, head, entries, .. } = &page.document;
+        let lost: Vec<_> = entries.iter().filter(|entry| now < entry.forget && !known.lists(entry)).collect();
+        self.entries.retain(|entry| now < entry.forget);
+        check_size("the list of revocations", self.entries.len() + lost.len(), MAX_REVOCATIONS)?;
+        let recovered = Recovered {
+            revoked: lost.iter().map(|entry| entry.revoked.clone()).collect(),
+            epoch_rose: *epoch > self.epoch,
+            head_rose: *head > self.number,
+        };
+        (self.epoch, self.number) = (self.epoch.max(*epoch), self.number.max(*head));
+        if recovered.epoch_rose {
+            self.next(now);
+        }
+        for entry in lost {
+            let number = self.next(now);
+            self.entries.push(FeedEntry { number, ..entry.clone() });
+        }
+        Ok(recovered)
+    }
+}
+
+/// The hash of a list, as pages state it for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListHash {
+    until: UnixMs,
+    digest: Digest,
+}
+
+impl ListHash {
+    /// Whether pages of this time state it, if the list has not changed.
+    pub fn holds(&self, now: UnixMs) -> bool {
+        self.until == settled(now)
+    }
+}
+
+/// What was listed again.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Recovered {
+    /// What was taken back once, and was not listed any more.
+    pub revoked: Vec<Revoked>,
+    /// The realm's epoch was higher.
+    pub epoch_rose: bool,
+    /// The newest number was higher.
+    pub head_rose: bool,
+}
+
+impl Recovered {
+    /// Whether the list was the same before.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
     }
 }
 
@@ -185,7 +274,27 @@ impl FeedPage {
     /// [`TrustError::WrongSigner`], [`TrustError::FromTheFuture`], [`TrustError::Malformed`] if its entries are out of
     /// order; as [`signed::open`].
     pub fn open(bytes: &[u8], realm: &RealmName, store: &TrustStore, now: UnixMs) -> Result<Self, TrustError> {
-        let opened = signed::open::<Document>(bytes, KIND, store, now)?;
+        Self::check(signed::open(bytes, KIND, store, now)?, bytes, realm, now)
+    }
+
+    /// Opens a page that was kept: it counts if it was good at the time it speaks of, whatever has ended since.
+    ///
+    /// # Errors
+    /// As [`FeedPage::open`].
+    pub fn open_kept(bytes: &[u8], realm: &RealmName, store: &TrustStore, now: UnixMs) -> Result<Self, TrustError> {
+        let at = signed::peek::<Document>(bytes)?.at;
+        Self::check(signed::open(bytes, KIND, store, at.min(now))?, bytes, realm, now)
+    }
+
+    /// Reads a page that was opened before it was kept here. Nothing is verified.
+    ///
+    /// # Errors
+    /// [`TrustError::Malformed`] and [`TrustError::TooLarge`].
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, TrustError> {
+        Ok(Self { document: signed::peek(bytes)?, bytes: bytes.to_vec() })
+    }
+
+    fn check(opened: Opened<Document>, bytes: &[u8], realm: &RealmName, now: UnixMs) -> Result<Self, TrustError> {
         let (expected, document) = (feed_signer(realm)?, opened.value);
         if opened.signer != expected || document.realm != *realm {
             return Err(TrustError::WrongSigner { kind: KIND.into(), expected, found: opened.signer });
@@ -206,167 +315,44 @@ impl FeedPage {
             }
             before = entry.number;
         }
-        Ok(Self(document))
+        Ok(Self { document, bytes: bytes.to_vec() })
+    }
+
+    /// The page as it was signed.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// The realm's epoch.
     pub fn epoch(&self) -> Epoch {
-        self.0.epoch
+        self.document.epoch
+    }
+
+    /// When the realm said this.
+    pub fn at(&self) -> UnixMs {
+        self.document.at
+    }
+
+    /// Behind which number it begins.
+    pub fn after(&self) -> Serial {
+        self.document.after
+    }
+
+    /// Up to which number a reader of this page knows the list.
+    pub fn reaches(&self) -> Serial {
+        match self.document.entries.last() {
+            Some(last) if !self.is_last() => last.number,
+            _ => self.document.head,
+        }
+    }
+
+    /// Its entries.
+    pub fn entries(&self) -> &[FeedEntry] {
+        &self.document.entries
     }
 
     /// Whether nothing is listed behind this page.
-    fn is_last(&self) -> bool {
-        self.0.entries.len() < MAX_FEED_PAGE
-    }
-}
-
-/// What a page brought.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Applied {
-    /// Entries that were new here.
-    pub new: Vec<Revoked>,
-    /// The realm's epoch rose.
-    pub epoch_rose: bool,
-    /// More pages follow.
-    pub more: bool,
-}
-
-/// The list at a reader, to be stored whole.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FeedCopy {
-    realm: RealmName,
-    epoch: Epoch,
-    number: Serial,
-    /// When the realm last said that this is all.
-    at: Option<UnixMs>,
-    principals: BTreeMap<Principal, (UnixMs, UnixMs)>,
-    #[serde(default)]
-    links: BTreeMap<TransferId, BTreeMap<Principal, UnixMs>>,
-    transfers: BTreeMap<TransferId, UnixMs>,
-}
-
-impl FeedCopy {
-    /// A reader that has heard nothing.
-    pub fn new(realm: RealmName) -> Self {
-        Self {
-            realm,
-            epoch: Epoch(0),
-            number: Serial(0),
-            at: None,
-            principals: BTreeMap::new(),
-            links: BTreeMap::new(),
-            transfers: BTreeMap::new(),
-        }
-    }
-
-    /// The realm.
-    pub fn realm(&self) -> &RealmName {
-        &self.realm
-    }
-
-    /// The number behind which to ask.
-    pub fn number(&self) -> Serial {
-        self.number
-    }
-
-    /// The realm's epoch.
-    pub fn epoch(&self) -> Epoch {
-        self.epoch
-    }
-
-    /// When the realm last said that this is all.
-    pub fn at(&self) -> Option<UnixMs> {
-        self.at
-    }
-
-    /// Takes in a page.
-    ///
-    /// # Errors
-    /// [`TrustError::Rule`] if the page begins behind what is known here, or its realm's list was set back.
-    pub fn apply(&mut self, page: &FeedPage, now: UnixMs) -> Result<Applied, TrustError> {
-        let Document { epoch, at, after, head, entries, .. } = &page.0;
-        if *after > self.number {
-            return Err(TrustError::Rule(format!("a page of the feed of {} leaves something out", self.realm)));
-        }
-        if *head < self.number || *epoch < self.epoch {
-            return Err(TrustError::Rule(format!("the feed of {} was set back", self.realm)));
-        }
-        self.forget(now);
-        let known = self.number;
-        let new: Vec<_> = entries.iter().filter(|entry| entry.number > known).collect();
-        check_size("the list of revocations", self.len() + new.len(), MAX_REVOCATIONS)?;
-        for entry in &new {
-            self.take(entry);
-        }
-        let epoch_rose = *epoch > self.epoch;
-        self.epoch = *epoch;
-        if page.is_last() {
-            self.number = *head;
-            self.at = self.at.max(Some(*at));
-        } else {
-            self.number = entries.last().map_or(known, |entry| entry.number.max(known));
-        }
-        let new = new.into_iter().map(|entry| entry.revoked.clone()).collect();
-        Ok(Applied { new, epoch_rose, more: !page.is_last() })
-    }
-
-    fn take(&mut self, entry: &FeedEntry) {
-        match &entry.revoked {
-            Revoked::Principal { principal, issued_until } => {
-                let present = self.principals.entry(principal.clone()).or_insert((*issued_until, entry.forget));
-                *present = (present.0.max(*issued_until), present.1.max(entry.forget));
-            }
-            Revoked::Link { issuer, id } => {
-                let of_id = self.links.entry(*id).or_default();
-                let present = of_id.entry(issuer.clone()).or_insert(entry.forget);
-                *present = (*present).max(entry.forget);
-            }
-            Revoked::Transfer { id } => {
-                let present = self.transfers.entry(*id).or_insert(entry.forget);
-                *present = (*present).max(entry.forget);
-            }
-        }
-    }
-
-    fn forget(&mut self, now: UnixMs) {
-        self.principals.retain(|_, (_, forget)| now < *forget);
-        self.links.retain(|_, of_id| {
-            of_id.retain(|_, forget| now < *forget);
-            !of_id.is_empty()
-        });
-        self.transfers.retain(|_, forget| now < *forget);
-    }
-
-    fn len(&self) -> usize {
-        let links: usize = self.links.values().map(BTreeMap::len).sum();
-        self.principals.len() + links + self.transfers.len()
-    }
-
-    /// Whether both end the same; their times may differ.
-    pub(crate) fn takes_back_the_same(&self, other: &Self) -> bool {
-        let Self { epoch, principals, links, transfers, .. } = self;
-        (epoch, principals, links, transfers) == (&other.epoch, &other.principals, &other.links, &other.transfers)
-    }
-
-    /// Whether this principal, by a certificate issued at this time, was revoked.
-    pub fn is_revoked(&self, principal: &Principal, certified: UnixMs) -> bool {
-        self.principals.get(principal).is_some_and(|(until, _)| certified <= *until)
-    }
-
-    /// Whether this transfer certificate was revoked, by itself or with its epoch.
-    pub fn has_ended(&self, issuer: &Principal, id: TransferId, epoch: Epoch) -> bool {
-        let by_issuer = || self.links.get(&id).is_some_and(|of_id| of_id.contains_key(issuer));
-        epoch < self.epoch || self.transfers.contains_key(&id) || by_issuer()
-    }
-}
-
-/// The source reads its own list as everybody else does.
-impl From<&Feed> for FeedCopy {
-    fn from(feed: &Feed) -> Self {
-        let mut copy = Self::new(feed.realm.clone());
-        feed.entries.iter().for_each(|entry| copy.take(entry));
-        (copy.epoch, copy.number) = (feed.epoch, feed.number);
-        copy
+    pub fn is_last(&self) -> bool {
+        self.document.entries.len() < MAX_FEED_PAGE
     }
 }

@@ -133,6 +133,13 @@ pub const MAX_FEED_LIMIT: Duration = Duration::from_secs(3600);
 pub const HEAD_INTERVAL: Duration = Duration::from_secs(20);
 /// Entries of one page of a feed: count. So many of the longest names fit into a document.
 pub const MAX_FEED_PAGE: usize = 128;
+/// How long a source uses one hash of its list, if the list does not change.
+pub const LISTED_STEP: Duration = Duration::from_secs(60);
+/// Signed pages of one feed that a reader keeps: count, and as many that the list no longer proves. A full list has
+/// `MAX_REVOCATIONS` / `MAX_FEED_PAGE` pages, of about 20 KiB each.
+pub const MAX_KEPT_PAGES: usize = 2048;
+/// Pages beyond twice as many as a list needs, after which it is asked for anew in full pages: count.
+pub const SCATTERED_PAGES: usize = 64;
 /// Revocations that a realm lists at one time: count. They are forgotten when what they end has ended by itself.
 pub const MAX_REVOCATIONS: usize = 100_000;
 /// Where transfer certificates are listed no more: count. The rest is for principals.
@@ -142,6 +149,7 @@ pub const REVOCATION_MEMORY: Duration = Duration::from_secs(31 * DAY_S);
 
 const _: () = assert!(HEAD_INTERVAL.as_secs() * 3 <= MIN_FEED_LIMIT.as_secs());
 const _: () = assert!(REVOCATION_MEMORY.as_secs() > USER_LIFETIME.as_secs() + 2 * CLOCK_SKEW.as_secs());
+const _: () = assert!(2 * MAX_REVOCATIONS.div_ceil(MAX_FEED_PAGE) + SCATTERED_PAGES < MAX_KEPT_PAGES);
 const _: () = assert!(MAX_FEED_PAGE * 400 + 2 * MAX_CERTIFICATE_BYTES + 1024 <= MAX_DOCUMENT_BYTES);
 const _: () = assert!(MAX_TRANSFER_BYTES <= MAX_DOCUMENT_BYTES);
 const _: () = assert!(MAX_CERTIFICATE_BYTES * MAX_CHAIN_CERTIFICATES <= MAX_TRANSFER_BYTES);

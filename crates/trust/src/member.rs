@@ -6,7 +6,7 @@
 
 use crate::error::TrustError;
 use crate::key::PublicKey;
-use crate::limits::GRACE;
+use crate::limits::{CLOCK_SKEW, GRACE};
 use crate::store::TrustStore;
 use crate::x509;
 use rustls_pki_types::CertificateDer;
@@ -40,6 +40,9 @@ pub struct Given {
     pub key: Thumbprint,
     /// SHA-256 of what was signed.
     pub content: Digest,
+    /// When it was issued; the beginning of time if it was noted by a build that did not ask.
+    #[serde(default)]
+    pub issued: UnixMs,
     /// When it ends.
     pub end: UnixMs,
 }
@@ -52,7 +55,8 @@ impl Given {
     pub fn read(leaf: &CertificateDer<'_>) -> Result<Self, TrustError> {
         let read = x509::read_leaf(leaf)?;
         let content = Digest(x509::content_hash(leaf)?);
-        Ok(Self { principal: read.principal, key: read.key.thumbprint(), content, end: read.validity.end })
+        let issued = read.validity.start.plus(CLOCK_SKEW);
+        Ok(Self { principal: read.principal, key: read.key.thumbprint(), content, issued, end: read.validity.end })
     }
 
     /// Reads a leaf whose chain was good in its pinned realm just before its end, with its key.
@@ -197,7 +201,10 @@ pub fn judge_renewal(
 ) -> Result<RenewalVerdict, RenewalRefusal> {
     let principal = || asked.shown.principal.clone();
     if let Some(member) = member {
-        if member.standing != MemberState::Active {
+        // What is shown was certified by this realm. If that was after the revocation, the member was invited again since,
+        // and a restored backup has set the register back.
+        let readmitted = matches!(member.standing, MemberState::Revoked(at) if at < asked.shown.issued);
+        if member.standing != MemberState::Active && !readmitted {
             return Err(RenewalRefusal::Standing { principal: principal(), standing: member.standing });
         }
         if let Some(last) = member.renewal.as_ref().filter(|last| last.id == asked.id)
@@ -205,8 +212,8 @@ pub fn judge_renewal(
         {
             return Ok(RenewalVerdict::Again(last.chain.clone()));
         }
-        // What is shown was certified by this realm. If it is later than the newest that is known, the register was set
-        // back, by a restored backup: that makes nobody a clone.
+        // If what is shown is later than the newest that is known, the register was set back too: that makes nobody a
+        // clone.
         let set_back = asked.shown.end > member.newest.end;
         if member.newest.content != asked.shown.content && !set_back {
             let of_its_line = asked.shown.key == member.newest.key || Some(asked.shown.key) == member.former;

@@ -3,7 +3,7 @@
 
 use crate::bundle::Bundle;
 use crate::error::ChainRefusal;
-use crate::feed::FeedCopy;
+use crate::feed_copy::FeedCopy;
 use crate::key::{PublicKey, sha256};
 use crate::limits::{CLOCK_SKEW, MAX_CERTIFIED, MAX_CHAIN_CERTIFICATES};
 use crate::path::{self, Anchor, Path};

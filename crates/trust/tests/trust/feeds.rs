@@ -11,13 +11,13 @@ use webos_trust::{
 };
 use wire::Peer;
 
-struct Source {
-    lab: Lab,
-    feed: Feed,
+pub(crate) struct Source {
+    pub lab: Lab,
+    pub feed: Feed,
     signer: Identity,
 }
 
-fn source() -> Source {
+pub(crate) fn source() -> Source {
     let lab = lab();
     let realm = "lab.example".parse().expect("a realm");
     let feed = Feed::new(realm, Epoch(1), lab.now());
@@ -26,12 +26,12 @@ fn source() -> Source {
 }
 
 impl Source {
-    fn revoke(&mut self, revoked: Revoked) {
+    pub fn revoke(&mut self, revoked: Revoked) {
         let now = self.lab.now();
         self.feed.revoke(revoked, Feed::forget_at_last(now), now).expect("listed");
     }
 
-    fn page(&self, after: Serial) -> FeedPage {
+    pub fn page(&self, after: Serial) -> FeedPage {
         let bytes = self.feed.page(after, &self.signer, self.lab.now()).expect("signed");
         FeedPage::open(&bytes, self.feed.realm(), &self.lab.store, self.lab.now()).expect("our own")
     }
@@ -53,12 +53,12 @@ impl Source {
         self.lab.clock.jump_wall(i64::try_from(difference).expect("near"));
     }
 
-    fn copy(&self) -> FeedCopy {
+    pub fn copy(&self) -> FeedCopy {
         FeedCopy::new(self.feed.realm().clone())
     }
 }
 
-fn ended(principal_text: &str, until: UnixMs) -> Revoked {
+pub(crate) fn ended(principal_text: &str, until: UnixMs) -> Revoked {
     Revoked::Principal { principal: principal(principal_text), issued_until: until }
 }
 
@@ -85,17 +85,16 @@ fn a_reader_learns_all_in_pages_and_forgets_in_time() {
     assert_eq!(copy.at(), Some(source.lab.now()));
     // When what was revoked has ended by itself, both sides forget it.
     source.lab.clock.advance(32 * DAY);
-    copy.apply(&source.page_renewed(copy.number()), source.lab.now()).expect("a page");
+    source.renew_signer();
+    copy.apply(&source.page(copy.number()), source.lab.now()).expect("a page");
     assert!(!copy.is_revoked(&principal("spiffe://lab.example/user/u299"), UnixMs(0)));
 }
 
 impl Source {
-    /// The page with the feed's key certified anew, as its node does long before it ends.
-    fn page_renewed(&self, after: Serial) -> FeedPage {
+    /// Has the feed's key certified anew, as its node does long before it ends.
+    pub fn renew_signer(&mut self) {
         let name = feed_signer(self.feed.realm()).expect("a name");
-        let signer = self.lab.authority.issue_identity(&name, None, self.lab.now()).expect("issued");
-        let bytes = self.feed.page(after, &signer, self.lab.now()).expect("signed");
-        FeedPage::open(&bytes, self.feed.realm(), &self.lab.store, self.lab.now()).expect("our own")
+        self.signer = self.lab.authority.issue_identity(&name, None, self.lab.now()).expect("issued");
     }
 }
 

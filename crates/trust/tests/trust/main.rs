@@ -10,6 +10,7 @@ mod authority;
 mod chains;
 mod decisions;
 mod documents;
+mod feed_pages;
 mod feeds;
 mod groups;
 mod invitations;

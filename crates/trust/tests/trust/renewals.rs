@@ -86,6 +86,11 @@ fn a_register_set_back_by_a_restored_backup_makes_nobody_a_clone() {
     let revoked = RealmMember { standing: MemberState::Revoked(lab.now()), ..backup };
     let refused = judge_renewal(Some(&revoked), &asked(&given(&second), TWO, second.key()), lab.now());
     assert!(matches!(refused, Err(RenewalRefusal::Standing { .. })), "{refused:?}");
+    // But whoever was invited again after the revocation is not revoked, whatever the restored register says.
+    lab.clock.advance(DAY);
+    let readmitted = lab.identity("server/n1");
+    let verdict = judge_renewal(Some(&revoked), &asked(&given(&readmitted), ONE, readmitted.key()), lab.now());
+    assert_eq!(verdict, plain);
 }
 
 #[test]
