@@ -1,4 +1,4 @@
-//! What realms have taken back, as a client hears of it: one page after the other, into a copy and the trust store.
+//! What realms have taken back, as a client hears of it, page after page.
 
 use crate::asking::{Failed, Failure, within};
 use crate::limits::{MAX_FEED_BYTES, NAME_SERVER_ANSWER, REVOKED_WITHIN};

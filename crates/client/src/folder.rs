@@ -108,6 +108,11 @@ impl Folder {
         self.0.join("feeds").join(format!("{realm}.feed"))
     }
 
+    /// The signed pages that prove it.
+    pub fn feed_pages(&self, realm: &RealmName) -> PathBuf {
+        self.0.join("feeds").join(format!("{realm}.pages"))
+    }
+
     /// The transfer certificates that this principal made or was given.
     pub fn purse(&self) -> PathBuf {
         self.0.join("purse")

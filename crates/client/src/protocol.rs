@@ -49,6 +49,8 @@ pub const TOKEN_ROUTE: &str = "/.webos/token";
 /// GET: a signed page of the realm's feed: `/.webos/feed?after=NUMBER`, with `&wait=1` once there is news or a new head
 /// is due. Open to peers without a certificate.
 pub const FEED_ROUTE: &str = "/.webos/feed";
+/// POST [`FeedOffer`], answered with [`FeedRecovered`]: pages of the realm's feed that its list does not prove any more.
+pub const FEED_LOST_ROUTE: &str = "/.webos/feed/lost";
 /// POST [`RevokeRequest`], answered with [`RevokeReply`].
 pub const REVOKE_ROUTE: &str = "/.webos/revoke";
 /// POST [`PurseRequest`]: gives a server a transfer certificate that is for it.
@@ -247,6 +249,20 @@ pub struct FrontStatus {
     pub bytes: u64,
     /// Body bytes of answers that are being sent now and not yet complete: shows who is sending.
     pub sending: u64,
+}
+
+/// Pages of a realm's feed, brought back to it by a reader: the list was restored from a backup that did not know them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedOffer {
+    /// As they were signed.
+    pub pages: Vec<serde_bytes::ByteBuf>,
+}
+
+/// What became of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedRecovered {
+    /// Revocations that are listed again: count.
+    pub recovered: u64,
 }
 
 /// A node's signed word about the end of its audit log.

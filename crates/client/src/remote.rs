@@ -6,10 +6,11 @@ use crate::models::{
     START_ROUTE, StartAnswer, StartRequest,
 };
 use crate::protocol::{
-    ANNOUNCE_ROUTE, AclView, Announcement, Candidate, GROUP_ROUTE, GROUPS_ROUTE, GroupLine, GroupMessage,
-    GroupOrder, GroupReply, NAME_SERVERS_ROUTE, NameServersReply, NameServersRequest, NodeStatus, PUBLISH_ROUTE,
-    PURSE_ROUTE, PublishReply, PublishRequest, PurseRequest, REVOKE_ROUTE, RevokeReply, RevokeRequest, STATE_ROUTE,
-    STATUS_ROUTE, StateUpdate, TOKEN_ROUTE, TokenReply, TokenRequest, WITNESS_ROUTE, WitnessReply, WitnessWord,
+    ANNOUNCE_ROUTE, AclView, Announcement, Candidate, FEED_LOST_ROUTE, FeedOffer, FeedRecovered, GROUP_ROUTE,
+    GROUPS_ROUTE, GroupLine, GroupMessage, GroupOrder, GroupReply, NAME_SERVERS_ROUTE, NameServersReply,
+    NameServersRequest, NodeStatus, PUBLISH_ROUTE, PURSE_ROUTE, PublishReply, PublishRequest, PurseRequest,
+    REVOKE_ROUTE, RevokeReply, RevokeRequest, STATE_ROUTE, STATUS_ROUTE, StateUpdate, TOKEN_ROUTE, TokenReply,
+    TokenRequest, WITNESS_ROUTE, WitnessReply, WitnessWord,
 };
 use crate::session::{Client, request};
 use http::{Method, Request, Response};
@@ -199,6 +200,11 @@ impl Node {
     /// Tells that node where this client's audit log ends.
     pub async fn testify(&self, word: &WitnessWord) -> Result<(), Problem> {
         self.post(WITNESS_ROUTE, word).await
+    }
+
+    /// Brings pages of its realm's feed back to a realm's first node.
+    pub async fn offer_pages(&self, offer: &FeedOffer) -> Result<FeedRecovered, Problem> {
+        self.post(FEED_LOST_ROUTE, offer).await
     }
 
     /// What that node keeps of this client's audit log.

@@ -13,7 +13,7 @@ use serde_bytes::ByteBuf;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
-use terms::{Code, Epoch, Principal, PrincipalKind, Problem, RealmName};
+use terms::{Code, Epoch, Principal, PrincipalKind, Problem, RealmName, UnixMs};
 use trust::limits::CLOCK_SKEW;
 use trust::{
     AuditRecord, Authority, Bundle, Given, Identity, Invitations, LastRenewal, MemberState, NameServer,
@@ -234,6 +234,15 @@ impl Registrar {
         if principal.kind != PrincipalKind::Service {
             let _turn = self.take_turn();
             self.register.revoke(principal, self.world.clock.unix())?;
+        }
+        Ok(())
+    }
+
+    /// The same for a revocation that was forgotten and is known again. Whoever was certified after it stays a member.
+    pub fn revoke_again(&self, principal: &Principal, issued_until: UnixMs) -> Result<(), Problem> {
+        if principal.kind != PrincipalKind::Service {
+            let _turn = self.take_turn();
+            self.register.revoke_again(principal, issued_until)?;
         }
         Ok(())
     }

@@ -4,8 +4,10 @@
 
 use crate::authority::Registrar;
 use crate::gatekeeper::Caller;
+use crate::handed_on::is_name_server;
 use crate::limits::{FEED_FIRST_WITHIN, FEED_RETRY, MAX_FOLLOWED_REALMS};
 use crate::node::State;
+use crate::reader::Reader;
 use crate::strangers::WaitingReaders;
 use client::Folder;
 use std::collections::BTreeMap;
@@ -17,13 +19,15 @@ use terms::{Code, Principal, Problem, RealmName, Serial, UnixMs};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use trust::limits::{HEAD_INTERVAL, SERVICE_LIFETIME};
-use trust::{Applied, Feed, FeedCopy, Identity, Revoked, TrustStore, feed_signer};
+use trust::{Applied, Feed, FeedCopy, Identity, ListHash, Revoked, TrustStore, feed_signer};
 use world::World;
 
 struct Kept {
     feed: Feed,
     /// The feed's own key, made at each start and certified by the issuing authority.
     signer: Identity,
+    /// The hash that pages state now.
+    listed: Option<ListHash>,
 }
 
 /// The list of the own realm, on the node that holds its authority.
@@ -62,7 +66,7 @@ impl Source {
         let feed = feed.resumed(world.clock.unix());
         let signer = registrar.service_identity(&feed_signer(&realm)?, None)?;
         let (head, _) = watch::channel(feed.head());
-        let kept = Mutex::new(Kept { feed, signer });
+        let kept = Mutex::new(Kept { feed, signer, listed: None });
         let readers = WaitingReaders::new();
         let source = Self { world: world.clone(), path, trust: trust.clone(), kept, head, readers };
         source.publish(&source.kept());
@@ -99,22 +103,33 @@ impl Source {
             let principal = kept.signer.principal().clone();
             kept.signer = registrar.service_identity(&principal, None)?;
         }
-        Ok(kept.feed.page(after, &kept.signer, now)?)
+        let listed = kept.listed.filter(|listed| listed.holds(now)).unwrap_or_else(|| kept.feed.listed(now));
+        kept.listed = Some(listed);
+        Ok(kept.feed.page_stating(&listed, after, &kept.signer, now)?)
     }
 
     /// Takes something back: on disk before it counts, and known to all that wait before this returns.
-    pub fn change(
+    pub fn change<T>(
         &self,
-        change: impl FnOnce(&mut Feed, UnixMs) -> Result<(), trust::TrustError>,
-    ) -> Result<(), Problem> {
+        change: impl FnOnce(&mut Feed, UnixMs) -> Result<T, trust::TrustError>,
+    ) -> Result<T, Problem> {
         let mut kept = self.kept();
         let mut feed = kept.feed.clone();
-        change(&mut feed, self.world.clock.unix())?;
+        let changed = change(&mut feed, self.world.clock.unix())?;
         client::durable::replace(&self.path, &wire::cbor::to_vec(&feed))?;
-        kept.feed = feed;
+        (kept.feed, kept.listed) = (feed, None);
         self.publish(&kept);
-        Ok(())
+        Ok(changed)
     }
+}
+
+/// A signed page of the own realm's feed: made here, or handed on.
+pub async fn page(state: &State, asked: (Serial, bool), caller: &Caller) -> Result<Vec<u8>, Problem> {
+    if is_name_server(state) {
+        return Ok(state.handed_on.page(asked, caller).await?.to_vec());
+    }
+    let (source, registrar) = source(state)?;
+    source.page(asked, caller, registrar).await
 }
 
 /// The list of the own realm, or the advice where it is kept.
@@ -211,13 +226,12 @@ fn follow_new(state: &Arc<State>, tasks: &mut BTreeMap<RealmName, JoinHandle<()>
 
 /// Follows one realm's feed.
 async fn follow(state: Arc<State>, realm: RealmName, first: bool) {
-    let mut copy = load(&state, &realm);
-    state.client.trust().set_feed(copy.clone(), false);
+    let mut reader = Reader::load(&state, &realm);
     let mut waits = false;
     let mut awaited = first;
     loop {
         let asked = state.world.clock.boot();
-        match ask(&state, &mut copy, waits).await {
+        match reader.ask(&state, waits).await {
             Ok(applied) => {
                 // A source that has no place for readers that wait is not asked in a circle.
                 let in_vain = waits && applied == Applied::default();
@@ -241,23 +255,6 @@ async fn follow(state: Arc<State>, realm: RealmName, first: bool) {
     }
 }
 
-fn load(state: &State, realm: &RealmName) -> FeedCopy {
-    let path = state.settings.folder.feed_copy(realm);
-    let read = std::fs::read(&path).ok().and_then(|bytes| wire::cbor::from_slice::<FeedCopy>(&bytes).ok());
-    // Without a copy everything is asked for again, and refused until it is there.
-    read.filter(|copy| copy.realm() == realm).unwrap_or_else(|| FeedCopy::new(realm.clone()))
-}
-
-async fn ask(state: &Arc<State>, copy: &mut FeedCopy, waits: bool) -> Result<Applied, Problem> {
-    let (realm, known) = (copy.realm().clone(), copy.number());
-    let applied = state.client.hear(copy, waits).await?;
-    if copy.number() != known {
-        client::durable::replace(&state.settings.folder.feed_copy(&realm), &wire::cbor::to_vec(copy))?;
-    }
-    took_back(state, &applied.new, applied.epoch_rose).await;
-    Ok(applied)
-}
-
 /// What was taken back ends what stands on it: connections both ways, and sessions with their leases.
 pub async fn took_back(state: &State, revoked: &[Revoked], epoch_rose: bool) {
     if revoked.is_empty() && !epoch_rose {
@@ -268,6 +265,14 @@ pub async fn took_back(state: &State, revoked: &[Revoked], epoch_rose: bool) {
         let Revoked::Principal { principal, .. } = revoked else { continue };
         tracing::info!(%principal, "revoked: its connections and leases end");
         expel(state, principal).await;
+    }
+}
+
+/// A revocation may concern what the bundle says. The feed has said it already, so that the bundle can follow at the next
+/// start if it cannot now.
+pub fn sign_bundle_again(state: &State, registrar: &Registrar) {
+    if let Err(problem) = registrar.keep_up(state.client.trust(), &state.as_name_server()) {
+        tracing::error!(%problem, "the realm's bundle could not be signed anew");
     }
 }
 

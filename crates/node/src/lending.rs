@@ -46,10 +46,7 @@ pub async fn revoke(state: &State, caller: &Caller, request: RevokeRequest) -> R
     let now = state.world.clock.unix();
     state.gate.note(&AuditRecord::of_change(now, &peer.principal, &done, "revoked"))?;
     feeds::took_back(state, &revoked, revoked.is_empty()).await;
-    // The feed has said it; the bundle follows at the next start, if it cannot now.
-    if let Err(problem) = registrar.keep_up(state.client.trust(), &state.as_name_server()) {
-        tracing::error!(%problem, "the realm's bundle could not be signed anew");
-    }
+    feeds::sign_bundle_again(state, registrar);
     Ok(RevokeReply { done, epoch: state.client.trust().epoch(state.realm()) })
 }
 

@@ -72,6 +72,7 @@ pub const HOME_LOOKUP_DEADLINE: Duration = Duration::from_secs(10);
 const _: () = assert!(GROUP_ASK_INTERVAL.as_secs() < trust::limits::GROUP_LIFE.as_secs());
 const _: () = assert!(GROUP_FETCH_DEADLINE.as_secs() < GROUP_WAIT.as_secs());
 const _: () = assert!(MAX_FOREIGN_GROUPS >= trust::limits::MAX_GROUPS_VISITED);
+const _: () = assert!(MAX_OFFERED_PAGES * trust::limits::MAX_DOCUMENT_BYTES + 4096 <= MAX_CONTROL_BYTES);
 const _: () = assert!(GROUP_WAIT.as_secs() < REQUEST_DEADLINE.as_secs());
 
 /// Readers that wait for news of a feed at one time, with a certificate, and as many without: count. One more is answered
@@ -83,6 +84,12 @@ pub const MAX_SOURCE_READERS: usize = MAX_WAITING_READERS / 4;
 pub const MAX_FOLLOWED_REALMS: usize = 256;
 /// How long after a failure a feed is asked for again, and how often newly trusted realms are looked for.
 pub const FEED_RETRY: Duration = Duration::from_secs(1);
+/// How often a feed in many small pages is read from its beginning at most.
+pub const REREAD_INTERVAL: Duration = Duration::from_secs(60);
+/// How long after an offer the same list is offered the same again: it has no use for it, or could not be told.
+pub const FEED_OFFER_INTERVAL: Duration = Duration::from_secs(600);
+/// Pages of a feed in one offer: count. So many of the longest fit into a control message.
+pub const MAX_OFFERED_PAGES: usize = 3;
 /// How long a start waits for the first words of the realms. Whoever has not answered by then fails closed.
 pub const FEED_FIRST_WITHIN: Duration = Duration::from_secs(3);
 /// Transfer certificates that a node's purse holds: count. One more is refused.

@@ -8,6 +8,7 @@ use crate::candidates::Candidates;
 use crate::feeds::{self, Followed, Source};
 use crate::gatekeeper::Gatekeeper;
 use crate::groups::Groups;
+use crate::handed_on::HandedOn;
 use crate::handle::Requests;
 use crate::names::Names;
 use crate::published::Published;
@@ -55,6 +56,7 @@ pub struct State {
     pub(crate) registrar: Option<Registrar>,
     pub(crate) feed: Option<Source>,
     pub(crate) followed: Followed,
+    pub(crate) handed_on: HandedOn,
     pub(crate) recheck: Recheck,
     pub(crate) names: Names,
     pub(crate) volumes: BTreeMap<VolumeName, HomeVolume>,
@@ -246,6 +248,7 @@ async fn compose(
         registrar,
         feed,
         followed: Followed::new(),
+        handed_on: HandedOn::new(),
         recheck: Recheck::default(),
     })
 }

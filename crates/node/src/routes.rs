@@ -21,6 +21,8 @@ pub enum Route {
     Feed,
     /// Change who the realm's further name servers are.
     NameServers,
+    /// What the list of the realm has lost.
+    FeedLost,
     /// Take something back.
     Revoke,
     /// Take in a transfer certificate.
@@ -102,6 +104,7 @@ pub const TABLE: &[Row] = &[
     ("/.webos/join", POST, Access::Open),
     ("/.webos/renew", POST, Access::Open),
     ("/.webos/name-servers", POST, Access::Authenticated),
+    ("/.webos/feed/lost", POST, Access::Authenticated),
     ("/.webos/revoke", POST, Access::Authenticated),
     ("/.webos/purse", POST, Access::Authenticated),
     ("/.webos/session/{}", POST, Access::Authenticated),
@@ -181,6 +184,7 @@ fn route(pattern: &str, names: &Names<'_>) -> Result<Route, Problem> {
         "/.webos/name/{}/state" => Route::State(label()?),
         "/.webos/feed" => Route::Feed,
         "/.webos/name-servers" => Route::NameServers,
+        "/.webos/feed/lost" => Route::FeedLost,
         "/.webos/revoke" => Route::Revoke,
         "/.webos/purse" => Route::Purse,
         "/.webos/join" => Route::Join,

@@ -353,6 +353,11 @@ impl FeedPage {
         }
     }
 
+    /// The hash of all that was listed.
+    pub fn listed(&self) -> Digest {
+        self.document.listed
+    }
+
     /// Its entries.
     pub fn entries(&self) -> &[FeedEntry] {
         &self.document.entries

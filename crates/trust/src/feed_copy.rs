@@ -199,6 +199,17 @@ impl FeedCopy {
         forget.is_some_and(|forget| entry.forget <= *forget)
     }
 
+    /// What a page proves and is not known here, as far as it is not to be forgotten.
+    pub fn lost(&self, page: &FeedPage, now: UnixMs) -> Vec<Revoked> {
+        let lost = page.entries().iter().filter(|entry| now < entry.forget && !self.lists(entry));
+        lost.map(|entry| entry.revoked.clone()).collect()
+    }
+
+    /// Whether a page states a later epoch, or a later number.
+    pub fn is_behind(&self, page: &FeedPage) -> bool {
+        page.document.epoch > self.epoch || page.document.head > self.number
+    }
+
     fn take(&mut self, entry: &FeedEntry) {
         match &entry.revoked {
             Revoked::Principal { principal, issued_until } => {

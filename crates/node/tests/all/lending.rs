@@ -1,7 +1,7 @@
 //! What was lent, used and taken back, through real nodes: chains over two realms, connections and transfers that end
 //! while they are used, and who may take back what.
 
-use crate::realm::{Realm, hears, path, principal, seen, volume};
+use crate::realm::{Realm, hears, path, principal, seen, until, volume};
 use client::protocol::RevokeRequest;
 use client::{Client, Purse, PutOptions, Volume};
 use http::Request;
@@ -381,13 +381,4 @@ async fn a_first_node_restored_from_a_backup_is_heard_again_and_readers_forget_n
     realm.start_home(&address).await;
     until(|| heard() > before).await;
     assert!(revoked("bob") && revoked("eve"), "what was heard is kept");
-}
-
-async fn until(holds: impl Fn() -> bool) {
-    let wait = async {
-        while !holds() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("in time");
 }

@@ -64,12 +64,12 @@ impl Realm {
     }
 
     /// A reader takes one page from the source.
-    fn from_source(&self, copy: &mut FeedCopy) {
+    fn read_at_source(&self, copy: &mut FeedCopy) {
         copy.apply(&self.source.page(copy.number()), self.now()).expect("a page");
     }
 
     /// A reader takes one page from the server.
-    fn from_copy(&self, copy: &mut FeedCopy) -> Worth {
+    fn read_at_copy(&self, copy: &mut FeedCopy) -> Worth {
         let page = self.pages.pages_after(copy.number()).first().expect("pages");
         let worth = copy.weigh(page, copy.number(), self.now()).expect("a page");
         if worth != Worth::Behind {
@@ -80,7 +80,7 @@ impl Realm {
 
     /// A reader reads from the server until there is nothing new, and must know all then.
     fn must_know_all(&self, mut copy: FeedCopy) {
-        while self.from_copy(&mut copy) == Worth::News {}
+        while self.read_at_copy(&mut copy) == Worth::News {}
         assert_eq!((copy.number(), copy.epoch()), (self.source.feed.head(), self.source.feed.epoch()));
         assert_eq!(copy.at(), self.copied.at(), "the newest word");
         let signer = self.source.lab.identity("user/alice");
@@ -109,11 +109,11 @@ fn a_reader_that_begins_anywhere_knows_all_in_the_end() {
                 2 | 3 => realm.revoke(1),
                 4 => realm.raise_epoch(),
                 5 | 6 => realm.copy(),
-                7 | 8 => realm.from_source(reader),
+                7 | 8 => realm.read_at_source(reader),
                 9 | 10 => {
                     // A server that is behind the reader is no use to it, and says nothing wrong.
                     let ahead = reader.number() > realm.copied.number() || reader.epoch() > realm.copied.epoch();
-                    assert_eq!(realm.from_copy(reader) == Worth::Behind, ahead);
+                    assert_eq!(realm.read_at_copy(reader) == Worth::Behind, ahead);
                 }
                 _ => realm.advance(if below(&dice, 4) == 0 { HOUR } else { HEAD_INTERVAL }),
             }
@@ -134,8 +134,8 @@ fn an_epoch_that_rose_between_two_parts_stops_no_reader() {
     realm.raise_epoch();
     let mut reader = realm.source.copy();
     // The source's first part is newer than what the server has of the rest.
-    realm.from_source(&mut reader);
-    assert_eq!(realm.from_copy(&mut reader), Worth::News);
+    realm.read_at_source(&mut reader);
+    assert_eq!(realm.read_at_copy(&mut reader), Worth::News);
     realm.advance(Duration::from_secs(1));
     realm.copy();
     realm.must_know_all(reader);
@@ -146,16 +146,16 @@ fn an_old_word_is_told_from_a_fresh_one() {
     let mut realm = realm();
     realm.copy();
     let mut reader = realm.source.copy();
-    assert_eq!(realm.from_copy(&mut reader), Worth::News);
-    assert_eq!(realm.from_copy(&mut reader), Worth::Fresh);
+    assert_eq!(realm.read_at_copy(&mut reader), Worth::News);
+    assert_eq!(realm.read_at_copy(&mut reader), Worth::Fresh);
     realm.advance(HEAD_OLD - Duration::from_millis(1));
-    assert_eq!(realm.from_copy(&mut reader), Worth::Fresh);
+    assert_eq!(realm.read_at_copy(&mut reader), Worth::Fresh);
     realm.advance(Duration::from_millis(1));
     let heard = reader.at();
-    assert_eq!(realm.from_copy(&mut reader), Worth::Old);
+    assert_eq!(realm.read_at_copy(&mut reader), Worth::Old);
     assert_eq!(reader.at(), heard, "an old word makes nothing younger");
     realm.copy();
-    assert_eq!(realm.from_copy(&mut reader), Worth::Fresh);
+    assert_eq!(realm.read_at_copy(&mut reader), Worth::Fresh);
     assert_eq!(reader.at(), Some(realm.now()));
     // What comes late from another server that is behind takes the place of nothing.
     let late = realm.source.page(realm.copied.number());
