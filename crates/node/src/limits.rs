@@ -24,6 +24,11 @@ pub const GROUP_FETCH_DEADLINE: Duration = Duration::from_secs(3);
 pub const GROUP_WAIT: Duration = Duration::from_secs(5);
 /// Foreign groups remembered: count.
 pub const MAX_FOREIGN_GROUPS: usize = 256;
+/// How often the lists of foreign groups are looked at again on which sessions stand: twice in the life of a copy, so that a
+/// question that is not answered ends nothing yet.
+pub const GROUP_RECHECK: Duration = Duration::from_secs(trust::limits::GROUP_LIFE.as_secs() / 2);
+/// Members that have left foreign groups, until their sessions are ended: count. If there are more, all sessions begin anew.
+pub const MAX_LOST_MEMBERS: usize = 8192;
 /// Groups with their list here: count.
 pub const MAX_OWN_GROUPS: usize = 10_000;
 /// Nodes remembered as candidates of one service: count.

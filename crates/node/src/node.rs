@@ -129,6 +129,7 @@ impl Node {
         crate::published::resume(&state).await?;
         state.tasks.spawn(housekeeping(state.clone()));
         state.tasks.spawn(crate::serving::announce(state.clone()));
+        state.tasks.spawn(crate::groups::recheck::keep(state.clone()));
         state.tasks.spawn(crate::audit::tell_witness(state.clone()));
         state.tasks.spawn(crate::renewal::keep(state.clone(), server.shown()));
         state.tasks.spawn(crate::realms::follow(state.clone()));

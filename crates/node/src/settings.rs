@@ -3,6 +3,7 @@
 use client::Folder;
 use client::models::Place;
 use std::net::SocketAddr;
+use std::time::Duration;
 use terms::{Code, Problem};
 use trust::FeedLimits;
 
@@ -21,6 +22,8 @@ pub struct Settings {
     pub place: Option<Place>,
     /// How old the word of a realm may be.
     pub feed_limits: FeedLimits,
+    /// How often the groups are looked at again on which sessions stand: [`crate::limits::GROUP_RECHECK`], but for tests.
+    pub group_recheck: Duration,
 }
 
 impl Settings {
@@ -66,6 +69,7 @@ mod tests {
                 link_bps: None,
                 place: None,
                 feed_limits: FeedLimits::default(),
+                group_recheck: crate::limits::GROUP_RECHECK,
             };
             let found = settings.advertised(own.parse().expect("valid"));
             assert_eq!(found.as_deref().ok(), told, "{own} {address:?}");

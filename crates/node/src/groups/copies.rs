@@ -1,12 +1,12 @@
 //! Copies of foreign lists: how long each may be used, when it may be asked for again, and that none goes back to an
 //! older list. Only bookkeeping; nothing here speaks to anybody.
 
-use crate::limits::{GROUP_ASK_INTERVAL, MAX_FOREIGN_GROUPS};
-use std::collections::HashMap;
+use crate::limits::{GROUP_ASK_INTERVAL, MAX_FOREIGN_GROUPS, MAX_LOST_MEMBERS};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use terms::{BootMs, Code, Generation, GroupName, Problem, UnixMs};
+use terms::{BootMs, Code, Generation, GroupName, Problem, UnixMs, Who};
 use trust::limits::GROUP_LIFE;
-use trust::{GroupChange, Listed, SignedList};
+use trust::{GroupChange, GroupList, Listed, SignedList};
 
 #[derive(Default)]
 struct Copy {
@@ -26,12 +26,72 @@ struct Held {
 
 /// The copies of one node.
 #[derive(Default)]
-pub(super) struct Copies(HashMap<GroupName, Copy>);
+pub(super) struct Copies {
+    all: HashMap<GroupName, Copy>,
+    lost: Lost,
+}
+
+/// Who stood in a list and does not any more, or in one that is not here any more.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Lost {
+    /// As they stood there.
+    pub(super) members: BTreeSet<Who>,
+    /// There were too many to be kept apart.
+    pub(super) everybody: bool,
+}
+
+impl Lost {
+    pub(super) fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn add(&mut self, members: impl IntoIterator<Item = Who>) {
+        self.members.extend(members);
+        if self.members.len() > MAX_LOST_MEMBERS {
+            *self = Self { members: BTreeSet::new(), everybody: true };
+        }
+    }
+
+    /// All members of a list that are not in a newer one, or for a shorter time.
+    fn compare(&mut self, before: Option<Held>, new: Option<&SignedList>) {
+        let before = before.and_then(|held| held.signed).map(|signed| signed.list);
+        let end = |until: &Option<UnixMs>| until.unwrap_or(UnixMs(u64::MAX));
+        let stays = |who: &Who, until: &Option<UnixMs>| {
+            let after = new.and_then(|new| new.list.members().get(who));
+            after.is_some_and(|after| end(until) <= end(after))
+        };
+        let members = before.iter().flat_map(|list| list.members());
+        self.add(members.filter(|(who, until)| !stays(who, until)).map(|(who, _)| who.clone()));
+    }
+}
 
 impl Copies {
+    /// Who has lost a membership since this was asked last.
+    pub(super) fn take_lost(&mut self) -> Lost {
+        std::mem::take(&mut self.lost)
+    }
+
+    /// The groups whose list is here, however old.
+    pub(super) fn held(&self) -> impl Iterator<Item = (&GroupName, &GroupList)> {
+        self.all.iter().filter_map(|(group, copy)| Some((group, &copy.held.as_ref()?.signed.as_ref()?.list)))
+    }
+
+    /// Lets go of lists that are too old to be used: nobody is known to be a member any more.
+    pub(super) fn drop_old(&mut self, now: BootMs) {
+        for copy in self.all.values_mut() {
+            let old = copy.held.take_if(|held| now.since(held.fetched) >= GROUP_LIFE);
+            self.lost.compare(old, None);
+        }
+    }
+
+    /// Takes down who is not a member any more because its time is over.
+    pub(super) fn lose(&mut self, ended: impl IntoIterator<Item = Who>) {
+        self.lost.add(ended);
+    }
+
     /// The copy of a list, if it is young enough; nothing if its home says that there is no such group.
     pub(super) fn list(&self, group: &GroupName, now: BootMs, wall: UnixMs) -> Result<Option<Listed<'_>>, String> {
-        let held = self.0.get(group).and_then(|copy| copy.held.as_ref());
+        let held = self.all.get(group).and_then(|copy| copy.held.as_ref());
         let held = held.filter(|held| now.since(held.fetched) < GROUP_LIFE);
         let held = held.ok_or_else(|| format!("no fresh list of {group} is here"))?;
         let until = Some(wall.plus(GROUP_LIFE.saturating_sub(now.since(held.fetched))));
@@ -40,22 +100,23 @@ impl Copies {
 
     /// Whether the home may be asked: not more often than the interval allows, whatever became of it.
     pub(super) fn due(&self, group: &GroupName, now: BootMs) -> bool {
-        let asked = self.0.get(group).and_then(|copy| copy.asked);
+        let asked = self.all.get(group).and_then(|copy| copy.asked);
         asked.is_none_or(|asked| now.since(asked) >= GROUP_ASK_INTERVAL)
     }
 
     /// What those hold who ask for this group. The place of the group that was asked for longest ago is taken if there is
     /// none.
     pub(super) fn turn(&mut self, group: &GroupName) -> Arc<tokio::sync::Mutex<()>> {
-        if !self.0.contains_key(group) && self.0.len() >= MAX_FOREIGN_GROUPS {
+        if !self.all.contains_key(group) && self.all.len() >= MAX_FOREIGN_GROUPS {
             let oldest = self
-                .0
+                .all
                 .iter()
                 .min_by_key(|(_, copy)| copy.asked.map_or(u64::MAX, |asked| asked.0))
                 .map(|(group, _)| group.clone());
-            oldest.and_then(|group| self.0.remove(&group));
+            let gone = oldest.and_then(|group| self.all.remove(&group));
+            self.lost.compare(gone.and_then(|copy| copy.held), None);
         }
-        self.0.entry(group.clone()).or_default().turn.clone()
+        self.all.entry(group.clone()).or_default().turn.clone()
     }
 
     /// Takes the outcome of asking; answers what it changed for decisions.
@@ -66,7 +127,7 @@ impl Copies {
         asked: BootMs,
         now: BootMs,
     ) -> Result<GroupChange, Problem> {
-        let Some(copy) = self.0.get_mut(group) else { return Ok(GroupChange::Changed) };
+        let Some(copy) = self.all.get_mut(group) else { return Ok(GroupChange::Changed) };
         copy.asked = Some(now);
         let new = match outcome {
             Ok(new) if new.order() < copy.latest => {
@@ -91,6 +152,7 @@ impl Copies {
         if let Some(new) = &new {
             copy.latest = new.order();
         }
+        self.lost.compare(copy.held.take(), new.as_ref());
         // The copy is as old as the question, not as the answer.
         copy.held = Some(Held { signed: new, fetched: asked });
         Ok(change)
@@ -100,8 +162,6 @@ impl Copies {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use terms::Who;
-    use trust::GroupList;
 
     const SIGNED: UnixMs = UnixMs(1_000_000);
 
@@ -167,7 +227,49 @@ mod tests {
             copies.turn(&name);
             let _ = copies.heard(&name, Err(Problem::new(Code::NotFound, "none")), BootMs(number), BootMs(number));
         }
-        assert_eq!(copies.0.len(), MAX_FOREIGN_GROUPS);
-        assert!(!copies.0.contains_key(&group("g0")) && copies.0.contains_key(&group("g1")));
+        assert_eq!(copies.all.len(), MAX_FOREIGN_GROUPS);
+        assert!(!copies.all.contains_key(&group("g0")) && copies.all.contains_key(&group("g1")));
+    }
+
+    #[test]
+    fn whoever_stands_in_no_list_any_more_is_told_once() {
+        let who = |name: &str| format!("spiffe://other.example/user/{name}").parse::<Who>().expect("a principal");
+        let with = |version: u64, names: &[&str]| {
+            let mut list = GroupList::after(group("g"), Generation(version - 1));
+            for name in names {
+                list.put(who(name), None, SIGNED).expect("a member");
+            }
+            SignedList { list, signed: UnixMs(SIGNED.0 + version) }
+        };
+        let lost = |copies: &mut Copies| copies.take_lost().members.into_iter().collect::<Vec<_>>();
+        let (mut copies, now) = (Copies::default(), BootMs(5000));
+        copies.turn(&group("g"));
+        copies.heard(&group("g"), Ok(with(3, &["alice", "bob", "carol", "dora"])), now, now).expect("taken");
+        assert_eq!(lost(&mut copies), []);
+        copies.heard(&group("g"), Ok(with(10, &["alice", "bob", "carol"])), now, now).expect("taken");
+        assert_eq!((lost(&mut copies), lost(&mut copies)), (vec![who("dora")], vec![]), "once");
+        let mut shorter = with(20, &["alice", "bob", "carol"]);
+        shorter.list.put(who("carol"), Some(UnixMs(SIGNED.0 + 99_000)), SIGNED).expect("a member");
+        copies.heard(&group("g"), Ok(shorter), now, now).expect("taken");
+        assert_eq!(lost(&mut copies), [who("carol")], "for a shorter time");
+        copies.lose([who("bob")]);
+        assert_eq!(lost(&mut copies), [who("bob")]);
+        copies.drop_old(later(now, 59));
+        assert_eq!(lost(&mut copies), [], "it may be used still");
+        copies.drop_old(later(now, 60));
+        assert_eq!(lost(&mut copies), [who("alice"), who("bob"), who("carol")], "it is too old");
+        copies.heard(&group("g"), Ok(with(30, &["alice"])), later(now, 61), later(now, 61)).expect("taken");
+        let gone = Err(Problem::new(Code::NotFound, "gone"));
+        copies.heard(&group("g"), gone, later(now, 62), later(now, 62)).expect("taken");
+        assert_eq!(lost(&mut copies), [who("alice")], "the group is gone");
+        copies.heard(&group("g"), Ok(with(40, &["alice"])), later(now, 63), later(now, 63)).expect("taken");
+        for number in 0..=MAX_FOREIGN_GROUPS as u64 {
+            let name = group(&format!("g{number}"));
+            copies.turn(&name);
+            let _ = copies.heard(&name, Err(Problem::new(Code::NotFound, "none")), BootMs(9000), later(now, 70));
+        }
+        assert_eq!(lost(&mut copies), [who("alice")], "there was no place for its list");
+        copies.lose((0..=MAX_LOST_MEMBERS).map(|number| who(&format!("u{number}"))));
+        assert!(copies.take_lost().everybody, "too many to be kept apart");
     }
 }

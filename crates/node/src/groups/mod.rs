@@ -6,6 +6,7 @@
 mod copies;
 pub mod orders;
 mod own;
+pub mod recheck;
 
 pub use own::{OwnGroup, Term};
 
@@ -17,6 +18,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use terms::{BootMs, Code, GroupName, Principal, Problem, RealmName, Right, Rights, UnixMs, Who};
+use tokio::sync::Notify;
 use trust::limits::{MAX_GROUP_NESTING, MAX_GROUPS_VISITED};
 use trust::{
     Bucket, Checked, Decisions, Entries, Found, GroupChange, GroupList, Listed, Lists, Member, Membership,
@@ -36,6 +38,8 @@ pub struct Groups {
     changes: AtomicU64,
     /// What decisions found before.
     warm: Mutex<Decisions>,
+    /// A list that is not held here has lost a member.
+    lost: Notify,
 }
 
 /// All lists as they may be used at one moment.
@@ -73,6 +77,7 @@ impl Groups {
             copies: Mutex::default(),
             changes: AtomicU64::new(0),
             warm: Mutex::new(Decisions::new(seed)),
+            lost: Notify::new(),
         })
     }
 
@@ -274,9 +279,52 @@ impl Groups {
         let heard = lock(&self.copies).heard(group, outcome, asked, clock.boot());
         match heard {
             Ok(GroupChange::None | GroupChange::Extended) => {}
-            Ok(GroupChange::Changed) => self.changed(),
+            Ok(GroupChange::Changed) => {
+                self.changed();
+                self.lost.notify_one();
+            }
             Err(problem) => tracing::warn!(%group, %problem, "a group's list cannot be had"),
         }
+    }
+
+    /// Asks again for the lists that these principals stand on, and lets go of those that are too old.
+    async fn look_again(&self, holders: &BTreeSet<Principal>) {
+        let wanted: Vec<_> = {
+            let view = self.view();
+            let concerned = |group: &GroupName| {
+                let (below, whole) = principals_below(&view, &Who::Group(group.clone()));
+                !holders.is_empty() && (!whole || !below.is_disjoint(holders))
+            };
+            let held = view.copies.held().map(|(group, _)| group).filter(|group| view.copies.due(group, view.now));
+            held.filter(|group| concerned(group)).cloned().collect()
+        };
+        futures_util::future::join_all(wanted.iter().map(|group| self.refresh(group))).await;
+        let now = self.client.world().clock.boot();
+        lock(&self.copies).drop_old(now);
+    }
+
+    /// Takes down whose membership of any list here ended by itself between these times.
+    fn lose_ended(&self, since: UnixMs, now: UnixMs) {
+        let (own, mut copies) = (lock(&self.own), lock(&self.copies));
+        let lists = own.lists().chain(copies.held().map(|(_, list)| list));
+        let ended = |until: &Option<UnixMs>| until.is_some_and(|until| since < until && until <= now);
+        let members = lists.flat_map(|list| list.members()).filter(|(_, until)| ended(until));
+        let ended: Vec<_> = members.map(|(who, _)| who.clone()).collect();
+        copies.lose(ended);
+    }
+
+    /// The principals that have lost a membership since this was asked last, and whether they are all.
+    fn take_lost(&self) -> (BTreeSet<Principal>, bool) {
+        let lost = lock(&self.copies).take_lost();
+        if lost.is_nothing() {
+            return (BTreeSet::new(), true);
+        }
+        let view = self.view();
+        let below = lost.members.iter().map(|who| principals_below(&view, who));
+        below.fold((BTreeSet::new(), !lost.everybody), |(mut all, known), (below, whole)| {
+            all.extend(below);
+            (all, known && whole)
+        })
     }
 
     async fn fetch(&self, group: &GroupName) -> Result<SignedList, Problem> {

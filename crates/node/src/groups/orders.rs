@@ -1,12 +1,12 @@
 //! What is done to a group held here, and who may: whoever holds `a` on it. Making one is for the node itself and its
 //! owners. A change is on record before it is in force, and what stood on a membership that is gone ends with it.
 
+use super::recheck::expel;
 use super::{OwnGroup, Term, own};
 use crate::gatekeeper::Caller;
 use crate::known;
 use crate::node::State;
 use client::protocol::{AclView, GroupLine, GroupMessage, GroupOrder, GroupReply, MemberTerm};
-use std::collections::BTreeSet;
 use terms::{Code, GroupName, Principal, Problem, Right, Rights, Who};
 use trust::{AuditRecord, Bucket, GroupChange, Object};
 
@@ -101,7 +101,7 @@ async fn delete(state: &State, caller: &Caller, group: &GroupName) -> Result<Gro
     on_record(state, &actor, group, "removes the group")?;
     let below = state.gate.groups().principals_below(&Who::Group(group.clone()));
     state.gate.groups().delete(group)?;
-    expel(state, below).await?;
+    expel(state, &below).await?;
     Ok(GroupReply { version: own.list.version(), members: 0, changed: true, list: None, notes: Vec::new() })
 }
 
@@ -131,7 +131,7 @@ async fn change_member(
     let shortened = groups.own(group).is_some_and(|own| own.list.members().contains_key(&member));
     let done = groups.set_member(group, &member, term, now)?;
     if done == GroupChange::Changed && shortened {
-        expel(state, below).await?;
+        expel(state, &below).await?;
     }
     let note = if term == Term::Out { None } else { known::note(state, &member) };
     reply(state, group, done != GroupChange::None, note.into_iter().collect())
@@ -183,17 +183,4 @@ fn reply(state: &State, group: &GroupName, changed: bool, notes: Vec<String>) ->
     let list = held(state, group)?.list;
     let members = u32::try_from(list.members().len()).unwrap_or(u32::MAX);
     Ok(GroupReply { version: list.version(), members, changed, list: None, notes })
-}
-
-/// What somebody has cached under a membership is not its any more: its sessions end, and begin anew with rights looked
-/// at again. Where a list is not here, everybody might have been a member.
-async fn expel(state: &State, (principals, all_known): (BTreeSet<Principal>, bool)) -> Result<(), Problem> {
-    for volume in state.volumes.values() {
-        let holders =
-            if all_known { principals.iter().cloned().collect() } else { volume.coherence.state().await?.holders };
-        for holder in holders {
-            volume.coherence.expel(holder).await?;
-        }
-    }
-    Ok(())
 }

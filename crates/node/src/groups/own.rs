@@ -83,6 +83,10 @@ impl Own {
         self.lists.get(group)
     }
 
+    pub(super) fn lists(&self) -> impl Iterator<Item = &GroupList> {
+        self.lists.iter()
+    }
+
     pub(super) fn get(&self, group: &GroupName) -> Option<OwnGroup> {
         let (list, bucket) = (self.lists.get(group)?, self.buckets.get(group)?);
         Some(OwnGroup { list: list.clone(), bucket: bucket.clone() })

@@ -141,7 +141,7 @@ async fn an_expired_surrogate_is_asked_nothing_more_and_reads_nothing() {
     used.await.expect("while it is active it is used: else this test shows nothing");
     let now = || bed.realm.world.clock.unix();
     while now().since(told) <= active {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(bed.fetch().await, bed.content);
     }
     let before = bed.asked();
     for _ in 0..30 {

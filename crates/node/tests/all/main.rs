@@ -13,5 +13,6 @@ mod recovery;
 mod relay;
 mod renewal;
 mod service;
+mod sessions;
 mod smart;
 mod strangers;

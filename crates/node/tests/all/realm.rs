@@ -119,6 +119,7 @@ impl Realm {
             link_bps: self.link_bps,
             place: None,
             feed_limits: FeedLimits::default(),
+            group_recheck: Duration::from_millis(200),
         }
     }
 

@@ -63,7 +63,6 @@ async fn a_relay_cut_off_from_its_home_stops_when_its_lease_ends() {
                 Ok(bytes) => assert_eq!(&bytes[..], b"kept"),
                 Err(problem) => return problem,
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     });
     let problem = ended.await.expect("the lease ends");

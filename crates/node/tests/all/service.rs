@@ -248,7 +248,6 @@ impl<'a> ByHand<'a> {
                     BeatAnswer::NotRunning if phase == Phase::Ended => return,
                     other => panic!("{other:?}"),
                 }
-                tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });
         reached.await.unwrap_or_else(|_| panic!("never {phase:?}"));

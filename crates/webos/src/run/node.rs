@@ -49,6 +49,7 @@ pub async fn run(setup: &Setup, out: &mut Out, arguments: &NodeRun) -> Outcome {
         link_bps: arguments.link.and_then(|link| link.0),
         place: None,
         feed_limits: feed_limits(setup)?,
+        group_recheck: node::limits::GROUP_RECHECK,
     };
     let node = Node::start(settings, setup.world.clone()).await?;
     let running = Running {
