@@ -135,6 +135,17 @@ impl Client {
         self.ask_in_turn(self.openly(), realm, route, limit).await
     }
 
+    /// Asks one of the realm's name servers for a public document, as nobody.
+    pub async fn ask_at(
+        &self,
+        realm: &RealmName,
+        server: &NameServer,
+        route: &str,
+        limit: usize,
+    ) -> Result<Bytes, Problem> {
+        Ok(self.ask_one(self.openly(), realm, server, route, limit).await?)
+    }
+
     async fn ask_in_turn(
         &self,
         pool: &Pool,

@@ -110,6 +110,8 @@ fn owners_name_further_name_servers_and_everybody_is_shown_them() {
     let far = first.call(["realm", "name-server", "add", "n2", "127.0.0.1:1"]).run();
     far.succeeds();
     assert!(far.stderr.contains("is not reached at 127.0.0.1:1"), "{}", far.stderr);
+    let checks = first.call(["doctor"]).run().stdout();
+    assert!(checks.contains("server/home answers") && checks.contains("127.0.0.1:1 is not reachable"), "{checks}");
     first.ok(["realm", "name-server", "remove", "n2"]);
     assert!(!first.ok(["realm", "show"]).contains("server/n2 at"));
     first.call(["realm", "name-server", "remove", "n2"]).run().fails(4, &["is no name server"]);
