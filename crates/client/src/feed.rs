@@ -1,10 +1,13 @@
 //! What realms have taken back, as a client hears of it, page after page.
 
-use crate::limits::{MAX_FEED_BYTES, REVOKED_WITHIN};
+use crate::asking::{Failed, Failure, within};
+use crate::limits::{MAX_FEED_BYTES, NAME_SERVER_ANSWER, REVOKED_WITHIN};
 use crate::protocol::feed_route;
 use crate::session::Client;
+use bytes::Bytes;
 use terms::{Code, Epoch, Problem, RealmName, Serial};
-use trust::{Applied, FeedCopy, FeedPage};
+use trust::limits::HEAD_INTERVAL;
+use trust::{Applied, FeedCopy, FeedPage, NameServer, Worth};
 
 impl Client {
     /// The present epoch of the own realm, in which transfer certificates are signed: what its feed says now, and what is
@@ -25,29 +28,58 @@ impl Client {
         }
     }
 
-    /// The page of a realm's feed behind a number; with `wait` once there is news, or the realm says again that it is all.
-    /// It is asked as oneself, so that no crowd of strangers is in the way, and as nobody where one is not known or not let
-    /// in: whoever was revoked may hear of it.
-    pub async fn feed_page(&self, realm: &RealmName, after: Serial, wait: bool) -> Result<FeedPage, Problem> {
-        let route = feed_route(after, wait);
-        let as_oneself = match self.identity() {
-            Some(_) => Some(self.ask_names(realm, &route).await),
-            None => None,
-        };
-        let bytes = match as_oneself {
-            Some(Ok(bytes)) => bytes,
-            Some(Err(silent)) if silent.code == Code::Timeout => return Err(silent),
-            _ => self.ask_openly(realm, &route, MAX_FEED_BYTES).await?,
-        };
-        Ok(FeedPage::open(&bytes, realm, self.trust(), self.world().clock.unix())?)
+    /// The page of a realm's feed behind a number, for this copy; with `wait` once there is news, or the realm says again
+    /// that it is all. Of name servers that only repeat an old word the newest counts.
+    pub async fn feed_page(&self, copy: &FeedCopy, after: Serial, wait: bool) -> Result<FeedPage, Problem> {
+        let realm = copy.realm();
+        let (mut failed, mut newest) = (Failed::default(), None::<FeedPage>);
+        for (place, server) in self.ranked(realm)?.iter().enumerate() {
+            let wait = wait && place == 0;
+            let time = if wait { HEAD_INTERVAL + NAME_SERVER_ANSWER } else { NAME_SERVER_ANSWER };
+            let route = feed_route(after, wait);
+            let asked = self.ask_for_page(realm, &server.server, &route);
+            let page = within(server, time, asked).await.map_err(Problem::from).and_then(|bytes| {
+                let now = self.world().clock.unix();
+                let page = FeedPage::open(&bytes, realm, self.trust(), now)?;
+                Ok((copy.weigh(&page, after, now)?, page))
+            });
+            match page {
+                Ok((Worth::News | Worth::Fresh, page)) => {
+                    self.answered(realm, server);
+                    return Ok(page);
+                }
+                Ok((Worth::Old | Worth::Behind, page)) => {
+                    if newest.as_ref().is_none_or(|newest| newest.at() < page.at()) {
+                        newest = Some(page);
+                    }
+                }
+                Err(problem) => failed.add(server, problem),
+            }
+        }
+        newest.ok_or_else(|| failed.telling(realm))
     }
 
-    fn take(&self, copy: &mut FeedCopy, page: &[u8]) -> Result<Applied, Problem> {
-        let now = self.world().clock.unix();
-        let page = FeedPage::open(page, copy.realm(), self.trust(), now)?;
+    /// Asked as oneself, so that no crowd of strangers is in the way, and as nobody where one is not known or not let in:
+    /// whoever was revoked may hear of it.
+    async fn ask_for_page(&self, realm: &RealmName, server: &NameServer, route: &str) -> Result<Bytes, Failure> {
+        if self.identity().is_some() {
+            match self.ask_one(self.pool(), realm, server, route, MAX_FEED_BYTES).await {
+                Err(Failure::Refused(_)) => {}
+                answered => return answered,
+            }
+        }
+        self.ask_one(self.openly(), realm, server, route, MAX_FEED_BYTES).await
+    }
+
+    /// Takes the next page of a realm's feed into its copy and into the trust store, as [`Client::feed_page`].
+    pub async fn hear(&self, copy: &mut FeedCopy, wait: bool) -> Result<Applied, Problem> {
+        let page = self.feed_page(copy, copy.number(), wait).await?;
+        let (now, known) = (self.world().clock.unix(), copy.number());
         let applied = copy.apply(&page, now)?;
         self.trust().set_feed(copy.clone(), false);
-        Ok(applied)
+        // News of a while ago is followed by newer.
+        let more = applied.more || (copy.number() > known && page.is_old(now));
+        Ok(Applied { more, ..applied })
     }
 
     /// Whether this principal was revoked, as its realm's feed says, and what to do about it. Whoever was revoked is let in
@@ -59,9 +91,8 @@ impl Client {
             let mut copy = FeedCopy::new(who.realm.clone());
             let all = async {
                 loop {
-                    let route = feed_route(copy.number(), false);
-                    let page = self.ask_openly(&who.realm, &route, MAX_FEED_BYTES).await.ok()?;
-                    if !self.take(&mut copy, &page).ok()?.more {
+                    let known = copy.number();
+                    if !self.hear(&mut copy, false).await.ok()?.more && copy.number() == known {
                         return Some(());
                     }
                 }

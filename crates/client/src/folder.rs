@@ -53,6 +53,11 @@ impl Folder {
         self.authority().join("members")
     }
 
+    /// The realm's further name servers, where the authority is.
+    pub fn name_servers(&self) -> PathBuf {
+        self.authority().join("name-servers")
+    }
+
     /// Earlier identities, whose keys chains may still name.
     pub fn retired(&self) -> PathBuf {
         self.identity().join("retired")

@@ -3,6 +3,7 @@
 //! Promise: everything here acts under exactly one identity, over mutual TLS, and every answer is checked
 //! against the pinned realm before it is returned. This crate decides no rights and keeps no server state.
 
+mod asking;
 pub mod durable;
 pub mod enrol;
 mod feed;

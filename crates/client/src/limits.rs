@@ -48,5 +48,10 @@ pub const MAX_PURSE_FILES: usize = 4096;
 /// A page of a feed as it comes: bytes. A signed document has at most 64 KiB.
 pub const MAX_FEED_BYTES: usize = 64 * 1024;
 
+/// How long one name server is waited for while there is another to ask.
+pub const NAME_SERVER_ANSWER: Duration = Duration::from_secs(5);
+/// How long a further name server that answered is asked before the first one.
+pub const FIRST_AGAIN: Duration = Duration::from_secs(60);
+
 /// How long a command that a node does not let in asks whether its principal was revoked.
 pub const REVOKED_WITHIN: Duration = Duration::from_secs(3);

@@ -3,12 +3,14 @@
 
 mod renewal;
 mod rights;
+mod servers;
 
 pub use renewal::{GRACE_PROOF, GraceProof, RENEW_PROOF, RenewReply, RenewRequest, grace_proof, renew_proof};
 pub use rights::{
     AclChange, AclSet, AclView, GroupLine, GroupMessage, GroupOrder, GroupReply, MemberTerm, WhyChange, WhyReply,
     WhyRequest,
 };
+pub use servers::{NAME_SERVERS_ROUTE, NameServersReply, NameServersRequest};
 
 use crate::models::{Load, Offer, OfferState, Phase};
 use serde::{Deserialize, Serialize};

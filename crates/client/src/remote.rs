@@ -7,9 +7,10 @@ use crate::models::{
 };
 use crate::protocol::{
     ANNOUNCE_ROUTE, AclView, Announcement, Candidate, FEED_LOST_ROUTE, FeedOffer, FeedRecovered, GROUP_ROUTE,
-    GROUPS_ROUTE, GroupLine, GroupMessage, GroupOrder, GroupReply, NodeStatus, PUBLISH_ROUTE, PURSE_ROUTE,
-    PublishReply, PublishRequest, PurseRequest, REVOKE_ROUTE, RevokeReply, RevokeRequest, STATE_ROUTE,
-    STATUS_ROUTE, StateUpdate, TOKEN_ROUTE, TokenReply, TokenRequest, WITNESS_ROUTE, WitnessReply, WitnessWord,
+    GROUPS_ROUTE, GroupLine, GroupMessage, GroupOrder, GroupReply, NAME_SERVERS_ROUTE, NameServersReply,
+    NameServersRequest, NodeStatus, PUBLISH_ROUTE, PURSE_ROUTE, PublishReply, PublishRequest, PurseRequest,
+    REVOKE_ROUTE, RevokeReply, RevokeRequest, STATE_ROUTE, STATUS_ROUTE, StateUpdate, TOKEN_ROUTE, TokenReply,
+    TokenRequest, WITNESS_ROUTE, WitnessReply, WitnessWord,
 };
 use crate::session::{Client, request};
 use http::{Method, Request, Response};
@@ -113,6 +114,11 @@ impl Node {
     /// Takes something back, at the first node of the realm whose it is.
     pub async fn revoke(&self, what: &RevokeRequest) -> Result<RevokeReply, Problem> {
         self.post(REVOKE_ROUTE, what).await
+    }
+
+    /// Changes who the realm's further name servers are, at its first node. For its owners.
+    pub async fn change_name_servers(&self, change: &NameServersRequest) -> Result<NameServersReply, Problem> {
+        self.post(NAME_SERVERS_ROUTE, change).await
     }
 
     /// Gives the node a transfer certificate that is for it, and that this client signed.

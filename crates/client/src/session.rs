@@ -3,18 +3,18 @@
 //! Relies on the folder that [`crate::enrol`] fills. Never speaks to a server whose certificate does not end in
 //! the pinned bundle of its realm.
 
+use crate::asking::Answering;
 use crate::folder::Folder;
-use crate::limits::{MAX_ANSWER_BYTES, MAX_RECORDS, RECORD_LIFE};
+use crate::limits::{MAX_RECORDS, RECORD_LIFE};
 use crate::models::{VOLUME_KIND, VolumeRecord, volume_route};
 use crate::{Node, Volume};
-use bytes::Bytes;
 use http::{HeaderValue, Method, Request};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use terms::{BootMs, Code, OperationId, Principal, Problem, RealmName, SessionId, Thumbprint, VolumeName};
-use trust::{Chain, Identity, IdentityFile, NameServer, Passphrase, TrustStore};
-use wire::{Expect, Pool, Purpose, Target};
+use trust::{Chain, Identity, IdentityFile, Passphrase, TrustStore};
+use wire::Pool;
 use world::World;
 
 struct Inner {
@@ -28,6 +28,7 @@ struct Inner {
     session: SessionId,
     sequence: AtomicU64,
     records: Mutex<HashMap<VolumeName, (VolumeRecord, BootMs)>>,
+    answering: Answering,
 }
 
 /// A client of everything, as one principal (or as nobody). Cheap to clone.
@@ -87,6 +88,7 @@ impl Client {
             session: SessionId(session),
             sequence: AtomicU64::new(1),
             records: Mutex::new(HashMap::new()),
+            answering: Answering::default(),
         };
         Self(Arc::new(inner), None)
     }
@@ -155,6 +157,16 @@ impl Client {
         &self.0.trust
     }
 
+    /// Connections as nobody.
+    pub(crate) fn openly(&self) -> &Pool {
+        &self.0.openly
+    }
+
+    /// Which name servers answer.
+    pub(crate) fn answering(&self) -> &Answering {
+        &self.0.answering
+    }
+
     /// The connection cache.
     pub fn pool(&self) -> &Pool {
         &self.0.pool
@@ -163,15 +175,6 @@ impl Client {
     /// An id for one mutation.
     pub fn operation(&self) -> OperationId {
         OperationId { session: self.0.session, sequence: self.0.sequence.fetch_add(1, Ordering::Relaxed) }
-    }
-
-    /// The name servers of a trusted realm, best first.
-    pub fn name_servers(&self, realm: &RealmName) -> Result<Vec<NameServer>, Problem> {
-        let bundle = self.0.trust.bundle(realm).ok_or_else(|| {
-            Problem::new(Code::NotFound, format!("the realm {realm} is not trusted here"))
-                .next("join it with an invitation: `webos user register`, or start a local world with `webos up`")
-        })?;
-        Ok(bundle.name_servers.clone())
     }
 
     /// A node at a known address.
@@ -186,47 +189,6 @@ impl Client {
             Problem::new(Code::Unavailable, format!("the bundle of {realm} names no name server"))
         })?;
         Ok(self.node(&first.principal, &first.address))
-    }
-
-    /// Asks the realm's name servers in turn for a document; the first that answers counts.
-    pub async fn ask_names(&self, realm: &RealmName, route: &str) -> Result<Bytes, Problem> {
-        self.ask_in_turn(&self.0.pool, realm, route, MAX_ANSWER_BYTES).await
-    }
-
-    /// The same for a public document, as nobody: whether that realm trusts ours does not matter. At most `limit` bytes
-    /// are read.
-    pub async fn ask_openly(&self, realm: &RealmName, route: &str, limit: usize) -> Result<Bytes, Problem> {
-        self.ask_in_turn(&self.0.openly, realm, route, limit).await
-    }
-
-    async fn ask_in_turn(
-        &self,
-        pool: &Pool,
-        realm: &RealmName,
-        route: &str,
-        limit: usize,
-    ) -> Result<Bytes, Problem> {
-        let mut last = Problem::new(Code::Unavailable, format!("no name server of {realm} answers"));
-        for server in self.name_servers(realm)? {
-            let target = Target {
-                address: server.address.clone(),
-                expect: Expect::Principal(server.principal.clone()),
-                purpose: Purpose::Control,
-            };
-            let request = request(Method::GET, &server.principal, route, wire::body::empty())?;
-            match pool.request(&target, request).await {
-                Ok(answer) if answer.status().is_success() => {
-                    return wire::read_body(answer.into_body(), limit).await;
-                }
-                Ok(answer) => last = wire::problem_from(answer).await,
-                Err(error) => {
-                    let reason = Problem::from(error);
-                    last = Problem::new(reason.code, format!("the name server of {realm}: {}", reason.detail))
-                        .next("see that its node runs; `webos doctor` tells what is reachable");
-                }
-            }
-        }
-        Err(last)
     }
 
     /// Where a volume lives: learned from a name server of its realm, kept for [`RECORD_LIFE`].

@@ -44,6 +44,8 @@ pub const MAX_SEEN_FILES: usize = 4096;
 
 /// One question to a name server.
 pub const NAME_DEADLINE: Duration = Duration::from_secs(3);
+/// How long after one name server's answer those of others are waited for.
+pub const OTHER_ANSWERS: Duration = Duration::from_millis(300);
 /// One question for the state of a group, asked while a request waits.
 pub const STATE_DEADLINE: Duration = Duration::from_secs(2);
 /// Between two questions for the state of the same group.

@@ -1,16 +1,20 @@
 //! The realm's authority on its first node: lets in who holds an invitation, renews the certificates of members, and
 //! hands out the signed bundle. Who gets a renewal is `trust`'s rule; what was given is on disk before it is answered.
 
+use crate::further::{Further, changed};
 use crate::gatekeeper::Gatekeeper;
 use client::Folder;
 use client::protocol::{GraceProof, JoinReply, JoinRequest, RenewReply, RenewRequest};
+use client::protocol::{NameServersReply, NameServersRequest};
 use client::protocol::{grace_proof, join_proof, renew_proof};
 use client::register::Register;
 use rustls_pki_types::CertificateDer;
 use serde_bytes::ByteBuf;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 use terms::{Code, Epoch, Principal, PrincipalKind, Problem, RealmName, UnixMs};
+use trust::limits::CLOCK_SKEW;
 use trust::{
     AuditRecord, Authority, Bundle, Given, Identity, Invitations, LastRenewal, MemberState, NameServer,
     RealmMember, RenewalAsked, RenewalRefusal, RenewalVerdict, TrustStore, judge_renewal,
@@ -27,6 +31,7 @@ pub struct Registrar {
     folder: Folder,
     authority: RwLock<(Arc<Authority>, Mark)>,
     register: Register,
+    further: Further,
     /// One change of the members at a time: an invitation is good for one, and a renewal is judged by what was given.
     turn: Mutex<()>,
 }
@@ -52,6 +57,7 @@ impl Registrar {
             folder: folder.clone(),
             authority: RwLock::new((authority, mark)),
             register: Register::new(folder),
+            further: Further::new(folder),
             turn: Mutex::new(()),
         }))
     }
@@ -76,12 +82,65 @@ impl Registrar {
         self.authority().realm().clone()
     }
 
-    /// Signs the realm's bundle anew, with this node as its name server, and pins it.
-    pub fn sign_bundle(&self, trust: &TrustStore, node: &Principal, address: &str) -> Result<(), Problem> {
+    /// Signs the realm's bundle anew and pins it: this node comes first of its name servers, then the further ones. Its
+    /// epoch is that of the feed, if that is later than the last bundle's.
+    pub fn sign_bundle(&self, trust: &TrustStore, first: &NameServer) -> Result<(), Problem> {
+        let _turn = self.take_turn();
+        self.sign(trust, first, &self.further.load()?)
+    }
+
+    /// Signs the bundle anew if what was revoked concerns it: a name server, or the epoch.
+    pub fn keep_up(&self, trust: &TrustStore, first: &NameServer) -> Result<(), Problem> {
+        let _turn = self.take_turn();
+        let (realm, mut further) = (self.realm(), self.further.load()?);
+        let before = further.len();
+        further.retain(|server| !matches!(self.standing(&server.principal), Some(MemberState::Revoked(_))));
+        if further.len() < before {
+            self.further.put(&further)?;
+        }
+        let behind = trust.bundle(&realm).is_none_or(|bundle| bundle.epoch < trust.epoch(&realm));
+        if further.len() < before || behind { self.sign(trust, first, &further) } else { Ok(()) }
+    }
+
+    /// Changes who the further name servers are, and signs the bundle anew. Answers what was done, and the list.
+    pub fn change_name_servers(
+        &self,
+        trust: &TrustStore,
+        first: &NameServer,
+        request: &NameServersRequest,
+    ) -> Result<NameServersReply, Problem> {
+        let _turn = self.take_turn();
+        let (further, done) = changed(self.further.load()?, first, request)?;
+        if let NameServersRequest::Add(added) = request {
+            self.must_be_active(&added.principal)?;
+        }
+        self.further.put(&further)?;
+        self.sign(trust, first, &further)?;
+        let name_servers = std::iter::once(first.clone()).chain(further).collect();
+        Ok(NameServersReply { done, name_servers })
+    }
+
+    fn must_be_active(&self, principal: &Principal) -> Result<(), Problem> {
+        let how = match self.register.member(principal)?.map(|member| member.standing) {
+            Some(MemberState::Active) => return Ok(()),
+            Some(MemberState::Cordoned(_)) => "is cordoned as a suspected clone",
+            Some(MemberState::Revoked(_)) => "was revoked",
+            None => "is no member of the realm",
+        };
+        Err(Problem::new(Code::Invalid, format!("{principal} {how}"))
+            .next("`webos realm show` lists the members; `webos realm invite server NAME` invites one"))
+    }
+
+    fn sign(&self, trust: &TrustStore, first: &NameServer, further: &[NameServer]) -> Result<(), Problem> {
         let (now, authority) = (self.world.clock.unix(), self.authority());
-        let servers = vec![NameServer { address: address.to_string(), principal: node.clone() }];
-        let epoch = trust.bundle(authority.realm()).map_or(Epoch(1), |bundle| bundle.epoch);
-        let bytes = authority.bundle(servers, epoch, now)?;
+        let last = trust.bundle(authority.realm());
+        // Two bundles of one moment differ in their time, so that every reader sees which is newer. A time far ahead comes
+        // from a clock that was wrong.
+        let next = last.as_ref().map(|last| last.issued.plus(Duration::from_millis(1)));
+        let issued = next.filter(|next| *next < now.plus(CLOCK_SKEW)).map_or(now, |next| next.max(now));
+        let epoch = trust.epoch(authority.realm()).max(Epoch(1));
+        let servers = std::iter::once(first).chain(further).cloned().collect();
+        let bytes = authority.bundle(servers, epoch, issued)?;
         let bundle = Bundle::open(&bytes, &authority.fingerprint(), now)?;
         client::realms::pin(&self.folder, &bundle)?;
         trust.insert(bundle);

@@ -5,6 +5,7 @@ use crate::authority::Renewer;
 use crate::candidates;
 use crate::feeds;
 use crate::gatekeeper::Caller;
+use crate::handed_on::{is_name_server, only_at_the_first};
 use crate::lending;
 use crate::limits::{MAX_CONTROL_BYTES, MAX_OPEN_BYTES};
 use crate::node::{HomeVolume, State};
@@ -38,10 +39,14 @@ pub async fn answer(
     let get = parts.method == Method::GET;
     match route {
         Route::Bundle => bundle(state),
+        Route::Certificate(_) | Route::State(_) if is_name_server(state) => {
+            Err(only_at_the_first(state, "what services there are"))
+        }
         Route::Certificate(name) => Ok(document(state.names.certificate(&name)?.bytes().to_vec())),
         Route::State(name) => Ok(cbor(&state.names.state(&name)?)),
         Route::VolumeRecord(name) => volume_record(state, &name),
         Route::Feed => feed(state, caller, parts).await,
+        Route::NameServers => Ok(cbor(&lending::name_servers(state, caller, &message(body).await?.0)?)),
         Route::FeedLost => Ok(cbor(&recovery::recover(state, caller, &message(body).await?.0).await?)),
         Route::Revoke => Ok(cbor(&lending::revoke(state, caller, message(body).await?.0).await?)),
         Route::Purse => Ok(cbor(&lending::take_in(state, caller, message(body).await?.0)?)),
@@ -180,7 +185,6 @@ fn bundle(state: &State) -> Result<Response<Body>, Problem> {
 }
 
 async fn feed(state: &State, caller: &Caller, parts: &Parts) -> Result<Response<Body>, Problem> {
-    let (source, registrar) = feeds::source(state)?;
     let (mut after, mut wait) = (Serial(0), false);
     for (name, value) in parts.uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('=')) {
         match name {
@@ -193,7 +197,7 @@ async fn feed(state: &State, caller: &Caller, parts: &Parts) -> Result<Response<
         }
     }
     let page = tokio::select! {
-        page = source.page((after, wait), caller, registrar) => page?,
+        page = feeds::page(state, (after, wait), caller) => page?,
         () = state.stop.cancelled() => return Err(Problem::new(Code::Unavailable, "this node is ending")),
     };
     Ok(document(page))
@@ -202,6 +206,9 @@ async fn feed(state: &State, caller: &Caller, parts: &Parts) -> Result<Response<
 fn volume_record(state: &State, name: &Label) -> Result<Response<Body>, Problem> {
     let volume = VolumeName { name: name.clone(), realm: state.realm().clone() };
     let here = state.volumes.get(&volume).ok_or_else(|| {
+        if is_name_server(state) {
+            return only_at_the_first(state, &format!("where {volume} is"));
+        }
         Problem::new(Code::NotFound, format!("there is no volume {volume}")).next("`webos volume create` makes one")
     })?;
     let record = VolumeRecord {

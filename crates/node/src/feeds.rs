@@ -4,6 +4,7 @@
 
 use crate::authority::Registrar;
 use crate::gatekeeper::Caller;
+use crate::handed_on::is_name_server;
 use crate::limits::{FEED_FIRST_WITHIN, FEED_RETRY, MAX_FOLLOWED_REALMS};
 use crate::node::State;
 use crate::reader::Reader;
@@ -120,6 +121,15 @@ impl Source {
         self.publish(&kept);
         Ok(changed)
     }
+}
+
+/// A signed page of the own realm's feed: made here, or handed on.
+pub async fn page(state: &State, asked: (Serial, bool), caller: &Caller) -> Result<Vec<u8>, Problem> {
+    if is_name_server(state) {
+        return Ok(state.handed_on.page(asked, caller).await?.to_vec());
+    }
+    let (source, registrar) = source(state)?;
+    source.page(asked, caller, registrar).await
 }
 
 /// The list of the own realm, or the advice where it is kept.
@@ -255,6 +265,14 @@ pub async fn took_back(state: &State, revoked: &[Revoked], epoch_rose: bool) {
         let Revoked::Principal { principal, .. } = revoked else { continue };
         tracing::info!(%principal, "revoked: its connections and leases end");
         expel(state, principal).await;
+    }
+}
+
+/// A revocation may concern what the bundle says. The feed has said it already, so that the bundle can follow at the next
+/// start if it cannot now.
+pub fn sign_bundle_again(state: &State, registrar: &Registrar) {
+    if let Err(problem) = registrar.keep_up(state.client.trust(), &state.as_name_server()) {
+        tracing::error!(%problem, "the realm's bundle could not be signed anew");
     }
 }
 

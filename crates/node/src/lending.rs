@@ -6,7 +6,7 @@ use crate::gatekeeper::Caller;
 use crate::limits::{MAX_PURSE, MAX_PURSE_OF_ONE};
 use crate::node::State;
 use client::Purse;
-use client::protocol::{PurseRequest, RevokeReply, RevokeRequest};
+use client::protocol::{NameServersReply, NameServersRequest, PurseRequest, RevokeReply, RevokeRequest};
 use terms::{Code, Principal, Problem, TransferId};
 use trust::{AuditRecord, Chain, Revoked};
 use wire::Peer;
@@ -46,7 +46,23 @@ pub async fn revoke(state: &State, caller: &Caller, request: RevokeRequest) -> R
     let now = state.world.clock.unix();
     state.gate.note(&AuditRecord::of_change(now, &peer.principal, &done, "revoked"))?;
     feeds::took_back(state, &revoked, revoked.is_empty()).await;
+    feeds::sign_bundle_again(state, registrar);
     Ok(RevokeReply { done, epoch: state.client.trust().epoch(state.realm()) })
+}
+
+/// Changes who the realm's further name servers are. For the owners of its first node.
+pub fn name_servers(
+    state: &State,
+    caller: &Caller,
+    request: &NameServersRequest,
+) -> Result<NameServersReply, Problem> {
+    let peer = caller.for_itself()?.clone();
+    let registrar = feeds::source(state)?.1;
+    must_be_owner(state, caller, &peer, "the realm's name servers")?;
+    let reply = registrar.change_name_servers(state.client.trust(), &state.as_name_server(), request)?;
+    let now = state.world.clock.unix();
+    state.gate.note(&AuditRecord::of_change(now, &peer.principal, "the realm's name servers", &reply.done))?;
+    Ok(reply)
 }
 
 /// The last link of a chain, if the peer signed it.

@@ -8,6 +8,7 @@ use crate::candidates::Candidates;
 use crate::feeds::{self, Followed, Source};
 use crate::gatekeeper::Gatekeeper;
 use crate::groups::Groups;
+use crate::handed_on::HandedOn;
 use crate::handle::Requests;
 use crate::names::Names;
 use crate::published::Published;
@@ -26,7 +27,7 @@ use terms::{Code, Principal, PrincipalKind, Problem, RealmName, UnixMs, VolumeNa
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use trust::{AuditLog, AuditRecord, Identity};
+use trust::{AuditLog, AuditRecord, Identity, NameServer};
 use webfs::coherence::Coherence;
 use webfs::rules::LeaseRules;
 use webfs::serve::Home;
@@ -55,6 +56,7 @@ pub struct State {
     pub(crate) registrar: Option<Registrar>,
     pub(crate) feed: Option<Source>,
     pub(crate) followed: Followed,
+    pub(crate) handed_on: HandedOn,
     pub(crate) recheck: Recheck,
     pub(crate) names: Names,
     pub(crate) volumes: BTreeMap<VolumeName, HomeVolume>,
@@ -77,6 +79,11 @@ impl State {
 
     pub(crate) fn realm(&self) -> &RealmName {
         &self.own.principal.realm
+    }
+
+    /// This node as a name server of its realm.
+    pub(crate) fn as_name_server(&self) -> NameServer {
+        NameServer { address: self.advertised.clone(), principal: self.own.principal.clone() }
     }
 
     /// Whether this node is the realm's first: it holds groups, names and the authority.
@@ -196,11 +203,16 @@ async fn compose(
     let advertised = settings.advertised(address)?;
     client.trust().set_limits(settings.feed_limits);
     let registrar = Registrar::open(&folder, &world)?.filter(|registrar| registrar.realm() == realm);
-    if let Some(registrar) = &registrar {
-        registrar.sign_bundle(client.trust(), identity.principal(), &advertised)?;
-    }
-    let feed =
-        registrar.as_ref().map(|registrar| Source::open(&folder, &world, client.trust(), registrar)).transpose()?;
+    let feed = match &registrar {
+        Some(registrar) => {
+            let first = NameServer { address: advertised.clone(), principal: identity.principal().clone() };
+            registrar.sign_bundle(client.trust(), &first)?;
+            let feed = Source::open(&folder, &world, client.trust(), registrar)?;
+            registrar.keep_up(client.trust(), &first)?;
+            Some(feed)
+        }
+        None => None,
+    };
     let groups = Arc::new(Groups::load(client.clone(), &folder, realm.clone(), registrar.is_some())?);
     let audit = open_audit(&folder, &world, identity.principal())?;
     let gate = Arc::new(Gatekeeper::new(world.clone(), client.trust().clone(), groups, audit));
@@ -238,6 +250,7 @@ async fn compose(
         registrar,
         feed,
         followed: Followed::new(),
+        handed_on: HandedOn::new(),
         recheck: Recheck::default(),
     })
 }

@@ -3,14 +3,17 @@
 //! and what it does not prove any more is offered to that node. Decides nothing: the trust store does, with the copy.
 
 use crate::feeds::took_back;
-use crate::limits::{FEED_OFFER_INTERVAL, MAX_OFFERED_PAGES};
+use crate::handed_on::is_name_server;
+use crate::limits::{FEED_OFFER_INTERVAL, MAX_OFFERED_PAGES, REREAD_INTERVAL};
 use crate::node::State;
 use client::protocol::FeedOffer;
 use serde::de::DeserializeOwned;
 use serde_bytes::ByteBuf;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use terms::{BootMs, Digest, Epoch, Problem, RealmName, Serial};
+use trust::limits::KEPT_PAGES_LIFE;
 use trust::{Applied, FeedCopy, FeedPage, FeedPages, TrustError};
 
 /// The hash of a list, its epoch and its newest number.
@@ -22,6 +25,8 @@ pub struct Reader {
     pages: FeedPages,
     /// The list is being read from its beginning, and is known up to there.
     rereads: Option<Serial>,
+    /// When that was begun last.
+    begun: Option<BootMs>,
     /// How the list stood when something was offered last, and when that was.
     offered: Option<(Stand, BootMs)>,
 }
@@ -36,14 +41,16 @@ impl Reader {
         let copy = copy.unwrap_or_else(|| FeedCopy::new(realm.clone()));
         state.client.trust().set_feed(copy.clone(), false);
         let pages = pages.unwrap_or_else(|| FeedPages::new(realm.clone()));
-        Self { copy, pages, rereads: None, offered: None }
+        let reader = Self { copy, pages, rereads: None, begun: None, offered: None };
+        reader.hand_on(state);
+        reader
     }
 
     /// Asks for the next page, and acts on it; with `wait` once there is news.
     pub async fn ask(&mut self, state: &Arc<State>, wait: bool) -> Result<Applied, Problem> {
         let wait = wait && self.rereads.is_none();
         let after = self.rereads.unwrap_or(self.copy.number());
-        let page = state.client.feed_page(self.copy.realm(), after, wait).await?;
+        let page = state.client.feed_page(&self.copy, after, wait).await?;
         let (now, known) = (state.world.clock.unix(), self.copy.number());
         let applied = match self.copy.apply(&page, now) {
             Err(error @ TrustError::SetBack { .. }) => {
@@ -56,6 +63,10 @@ impl Reader {
         };
         state.client.trust().set_feed(self.copy.clone(), false);
         self.pages.take(page.clone(), now);
+        // While the list is read from its beginning, readers are given what was there before.
+        if page.is_last() {
+            self.hand_on(state);
+        }
         let read_anew = self.rereads.is_some() && page.is_last();
         let next = self.after(state, &page);
         if self.copy.number() != known || read_anew {
@@ -65,7 +76,33 @@ impl Reader {
         if next == Next::Offer {
             self.offer(state, self.pages.lost()).await;
         }
-        Ok(Applied { more: applied.more || next == Next::Reread, ..applied })
+        // News of a while ago is followed by newer.
+        let follows = self.copy.number() > known && page.is_old(now);
+        Ok(Applied { more: applied.more || next == Next::Reread || follows, ..applied })
+    }
+
+    /// A further name server hands on what its realm's first node signed.
+    fn hand_on(&self, state: &State) {
+        if self.copy.realm() != state.realm() {
+            return;
+        }
+        if is_name_server(state) {
+            state.handed_on.replace(&self.pages);
+        } else {
+            state.handed_on.clear();
+        }
+    }
+
+    /// Whether the list is to be read from its beginning: its pages are too many, or too old to be handed on. Not again at
+    /// once, whatever other name servers make of it.
+    fn wants_all(&self, state: &State) -> bool {
+        let since = self.begun.map(|begun| state.world.clock.boot().since(begun));
+        let hands_on = self.copy.realm() == state.realm() && is_name_server(state);
+        let life = if hands_on { KEPT_PAGES_LIFE } else { Duration::MAX };
+        match since {
+            None => hands_on || self.pages.wants_all(),
+            Some(since) => since >= life || (since >= REREAD_INTERVAL && self.pages.wants_all()),
+        }
     }
 
     /// What is to be done after a page was taken.
@@ -78,8 +115,8 @@ impl Reader {
         if self.rereads.take().is_some() {
             return if agrees { Next::Wait } else { Next::Offer };
         }
-        if self.pages.wants_all() || (!agrees && self.may_offer(state, page)) {
-            self.rereads = Some(Serial(0));
+        if self.wants_all(state) || (!agrees && self.may_offer(state, page)) {
+            (self.rereads, self.begun) = (Some(Serial(0)), Some(state.world.clock.boot()));
             return Next::Reread;
         }
         Next::Wait

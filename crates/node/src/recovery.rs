@@ -49,6 +49,7 @@ pub async fn recover(state: &State, caller: &Caller, offer: &FeedOffer) -> Resul
         let now = state.world.clock.unix();
         state.gate.note(&AuditRecord::of_change(now, &peer, "feed", &what))?;
         took_back(state, &all.revoked, all.epoch_rose).await;
+        feeds::sign_bundle_again(state, registrar);
     }
     Ok(FeedRecovered { recovered: all.revoked.len() as u64 })
 }

@@ -59,7 +59,7 @@ async fn once(state: &State, shown: &ShownCredentials) -> Result<(), Problem> {
     let renewed = match &state.registrar {
         Some(registrar) => {
             if registrar.look()? {
-                registrar.sign_bundle(state.client.trust(), &state.own.principal, &state.advertised)?;
+                registrar.sign_bundle(state.client.trust(), &state.as_name_server())?;
             }
             if !due && !registrar.has_moved_on(&present) {
                 return Ok(());

@@ -19,6 +19,8 @@ pub enum Route {
     VolumeRecord(Label),
     /// A page of the realm's feed.
     Feed,
+    /// Change who the realm's further name servers are.
+    NameServers,
     /// What the list of the realm has lost.
     FeedLost,
     /// Take something back.
@@ -101,6 +103,7 @@ pub const TABLE: &[Row] = &[
     ("/.webos/feed", GET, Access::Open),
     ("/.webos/join", POST, Access::Open),
     ("/.webos/renew", POST, Access::Open),
+    ("/.webos/name-servers", POST, Access::Authenticated),
     ("/.webos/feed/lost", POST, Access::Authenticated),
     ("/.webos/revoke", POST, Access::Authenticated),
     ("/.webos/purse", POST, Access::Authenticated),
@@ -180,6 +183,7 @@ fn route(pattern: &str, names: &Names<'_>) -> Result<Route, Problem> {
         },
         "/.webos/name/{}/state" => Route::State(label()?),
         "/.webos/feed" => Route::Feed,
+        "/.webos/name-servers" => Route::NameServers,
         "/.webos/feed/lost" => Route::FeedLost,
         "/.webos/revoke" => Route::Revoke,
         "/.webos/purse" => Route::Purse,

@@ -6,7 +6,9 @@ use crate::codec::check_size;
 use crate::error::TrustError;
 use crate::feed_copy::{FeedCopy, settled};
 use crate::identity::Identity;
-use crate::limits::{CLOCK_SKEW, MAX_FEED_PAGE, MAX_REVOCATIONS, MAX_REVOKED_TRANSFERS, REVOCATION_MEMORY};
+use crate::limits::{
+    CLOCK_SKEW, HEAD_OLD, MAX_FEED_PAGE, MAX_REVOCATIONS, MAX_REVOKED_TRANSFERS, REVOCATION_MEMORY,
+};
 use crate::signed::{self, Opened};
 use crate::store::TrustStore;
 use serde::{Deserialize, Serialize};
@@ -331,6 +333,11 @@ impl FeedPage {
     /// When the realm said this.
     pub fn at(&self) -> UnixMs {
         self.document.at
+    }
+
+    /// Whether a newer word of the realm should be there by now.
+    pub fn is_old(&self, now: UnixMs) -> bool {
+        now >= self.at().plus(HEAD_OLD)
     }
 
     /// Behind which number it begins.

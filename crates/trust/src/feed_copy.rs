@@ -27,6 +27,19 @@ pub struct Applied {
     pub more: bool,
 }
 
+/// What a page is good for at a reader that asked behind a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Worth {
+    /// It goes on behind that number.
+    News,
+    /// It says that this was all, lately.
+    Fresh,
+    /// It says that this was all, some time ago: whoever handed it on may be cut off from the realm.
+    Old,
+    /// It says less than is known here: whoever handed it on is behind, or the realm's list was set back.
+    Behind,
+}
+
 /// The list at a reader, to be stored whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -76,7 +89,38 @@ impl FeedCopy {
         self.at
     }
 
-    /// Takes in a page.
+    /// What a page is good for here that was asked for behind a number, whoever handed it on.
+    ///
+    /// # Errors
+    /// [`TrustError::Rule`] if it leaves something out, or is a part of the list that does not go on.
+    pub fn weigh(&self, page: &FeedPage, asked: Serial, now: UnixMs) -> Result<Worth, TrustError> {
+        if page.after() > asked.min(self.number) {
+            return Err(self.leaves_out());
+        }
+        if self.is_ahead_of(page) {
+            return Ok(Worth::Behind);
+        }
+        match (page.reaches() > asked, page.is_last()) {
+            (true, _) => Ok(Worth::News),
+            (false, true) if page.is_old(now) => Ok(Worth::Old),
+            (false, true) => Ok(Worth::Fresh),
+            (false, false) => Err(TrustError::Rule(format!(
+                "a page of the feed of {} does not go on behind {}",
+                self.realm, asked.0
+            ))),
+        }
+    }
+
+    fn leaves_out(&self) -> TrustError {
+        TrustError::Rule(format!("a page of the feed of {} leaves something out", self.realm))
+    }
+
+    fn is_ahead_of(&self, page: &FeedPage) -> bool {
+        page.document.head < self.number || page.epoch() < self.epoch
+    }
+
+    /// Takes in a page. A part of the list says nothing of the whole: neither its time nor its epoch counts yet, so that
+    /// the rest may come from pages that were signed before this one.
     ///
     /// # Errors
     /// [`TrustError::Rule`] if the page begins behind what is known here, [`TrustError::SetBack`] if its realm's list says
@@ -84,9 +128,9 @@ impl FeedCopy {
     pub fn apply(&mut self, page: &FeedPage, now: UnixMs) -> Result<Applied, TrustError> {
         let Document { epoch, at, after, head, entries, .. } = &page.document;
         if *after > self.number {
-            return Err(TrustError::Rule(format!("a page of the feed of {} leaves something out", self.realm)));
+            return Err(self.leaves_out());
         }
-        if *head < self.number || *epoch < self.epoch {
+        if self.is_ahead_of(page) {
             return Err(TrustError::SetBack { realm: self.realm.clone() });
         }
         self.forget(now);
@@ -97,10 +141,9 @@ impl FeedCopy {
         for entry in &new {
             self.take(entry);
         }
-        let epoch_rose = *epoch > self.epoch;
-        self.epoch = *epoch;
+        let epoch_rose = page.is_last() && *epoch > self.epoch;
         if page.is_last() {
-            self.number = *head;
+            (self.number, self.epoch) = (*head, *epoch);
             self.at = self.at.max(Some(*at));
         } else {
             self.number = entries.last().map_or(known, |entry| entry.number.max(known));

@@ -43,6 +43,10 @@ impl FeedPages {
     /// Keeps a page that was taken into the copy. It takes the place of pages that begin where it does or behind; of those
     /// what it does not list is kept apart, until a later page lists it or it may be forgotten.
     pub fn take(&mut self, page: FeedPage, now: UnixMs) {
+        // Whoever handed it on may be behind another that was asked before.
+        if self.newest().is_some_and(|newest| newest.reaches() == page.reaches() && page.at() < newest.at()) {
+            return;
+        }
         let begin = self.chain.partition_point(|kept| kept.after() < page.after());
         self.loose.extend(self.chain.drain(begin..));
         if self.chain.last().is_some_and(|last| last.reaches() < page.after()) {
@@ -84,6 +88,11 @@ impl FeedPages {
     /// The newest page.
     pub fn newest(&self) -> Option<&FeedPage> {
         self.chain.last()
+    }
+
+    /// When the oldest page was signed.
+    pub fn oldest(&self) -> Option<UnixMs> {
+        self.chain.first().map(FeedPage::at)
     }
 
     /// Whether the list should be asked for from its beginning: it is not kept from there, or in too many small pages.

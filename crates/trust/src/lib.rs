@@ -53,7 +53,7 @@ pub use decide::{
 pub use entries::{Checked, check_entries};
 pub use error::{ChainRefusal, TrustError};
 pub use feed::{FEED_SERVICE, Feed, FeedEntry, FeedPage, ListHash, Recovered, Revoked, feed_signer};
-pub use feed_copy::{Applied, FeedCopy};
+pub use feed_copy::{Applied, FeedCopy, Worth};
 pub use feed_pages::FeedPages;
 pub use group::{GroupChange, GroupList, Member, Membership, NoGroups, SignedList};
 pub use identity::{Identity, IdentityFile};

@@ -131,6 +131,8 @@ pub const MIN_FEED_LIMIT: Duration = Duration::from_secs(60);
 pub const MAX_FEED_LIMIT: Duration = Duration::from_secs(3600);
 /// How often a realm says that its feed is all, to whoever listens.
 pub const HEAD_INTERVAL: Duration = Duration::from_secs(20);
+/// From this age on a reader looks for a newer word of the realm at another of its name servers.
+pub const HEAD_OLD: Duration = Duration::from_secs(2 * HEAD_INTERVAL.as_secs());
 /// Entries of one page of a feed: count. So many of the longest names fit into a document.
 pub const MAX_FEED_PAGE: usize = 128;
 /// How long a source uses one hash of its list, if the list does not change.
@@ -140,6 +142,9 @@ pub const LISTED_STEP: Duration = Duration::from_secs(60);
 pub const MAX_KEPT_PAGES: usize = 2048;
 /// Pages beyond twice as many as a list needs, after which it is asked for anew in full pages: count.
 pub const SCATTERED_PAGES: usize = 64;
+/// After this time a name server asks anew for the pages that it hands on: long before the certificate of the key that
+/// signed them ends.
+pub const KEPT_PAGES_LIFE: Duration = Duration::from_secs(3600);
 /// Revocations that a realm lists at one time: count. They are forgotten when what they end has ended by itself.
 pub const MAX_REVOCATIONS: usize = 100_000;
 /// Where transfer certificates are listed no more: count. The rest is for principals.
@@ -148,6 +153,7 @@ pub const MAX_REVOKED_TRANSFERS: usize = MAX_REVOCATIONS / 10 * 9;
 pub const REVOCATION_MEMORY: Duration = Duration::from_secs(31 * DAY_S);
 
 const _: () = assert!(HEAD_INTERVAL.as_secs() * 3 <= MIN_FEED_LIMIT.as_secs());
+const _: () = assert!(HEAD_OLD.as_secs() < MIN_FEED_LIMIT.as_secs());
 const _: () = assert!(REVOCATION_MEMORY.as_secs() > USER_LIFETIME.as_secs() + 2 * CLOCK_SKEW.as_secs());
 const _: () = assert!(2 * MAX_REVOCATIONS.div_ceil(MAX_FEED_PAGE) + SCATTERED_PAGES < MAX_KEPT_PAGES);
 const _: () = assert!(MAX_FEED_PAGE * 400 + 2 * MAX_CERTIFICATE_BYTES + 1024 <= MAX_DOCUMENT_BYTES);

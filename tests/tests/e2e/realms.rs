@@ -91,3 +91,28 @@ fn a_new_root_is_not_written_where_no_medium_is() {
     succeed().succeeds();
     assert!(file.exists());
 }
+
+#[test]
+fn owners_name_further_name_servers_and_everybody_is_shown_them() {
+    let realm = Realm::start();
+    let n2 = realm.node("n2");
+    let first = &realm.first.home;
+    let add = ["realm", "name-server", "add", "n2", &n2.address];
+    let said = first.ok(add);
+    assert!(said.contains("server/n2 is a name server") && said.contains(&n2.address), "{said}");
+    let shown = first.ok(["realm", "show"]);
+    let line = format!("name server  spiffe://test.localhost/server/n2 at {}", n2.address);
+    assert!(shown.contains(&line), "{shown}");
+    realm.alice.call(add).run().fails(3, &["is no owner"]);
+    first.call(["realm", "name-server", "add", "n3", "n3:1"]).run().fails(2, &["no member", "realm invite server"]);
+    first.call(["realm", "name-server", "add", "n2", "n2"]).run().fails(2, &["HOST:PORT"]);
+    // One that is not there yet is named all the same, and that is said.
+    let far = first.call(["realm", "name-server", "add", "n2", "127.0.0.1:1"]).run();
+    far.succeeds();
+    assert!(far.stderr.contains("is not reached at 127.0.0.1:1"), "{}", far.stderr);
+    let checks = first.call(["doctor"]).run().stdout();
+    assert!(checks.contains("server/home answers") && checks.contains("127.0.0.1:1 is not reachable"), "{checks}");
+    first.ok(["realm", "name-server", "remove", "n2"]);
+    assert!(!first.ok(["realm", "show"]).contains("server/n2 at"));
+    first.call(["realm", "name-server", "remove", "n2"]).run().fails(4, &["is no name server"]);
+}

@@ -2,11 +2,13 @@
 
 use super::{Known, SmartClient};
 use crate::limits::{
-    CERTIFICATE_FRESH, MAX_DOCUMENT_BYTES, MAX_STATE_BYTES, NAME_DEADLINE, STATE_DEADLINE, STATE_PAUSE,
+    CERTIFICATE_FRESH, MAX_DOCUMENT_BYTES, MAX_STATE_BYTES, NAME_DEADLINE, OTHER_ANSWERS, STATE_DEADLINE,
+    STATE_PAUSE,
 };
 use crate::model::{StateReply, certificate_route, state_route};
 use crate::verified::Certificate;
 use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use http::Request;
 use std::fs;
 use std::io::Write;
@@ -67,27 +69,50 @@ pub(super) async fn certificate(
     world: &World,
     service: &ServiceName,
 ) -> Result<Certificate, Problem> {
-    let mut best: Option<Certificate> = None;
-    let mut last = Problem::new(Code::Unavailable, format!("no name server of {} is known", service.realm));
-    for server in name_servers(trust, service)?.iter().take(ASKED) {
-        let bytes = ask(pool, server, &certificate_route(service), MAX_DOCUMENT_BYTES, NAME_DEADLINE).await;
+    let servers = name_servers(trust, service)?;
+    let route = certificate_route(service);
+    let route = &route;
+    let asked = servers.iter().take(ASKED).enumerate().map(|(place, server)| async move {
+        let bytes = ask(pool, server, route, MAX_DOCUMENT_BYTES, NAME_DEADLINE).await;
         let opened = bytes.and_then(|bytes| {
             Certificate::open(&bytes, service, trust, world.clock.unix())
                 .map_err(|error| Problem::new(Code::Denied, error.to_string()))
         });
-        match opened {
+        (place, opened)
+    });
+    let mut asked: FuturesUnordered<_> = asked.collect();
+    // Once there is an answer, a server that is away keeps nobody waiting for its own.
+    let (mut answers, mut patience) = (Vec::new(), NAME_DEADLINE * 2);
+    while let Ok(Some((place, answer))) = timeout(patience, asked.next()).await {
+        if answer.is_ok() {
+            patience = OTHER_ANSWERS;
+        }
+        answers.push((place, answer));
+    }
+    answers.sort_by_key(|(place, _)| *place);
+    best(answers.into_iter().map(|(_, answer)| answer), service)
+}
+
+/// The certificate with the highest serial. Failing that, what the first name server says or that it is silent tells most:
+/// the others do not know whether there is such a service.
+fn best(
+    answers: impl IntoIterator<Item = Result<Certificate, Problem>>,
+    service: &ServiceName,
+) -> Result<Certificate, Problem> {
+    let (mut best, mut telling) = (None::<Certificate>, None);
+    for answer in answers {
+        match answer {
             Ok(found) => {
-                let older = best.as_ref().is_some_and(|best| found.value().serial <= best.value().serial);
-                if older {
-                    tracing::debug!(server = %server.principal, "a name server has an older certificate");
-                } else {
+                let newer = best.as_ref().is_none_or(|best| found.value().serial > best.value().serial);
+                if newer {
                     best = Some(found);
                 }
             }
-            Err(problem) => last = problem,
+            Err(problem) => drop(telling.get_or_insert(problem)),
         }
     }
-    best.ok_or(last)
+    let nobody = || Problem::new(Code::Unavailable, format!("no name server of {} is known", service.realm));
+    best.ok_or_else(|| telling.unwrap_or_else(nobody))
 }
 
 /// The cached certificate, if it is whole and still valid. A damaged one is removed.
@@ -175,5 +200,24 @@ impl Known {
         let open = |right: &serde_bytes::ByteBuf| self.certificate.open_right(right);
         let rights = reply.rights.iter().filter_map(|right| open(right).ok()).collect();
         self.take_rights(rights);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_that_there_is_no_service_by_a_server_that_does_not_know() {
+        let service: ServiceName = "service://site.lab.example".parse().expect("a service");
+        let said = |code| Err(Problem::new(code, "said so"));
+        for (answers, told) in [
+            (vec![said(Code::NotFound), said(Code::Unavailable)], Code::NotFound),
+            (vec![said(Code::Timeout), said(Code::NotFound)], Code::Timeout),
+            (vec![said(Code::Unavailable), said(Code::NotFound)], Code::Unavailable),
+            (vec![], Code::Unavailable),
+        ] {
+            assert_eq!(best(answers, &service).err().map(|problem| problem.code), Some(told));
+        }
     }
 }

@@ -6,6 +6,7 @@ mod groups;
 mod home;
 mod hostile;
 mod lending;
+mod name_servers;
 mod operations;
 mod realm;
 mod recovery;

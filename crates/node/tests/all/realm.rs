@@ -56,9 +56,19 @@ impl Realm {
         Self::under(authority, link_bps).await
     }
 
+    /// The same by other clocks.
+    pub async fn in_world(name: &str, world: &World) -> Self {
+        let authority = Authority::create(RealmName::new(name).expect("a realm"), world).expect("an authority");
+        Self::with(authority, None, world.clone()).await
+    }
+
     /// The same under an authority that was made elsewhere.
     pub async fn under(authority: Authority, link_bps: Option<u64>) -> Self {
-        let (world, name) = (World::real(), authority.realm().to_string());
+        Self::with(authority, link_bps, World::real()).await
+    }
+
+    async fn with(authority: Authority, link_bps: Option<u64>, world: World) -> Self {
+        let name = authority.realm().to_string();
         let dir = tempfile::tempdir().expect("a folder");
         let mut realm = Self { world, authority, home: None, link_bps, dir };
         let folder = realm.folder("home");

@@ -61,7 +61,7 @@ async fn a_new_reader_hears(realm: &Realm, says: impl Fn(&FeedCopy) -> bool) {
     let mut copy = FeedCopy::new(realm.authority.realm().clone());
     let heard = async {
         while !says(&copy) {
-            let page = nobody.feed_page(copy.realm(), copy.number(), copy.number() > Serial(0)).await;
+            let page = nobody.feed_page(&copy, copy.number(), copy.number() > Serial(0)).await;
             copy.apply(&page.expect("a page"), realm.world.clock.unix()).expect("in order");
         }
     };
@@ -150,8 +150,8 @@ async fn nobody_makes_a_realm_take_back_what_it_did_not_sign() {
     let home = seen(&alice, realm.home());
     let page_of = |realm: &Realm| {
         let reader = realm.client("alice");
-        let name = realm.authority.realm().clone();
-        async move { reader.feed_page(&name, Serial(0), false).await.expect("a page").bytes().to_vec() }
+        let copy = FeedCopy::new(realm.authority.realm().clone());
+        async move { reader.feed_page(&copy, Serial(0), false).await.expect("a page").bytes().to_vec() }
     };
     revoke(&realm, RevokeRequest::Principal(user("bob"))).await;
     let own = page_of(&realm).await;

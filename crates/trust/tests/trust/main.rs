@@ -13,6 +13,7 @@ mod documents;
 mod feed_pages;
 mod feeds;
 mod groups;
+mod handed_on;
 mod invitations;
 mod nests;
 mod openssl;

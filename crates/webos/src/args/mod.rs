@@ -19,7 +19,8 @@ pub use operate::{
     Audit, AuditCommand, AuditKind, AuditShow, AuditVerify, NodeInstall, NodeUninstall, TokenCommand, TokenCreate,
 };
 pub use realm::{
-    Invite, Lend, NodeCommand, NodeRun, RealmCommand, RevokePrincipal, RootUse, Succeed, Trust, UserCommand, Whoami,
+    Invite, Lend, NameServerCommand, NodeCommand, NodeRun, RealmCommand, RevokePrincipal, RootUse, Succeed, Trust,
+    UserCommand, Whoami,
 };
 pub use service::{Fetch, Proxy, Publish, ServiceCommand};
 pub use transfer::{CreateArgs, TransferCommand};

@@ -1,7 +1,7 @@
 //! Commands about realms, nodes and people.
 
 use super::operate::{NodeInstall, NodeUninstall};
-use super::values::{LinkRate, WhoName};
+use super::values::{LinkRate, NodeName, WhoName};
 use clap::{Args, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -53,9 +53,34 @@ pub enum RealmCommand {
         #[arg(short, long)]
         yes: bool,
     },
+    /// Further servers that answer for the realm while its first node is away
+    #[command(subcommand)]
+    NameServer(NameServerCommand),
     /// Print an invitation line, good for ten minutes and one use
     #[command(after_help = "Examples:\n  webos realm invite server n2\n  webos realm invite user alice")]
     Invite(Invite),
+}
+
+/// The realm's further name servers: they copy its bundle and its feed. For owners of its first node.
+#[derive(Debug, Subcommand)]
+pub enum NameServerCommand {
+    /// Name a member of the realm that keeps copies of what the realm says of itself, and gives them to whoever asks
+    #[command(
+        after_help = "Examples:\n  webos realm name-server add n2 n2.lab.example:4433\n\nMembers and other realms learn of it within three minutes. Naming it again changes its address."
+    )]
+    Add {
+        /// The server
+        server: NodeName,
+        /// Where everybody reaches it: HOST:PORT
+        #[arg(value_parser = super::values::server_address)]
+        address: String,
+    },
+    /// Name it no more
+    #[command(after_help = "Example:\n  webos realm name-server remove n2")]
+    Remove {
+        /// The server
+        server: NodeName,
+    },
 }
 
 /// Make the realm's next issuing certificate, with the root's key

@@ -14,6 +14,7 @@ mod install;
 mod keyring;
 mod limits;
 mod logs;
+mod name_servers;
 mod node;
 mod pages;
 mod passphrase;

@@ -1,6 +1,6 @@
 //! `realm`: make one, read what is trusted, invite.
 
-use super::{Setup, passphrase, reach, revoke, roots, trusted};
+use super::{Setup, name_servers, passphrase, reach, revoke, roots, trusted};
 use crate::args::{Invite, RealmCommand};
 use crate::home;
 use crate::output::{Failure, Out, Outcome, age, time, time_left};
@@ -26,6 +26,7 @@ pub async fn run(setup: &Setup, out: &mut Out, command: &RealmCommand) -> Outcom
         RealmCommand::Distrust { realm } => trusted::distrust(setup, out, realm),
         RealmCommand::Revoke(wanted) => revoke::principal(setup, out, wanted).await,
         RealmCommand::RevokeAll { yes } => revoke::all_chains(setup, out, *yes).await,
+        RealmCommand::NameServer(change) => name_servers::change(setup, out, change).await,
         RealmCommand::Invite(invite) => self::invite(setup, out, invite),
     }
 }

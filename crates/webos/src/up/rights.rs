@@ -5,12 +5,12 @@ use super::kept;
 use super::limits::{AUDIT_SHOWN, RIGHTS_PATIENCE};
 use super::world::Names;
 use crate::console::rights::{AuditView, EntryView, GroupView, ListView, Revocation, RightsView, TokenView};
-use client::protocol::{AclChange, RevokeRequest, TokenRequest, feed_route};
+use client::protocol::{AclChange, RevokeRequest, TokenRequest};
 use client::{Client, Folder, Purse};
 use std::cmp::Reverse;
 use terms::{Code, Label, Location, Principal, Problem, TransferId, VolumePath};
 use tokio::time::timeout;
-use trust::{AuditEntry, FeedCopy, FeedPage, Grant, GroupList};
+use trust::{AuditEntry, FeedCopy, Grant, GroupList};
 
 /// What the console's questions about rights need.
 pub struct Desk {
@@ -79,10 +79,9 @@ impl Desk {
         let (client, realm) = (&self.client, &self.names.realm);
         let mut copy = FeedCopy::new(realm.clone());
         loop {
-            let route = feed_route(copy.number(), false);
-            let bytes = client.ask_openly(realm, &route, client::limits::MAX_FEED_BYTES).await?;
-            let now = client.world().clock.unix();
-            if !copy.apply(&FeedPage::open(&bytes, realm, client.trust(), now)?, now)?.more {
+            let known = copy.number();
+            let page = client.feed_page(&copy, known, false).await?;
+            if !copy.apply(&page, client.world().clock.unix())?.more && copy.number() == known {
                 return Ok(copy);
             }
         }
