@@ -109,13 +109,15 @@ pub async fn hear(state: &Arc<State>, caller: &Caller, word: &WitnessWord) -> Re
         return Err(Problem::new(Code::Denied, format!("the head is signed by {}, not by {peer}", signed.signer)));
     }
     let (state, address) = (state.clone(), word.address.clone());
-    let keep = move || keep(&state, peer, address, signed.value.head);
+    let keep = move || keep(&state, peer, address, &signed.value);
     tokio::task::spawn_blocking(keep)
         .await
         .map_err(|error| Problem::new(Code::Internal, format!("the head was not kept: {error}")))?
 }
 
-fn keep(state: &State, node: Principal, address: String, head: AuditHead) -> Result<(), Problem> {
+fn keep(state: &State, node: Principal, address: String, word: &HeadStatement) -> Result<(), Problem> {
+    let HeadStatement { head, acknowledged, .. } = word;
+    let head: AuditHead = *head;
     let now = state.world.clock.unix();
     let mut nodes = state.witness.nodes();
     let full = nodes.len() >= MAX_WITNESSED;
@@ -130,22 +132,24 @@ fn keep(state: &State, node: Principal, address: String, head: AuditHead) -> Res
         }
         Some(known) => {
             let mut one = known.clone();
-            let testimony = one.kept.hear(head, now);
+            let testimony = one.kept.hear(head, now, acknowledged);
             (one, testimony)
         }
     };
-    let known = one.kept.newest.records;
+    let known = nodes.get(&node.name).unwrap_or(&one).kept.newest.records;
     let moved = std::mem::replace(&mut one.address, address) != one.address;
     let disputes = nodes.get(&node.name).is_none_or(|known| known.kept.disputed != one.kept.disputed);
-    if testimony == Testimony::Newer || moved || disputes {
+    if matches!(testimony, Testimony::Newer | Testimony::Acknowledges) || moved || disputes {
         let text = serde_json::to_vec(&one)
             .map_err(|error| Problem::new(Code::Internal, format!("a head cannot be kept: {error}")))?;
         durable::replace(&state.witness.folder.join(format!("{}.json", node.name)), &text)?;
     }
     nodes.insert(node.name.clone(), one);
     drop(nodes);
-    if testimony != Testimony::Contradicts {
-        return Ok(());
+    match testimony {
+        Testimony::Newer | Testimony::Same => return Ok(()),
+        Testimony::Acknowledges => return acknowledged_by(state, &node, head, known),
+        Testimony::Contradicts => {}
     }
     let what = format!(
         "its audit log contradicts itself: it ends with record {} now ({}), and ended with record {known} before",
@@ -157,6 +161,18 @@ fn keep(state: &State, node: Principal, address: String, head: AuditHead) -> Res
     tracing::error!(%node, "{what}");
     Err(Problem::new(Code::Conflict, format!("{node}: {what}"))
         .next("find out who was at that node; `webos audit verify` there says what is missing"))
+}
+
+/// A log that was restored from a copy, as its node says: recorded here, where that node cannot take it back.
+fn acknowledged_by(state: &State, node: &Principal, head: AuditHead, before: u64) -> Result<(), Problem> {
+    let what = format!(
+        "its audit log was restored, and says so: it ends with record {} now, and ended with record {before} before",
+        head.records
+    );
+    let mut record = AuditRecord::of_change(state.world.clock.unix(), node, "audit log", &what);
+    record.peer = Some(node.clone());
+    tracing::warn!(%node, "{what}");
+    state.gate.note(&record)
 }
 
 /// Tells the witness each minute where the log ends; at the start it is asked first what it was told before.
@@ -196,7 +212,9 @@ fn witness_of(state: &State) -> Option<client::Node> {
 
 async fn tell(state: &Arc<State>) {
     let Some(witness) = witness_of(state) else { return };
-    let statement = HeadStatement { head: state.gate.audit().head(), at: state.world.clock.unix() };
+    let log = state.gate.audit();
+    let acknowledged = log.acknowledged().to_vec();
+    let statement = HeadStatement { head: log.head(), at: state.world.clock.unix(), acknowledged };
     let signed = state.identity().and_then(|own| Ok(trust::signed::sign(&own, HEAD_KIND, &statement)?));
     let told = match signed {
         Ok(head) => witness.testify(&WitnessWord { head, address: state.advertised.clone() }).await,

@@ -40,8 +40,8 @@ mod x509;
 
 pub use audit::{
     AuditEntry, AuditFault, AuditHead, AuditLink, AuditLog, AuditOutcome, AuditQuery, AuditRecord, AuditSummary,
-    HEAD_KIND, HeadStatement, Testimony, Witnessed, newest_audit, noted_head, read_audit, verify_audit,
-    verify_newest_audit,
+    HEAD_KIND, HeadStatement, Testimony, Witnessed, missing_audit, newest_audit, noted_head, read_audit,
+    verify_audit, verify_newest_audit,
 };
 pub use authority::Authority;
 pub use bucket::Bucket;

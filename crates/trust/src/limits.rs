@@ -97,6 +97,9 @@ pub const MAX_AUDIT_FILE_BYTES: u64 = 64 << 20;
 pub const MAX_AUDIT_OLD_FILES: usize = 15;
 /// The note of where the audit log ended: bytes.
 pub const MAX_AUDIT_NOTE_BYTES: usize = 1024;
+/// Ends of one node's audit log that a witness lets be acknowledged as lost: count. Whoever restores a log more often than that
+/// is contradicted.
+pub const MAX_LOST_HEADS: usize = 8;
 /// Refusals of one principal for one subject and right that are recorded whole in one minute: count. Further ones are summed.
 pub const MAX_PEER_REFUSALS: u64 = 20;
 /// Principals, each with one subject and right, whose refusals are counted in one minute: count. Those of others are summed to one

@@ -18,13 +18,73 @@ fn records(home: &Home, words: &[&str]) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
 }
 
+/// The log and its note as they are now, to be put back later.
+fn saved(home: &Home) -> [Vec<u8>; 2] {
+    ["audit.log", "audit.log.head"].map(|name| fs::read(home.path().join(name)).expect("there"))
+}
+
+#[test]
+fn a_log_that_was_restored_is_acknowledged_and_a_further_cut_is_found() {
+    let realm = Realm::start();
+    let mut n2 = realm.node("n2");
+    knock(&n2);
+    n2.home.call(["audit", "acknowledge"]).run().fails(1, &["runs already"]);
+    n2.stop();
+    let backup = saved(&n2.home);
+    let kept = backup[0].iter().filter(|byte| **byte == b'\n').count() as u64;
+    n2.run(&[]);
+    knock(&n2);
+    n2.stop();
+    let last = n2.home.call(["audit", "verify", "--json"]).run().json()["records"].as_u64().expect("a number");
+    let nothing = n2.home.ok(["audit", "acknowledge"]);
+    assert!(nothing.contains("nothing is missing"), "{nothing}");
+    for (name, content) in ["audit.log", "audit.log.head"].iter().zip(&backup) {
+        fs::write(n2.home.path().join(name), content).expect("restored");
+    }
+    n2.home.call(["audit", "verify"]).run().code_is(1);
+    let done = n2.home.call(["audit", "acknowledge", "--json"]).run().json();
+    assert_eq!((&done["record"], &done["lost"]), (&(kept + 1).into(), &serde_json::json!([last])), "{done}");
+    let whole = n2.home.call(["audit", "verify"]).run();
+    whole.succeeds();
+    let known = match kept + 1 == last {
+        true => format!("log restored: record {last} is missing"),
+        false => format!("log restored: records {} to {last} are missing", kept + 1),
+    };
+    let by = "acknowledged by spiffe://test.localhost/server/n2";
+    assert!(whole.stderr.contains(&known) && whole.stderr.contains(by), "{whole:?}");
+
+    // The second node follows the log again: it records that, and what is cut from here on is found.
+    n2.run(&[]);
+    knock(&n2);
+    n2.stop();
+    let witness = records(&realm.first.home, &["--principal", "server/n2", "--path", "audit log"]);
+    let said =
+        |text: &str| witness.iter().any(|record| record["reason"].as_str().is_some_and(|why| why.contains(text)));
+    assert!(said("was restored, and says so") && !said("contradicts itself"), "{witness:?}");
+    let whole = n2.home.call(["audit", "verify", "--json"]).run().json();
+    assert_eq!(
+        (&whole["acknowledged"], &whole["witness"]["records"]),
+        (&serde_json::json!([last]), &whole["records"])
+    );
+    assert_eq!(n2.home.ok(["doctor"]).matches("BAD").count(), 0);
+    let end = whole["records"].as_u64().expect("a number");
+    cut(&n2.home, usize::try_from(end - 1).expect("small"));
+    n2.home.call(["audit", "verify"]).run().code_is(1);
+    // Nor does the log without its acknowledgement count as whole.
+    cut(&n2.home, usize::try_from(kept).expect("small"));
+    n2.home.call(["audit", "verify"]).run().code_is(1);
+}
+
 fn cut(home: &Home, keep: usize) {
     let path = home.path().join("audit.log");
     let text = fs::read_to_string(&path).expect("a log");
     let kept: String = text.lines().take(keep).map(|line| format!("{line}\n")).collect();
     assert!(kept.len() < text.len(), "something is cut");
     fs::write(&path, kept).expect("cut");
-    fs::remove_file(home.path().join("audit.log.head")).expect("the note beside it");
+    let note = home.path().join("audit.log.head");
+    fs::remove_file(&note)
+        .or_else(|error| if note.exists() { Err(error) } else { Ok(()) })
+        .expect("the note beside it");
 }
 
 #[test]

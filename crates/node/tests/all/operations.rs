@@ -13,7 +13,7 @@ fn head(records: u64, byte: u8) -> AuditHead {
 /// A word about a log, signed as this member of the realm.
 fn word(realm: &Realm, signer: &str, head: AuditHead) -> WitnessWord {
     let client = realm.client(signer);
-    let statement = HeadStatement { head, at: UnixMs(0) };
+    let statement = HeadStatement { head, at: UnixMs(0), acknowledged: Vec::new() };
     let signed = trust::signed::sign(&client.require_identity().expect("somebody"), HEAD_KIND, &statement);
     WitnessWord { head: signed.expect("signed"), address: "127.0.0.1:9".into() }
 }

@@ -24,12 +24,16 @@ impl AuditHead {
 }
 
 /// What `verify_audit` found in a log without fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditSummary {
     /// The number of the first record that is still there; more than 1 if old files were taken away.
     pub first: u64,
     /// The end of the log.
     pub head: AuditHead,
+    /// Ends that were lost, as records of the log acknowledge.
+    pub acknowledged: Vec<AuditHead>,
+    /// Of the known ends, those that are not there and are acknowledged.
+    pub lost: Vec<AuditHead>,
 }
 
 /// What is wrong with a log.
@@ -117,6 +121,8 @@ struct Numbered<'a> {
 struct Place {
     seq: u64,
     prev: Digest,
+    #[serde(default)]
+    acknowledged: Vec<AuditHead>,
 }
 
 /// `,"hash":"` and `"}`, around 64 digits.
@@ -227,7 +233,18 @@ pub fn verify_audit<'a>(
     path: &Path,
     known: impl IntoIterator<Item = &'a AuditHead>,
 ) -> Result<AuditSummary, AuditFault> {
-    check(open_files(path)?, known.into_iter().copied().collect())
+    content(check(open_files(path)?, known)?)
+}
+
+/// Of the ends known from elsewhere, those that are neither in the log nor acknowledged there; the log has no other fault.
+///
+/// # Errors
+/// The first [`AuditFault`] but [`AuditFault::Cut`].
+pub fn missing_audit<'a>(
+    path: &Path,
+    known: impl IntoIterator<Item = &'a AuditHead>,
+) -> Result<Vec<AuditHead>, AuditFault> {
+    Ok(check(open_files(path)?, known)?.1)
 }
 
 /// The same for the two newest files of a log: what can be damaged since it was last looked at, in a bounded time.
@@ -240,7 +257,7 @@ pub fn verify_newest_audit<'a>(
 ) -> Result<AuditSummary, AuditFault> {
     let mut all = open_files(path)?;
     let newest = all.split_off(all.len().saturating_sub(2));
-    check(newest, known.into_iter().copied().collect())
+    content(check(newest, known)?)
 }
 
 pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> AuditFault {
@@ -248,9 +265,21 @@ pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> AuditFault {
     move |source| AuditFault::Io { path, source }
 }
 
-fn check(files: Vec<(PathBuf, File)>, mut known: Vec<AuditHead>) -> Result<AuditSummary, AuditFault> {
-    known.retain(|known| known.records > 0);
-    let mut walk = Walk { head: AuditHead::START, first: None, missing: known };
+/// Nothing is missing, or what is missing first.
+fn content((summary, missing): (AuditSummary, Vec<AuditHead>)) -> Result<AuditSummary, AuditFault> {
+    match missing.first() {
+        Some(known) => Err(AuditFault::Cut { expected: known.records }),
+        None => Ok(summary),
+    }
+}
+
+/// The log without fault, and which of the known ends are missing.
+fn check<'a>(
+    files: Vec<(PathBuf, File)>,
+    known: impl IntoIterator<Item = &'a AuditHead>,
+) -> Result<(AuditSummary, Vec<AuditHead>), AuditFault> {
+    let known = known.into_iter().copied().filter(|known| known.records > 0).collect();
+    let mut walk = Walk { head: AuditHead::START, first: None, missing: known, acknowledged: Vec::new() };
     let newest = files.len().saturating_sub(1);
     for (index, (path, file)) in files.into_iter().enumerate() {
         let mut reader = BufReader::new(file);
@@ -263,12 +292,11 @@ fn check(files: Vec<(PathBuf, File)>, mut known: Vec<AuditHead>) -> Result<Audit
             walk.step(&path, &line)?;
         }
     }
+    let Walk { head, first, missing, acknowledged } = walk;
     // What stood in files that were taken away is not missed.
-    let missed = walk.missing.iter().find(|known| walk.first.is_none_or(|first| known.records >= first));
-    match missed {
-        Some(known) => Err(AuditFault::Cut { expected: known.records }),
-        None => Ok(AuditSummary { first: walk.first.unwrap_or(1), head: walk.head }),
-    }
+    let missing = missing.into_iter().filter(|known| first.is_none_or(|first| known.records >= first));
+    let (lost, missing) = missing.partition(|known| acknowledged.contains(known));
+    Ok((AuditSummary { first: first.unwrap_or(1), head, acknowledged, lost }, missing))
 }
 
 struct Walk {
@@ -276,6 +304,7 @@ struct Walk {
     first: Option<u64>,
     /// Known heads that were not met yet.
     missing: Vec<AuditHead>,
+    acknowledged: Vec<AuditHead>,
 }
 
 impl Walk {
@@ -299,6 +328,7 @@ impl Walk {
         }
         self.head = AuditHead { records: place.seq, hash: claimed };
         self.missing.retain(|known| *known != self.head);
+        self.acknowledged.extend(place.acknowledged);
         Ok(())
     }
 }

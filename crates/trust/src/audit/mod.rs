@@ -8,7 +8,7 @@ mod record;
 mod sums;
 mod witness;
 
-pub use chain::{AuditFault, AuditHead, AuditSummary, verify_audit, verify_newest_audit};
+pub use chain::{AuditFault, AuditHead, AuditSummary, missing_audit, verify_audit, verify_newest_audit};
 pub use read::{AuditEntry, AuditQuery, newest_audit, read_audit};
 pub use record::{AuditLink, AuditOutcome, AuditRecord};
 pub use witness::{HEAD_KIND, HeadStatement, Testimony, Witnessed};
@@ -31,6 +31,8 @@ use terms::UnixMs;
 pub struct AuditLog {
     path: PathBuf,
     damage: Option<AuditFault>,
+    /// What was lost before it was opened, as its newest files acknowledge.
+    acknowledged: Vec<AuditHead>,
     inner: Mutex<Inner>,
     /// One note at a time: an older one never replaces a newer one.
     noting: Mutex<()>,
@@ -74,10 +76,11 @@ impl AuditLog {
         if whole < length {
             file.set_len(whole).map_err(failed("write", path))?;
         }
-        let (noted, damage) = look_over(path, head);
+        let LookedOver { noted, acknowledged, damage } = look_over(path, head);
         let inner =
             Inner { file, bytes: whole, first, head, noted, sums: Sums::default(), unwritten: VecDeque::new() };
-        let log = Self { path: path.to_path_buf(), damage, inner: Mutex::new(inner), noting: Mutex::new(()) };
+        let (path, inner) = (path.to_path_buf(), Mutex::new(inner));
+        let log = Self { path, damage, acknowledged, inner, noting: Mutex::new(()) };
         if log.damage.is_none() {
             // A full disk keeps nobody from reading. The next flush says that the note cannot be written.
             let _ = log.note_end();
@@ -89,6 +92,11 @@ impl AuditLog {
     /// tells people, and records it; that is what the log goes on with.
     pub fn damage(&self) -> Option<&AuditFault> {
         self.damage.as_ref()
+    }
+
+    /// The ends that were lost before the log was opened, as its newest files acknowledge.
+    pub fn acknowledged(&self) -> &[AuditHead] {
+        &self.acknowledged
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -234,19 +242,27 @@ pub fn noted_head(path: &Path) -> Result<Option<AuditHead>, AuditFault> {
     head.map(Some).ok_or(AuditFault::NoNote { path: note })
 }
 
-/// What the note says, and what is wrong with a log that ends there.
-fn look_over(path: &Path, head: AuditHead) -> (Option<AuditHead>, Option<AuditFault>) {
+/// What the note says, what the log acknowledges, and what is wrong with a log that ends there.
+struct LookedOver {
+    noted: Option<AuditHead>,
+    acknowledged: Vec<AuditHead>,
+    damage: Option<AuditFault>,
+}
+
+fn look_over(path: &Path, head: AuditHead) -> LookedOver {
     let noted = match read_private(&note(path), MAX_AUDIT_NOTE_BYTES) {
         Ok(text) => serde_json::from_slice(&text).ok(),
         Err(_) => None,
     };
     let new = head == AuditHead::START && !note(path).exists();
-    let damage = match verify_newest_audit(path, noted.as_ref()) {
-        Ok(_) if noted.is_none() && !new => Some(AuditFault::NoNote { path: note(path) }),
-        Ok(_) => None,
-        Err(fault) => Some(fault),
+    let (acknowledged, damage) = match verify_newest_audit(path, noted.as_ref()) {
+        Ok(summary) if noted.is_none() && !new => {
+            (summary.acknowledged, Some(AuditFault::NoNote { path: note(path) }))
+        }
+        Ok(summary) => (summary.acknowledged, None),
+        Err(fault) => (Vec::new(), Some(fault)),
     };
-    (noted, damage)
+    LookedOver { noted, acknowledged, damage }
 }
 
 #[cfg(test)]

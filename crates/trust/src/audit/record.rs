@@ -1,5 +1,6 @@
 //! What one audit record says. All text from outside is bounded here and escaped where it is written.
 
+use super::chain::AuditHead;
 use crate::decide::Asker;
 use crate::limits::{MAX_AUDIT_GRANT, MAX_AUDIT_LINK, MAX_AUDIT_TEXT};
 use crate::reason::Reason;
@@ -67,6 +68,9 @@ pub struct AuditRecord {
     /// The chain was refused: its links are what it claims, and nothing of it is known to be true.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub claimed: bool,
+    /// Ends of this log that were there once and are not: somebody knows that they were lost, and says so here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acknowledged: Vec<AuditHead>,
     /// For how many alike events this record stands.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub count: u64,
@@ -164,6 +168,7 @@ impl AuditRecord {
             reason: String::new(),
             chain: Vec::new(),
             claimed: false,
+            acknowledged: Vec::new(),
             count: 1,
             address: None,
         }
@@ -228,6 +233,18 @@ impl AuditRecord {
             audience: home.clone(),
             grants: in_words(&grants),
         }
+    }
+
+    /// The record by which a principal says that it knows why the log, which ends here, has lost these ends.
+    pub fn of_loss(at: UnixMs, actor: &Principal, end: AuditHead, lost: Vec<AuditHead>) -> Self {
+        let last = lost.iter().map(|head| head.records).max().unwrap_or(0);
+        let missing = match end.records + 1 {
+            first if first < last => format!("records {first} to {last} are missing"),
+            first if first == last => format!("record {last} is missing"),
+            _ => format!("up to record {last} it went on differently"),
+        };
+        let what = format!("log restored: {missing}, acknowledged by {actor}");
+        Self { acknowledged: lost, ..Self::of_change(at, actor, "audit log", &what) }
     }
 
     /// The record of a change of trust material by a principal.

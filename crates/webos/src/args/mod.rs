@@ -16,7 +16,8 @@ pub use files::{AclCommand, AclCopy, AclEdit, Cat, Get, Ls, Put, Rm, Stat, Under
 pub use group::{GroupAdd, GroupAddress, GroupCommand, Listed, Why};
 pub use local::{Bench, Down, Man, UpArgs};
 pub use operate::{
-    Audit, AuditCommand, AuditKind, AuditShow, AuditVerify, NodeInstall, NodeUninstall, TokenCommand, TokenCreate,
+    Audit, AuditAcknowledge, AuditCommand, AuditKind, AuditShow, AuditVerify, NodeInstall, NodeUninstall,
+    TokenCommand, TokenCreate,
 };
 pub use realm::{
     Invite, Lend, NameServerCommand, NodeCommand, NodeRun, RealmCommand, RevokePrincipal, RootUse, Succeed, Trust,

@@ -32,6 +32,7 @@ pub struct Audit {
 #[derive(Debug, Clone, Subcommand)]
 pub enum AuditCommand {
     Verify(AuditVerify),
+    Acknowledge(AuditAcknowledge),
 }
 
 /// Which records to show.
@@ -84,6 +85,21 @@ pub struct AuditVerify {
     /// Ask nobody
     #[arg(long)]
     pub offline: bool,
+}
+
+/// Say that you know why the end of the log is missing: it was restored from a backup
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  webos audit acknowledge
+  webos audit acknowledge --witness n2@10.0.0.2:4433
+
+Writes one record that names what is missing; from then on `webos audit verify` notes it and is content. Whatever else is
+cut later is found as before. The node of the folder must not run. The second node records it too.")]
+pub struct AuditAcknowledge {
+    /// Ask this node (NAME or NAME@HOST:PORT) what it was told of the log, instead of the usual one
+    #[arg(long, value_name = "NODE")]
+    pub witness: Option<NodeName>,
 }
 
 /// Bearer tokens.

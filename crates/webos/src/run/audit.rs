@@ -3,9 +3,10 @@
 
 use super::Setup;
 use super::limits::WITNESS_PATIENCE;
-use super::reach;
-use crate::args::{Audit, AuditCommand, AuditKind, AuditShow, AuditVerify};
+use super::{reach, running};
+use crate::args::{Audit, AuditAcknowledge, AuditCommand, AuditKind, AuditShow, AuditVerify};
 use crate::output::{Failure, Out, Outcome, plural, shown, time};
+use client::protocol::WitnessReply;
 use client::{Client, Node};
 use node::witnessed;
 use serde::Serialize;
@@ -15,8 +16,8 @@ use std::path::Path;
 use terms::{Code, Problem, UnixMs, Who};
 use tokio::time::timeout;
 use trust::{
-    AuditEntry, AuditFault, AuditHead, AuditOutcome, AuditQuery, AuditSummary, IdentityFile, noted_head,
-    read_audit, verify_audit,
+    AuditEntry, AuditFault, AuditHead, AuditLog, AuditOutcome, AuditQuery, AuditRecord, AuditSummary, IdentityFile,
+    missing_audit, noted_head, read_audit, verify_audit,
 };
 
 /// Chooses among the commands.
@@ -24,6 +25,7 @@ pub async fn run(setup: &Setup, out: &mut Out, audit: &Audit) -> Outcome {
     match &audit.command {
         None => show(setup, out, &audit.query),
         Some(AuditCommand::Verify(arguments)) => verify(setup, out, arguments).await,
+        Some(AuditCommand::Acknowledge(arguments)) => acknowledge(setup, out, arguments).await,
     }
 }
 
@@ -140,6 +142,9 @@ struct Verified {
     /// The last one.
     records: u64,
     hash: String,
+    /// The last record before each loss that the log acknowledges.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    acknowledged: Vec<u64>,
     /// Who vouches for the end, besides the note in this folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     witness: Option<Vouched>,
@@ -161,20 +166,35 @@ struct Damaged {
     fault: String,
 }
 
-/// Checks the whole log against itself, the note beside it, and what the second node was told.
-async fn verify(setup: &Setup, out: &mut Out, arguments: &AuditVerify) -> Outcome {
+/// Where the log is known to have ended: by the note beside it, and by what the second node was told.
+struct Known {
+    heads: Vec<AuditHead>,
+    witness: Option<(Node, trust::Witnessed)>,
+}
+
+async fn known(setup: &Setup, out: &Out, arguments: &AuditVerify) -> Result<Result<Known, AuditFault>, Failure> {
     let path = setup.folder.audit();
     let noted = match noted_head(&path) {
         Ok(noted) => noted,
-        Err(fault) => return damaged(out, &fault),
+        Err(fault) => return Ok(Err(fault)),
     };
     if noted.is_none() {
         must_exist(&path)?;
         out.note("no note of where the log ended lies beside it: only a second node can show that the end was cut");
     }
-    let (witness, kept) = if arguments.offline { (None, None) } else { ask(setup, out, arguments).await? };
-    let mut known: Vec<AuditHead> = noted.into_iter().collect();
-    known.extend(kept.iter().flat_map(trust::Witnessed::heads));
+    let witness = if arguments.offline { None } else { ask(setup, out, arguments).await? };
+    let mut heads: Vec<AuditHead> = noted.into_iter().collect();
+    heads.extend(witness.iter().flat_map(|(_, kept)| kept.heads()));
+    Ok(Ok(Known { heads, witness }))
+}
+
+/// Checks the whole log against itself, the note beside it, and what the second node was told.
+async fn verify(setup: &Setup, out: &mut Out, arguments: &AuditVerify) -> Outcome {
+    let path = setup.folder.audit();
+    let Known { heads: known, witness } = match known(setup, out, arguments).await? {
+        Ok(known) => known,
+        Err(fault) => return damaged(out, &fault),
+    };
     if !path.exists() {
         return damaged(out, &AuditFault::Cut { expected: 1 });
     }
@@ -188,7 +208,10 @@ async fn verify(setup: &Setup, out: &mut Out, arguments: &AuditVerify) -> Outcom
     {
         return damaged(out, &AuditFault::Cut { expected: lost });
     }
-    let vouched = witness.zip(kept).map(|(node, kept)| Vouched {
+    if !summary.lost.is_empty() {
+        acknowledgements(&path, out)?;
+    }
+    let vouched = witness.map(|(node, kept)| Vouched {
         node: node.principal().to_string(),
         records: kept.newest.records,
         at_ms: kept.at,
@@ -196,9 +219,65 @@ async fn verify(setup: &Setup, out: &mut Out, arguments: &AuditVerify) -> Outcom
     say(out, summary, vouched)
 }
 
+/// What the log says of its own losses.
+fn acknowledgements(path: &Path, out: &Out) -> Outcome {
+    let all = AuditQuery { outcome: Some(AuditOutcome::Changed), ..AuditQuery::default() };
+    let said = read_audit(path, &all, |entry, _| {
+        if !entry.record.acknowledged.is_empty() {
+            out.note(&shown(&format!("known since record {}: {}", entry.seq, entry.record.reason)));
+        }
+        ControlFlow::Continue(())
+    });
+    said.map_err(|fault| unreadable(&fault))?;
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Acknowledged {
+    /// The record that says so; nothing if nothing was missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    record: Option<u64>,
+    /// The last record before each loss.
+    lost: Vec<u64>,
+    said: String,
+}
+
+/// Writes into the log that its loss is known, once it is sure that nothing else is wrong with it.
+async fn acknowledge(setup: &Setup, out: &mut Out, arguments: &AuditAcknowledge) -> Outcome {
+    let path = setup.folder.audit();
+    must_exist(&path)?;
+    let _claim = running::claim(&setup.folder)?;
+    let asked = AuditVerify { witness: arguments.witness.clone(), offline: false };
+    let known = match known(setup, out, &asked).await? {
+        Ok(known) => known.heads,
+        Err(fault) => return damaged(out, &fault),
+    };
+    let mut lost = match missing_audit(&path, &known) {
+        Ok(lost) => lost,
+        Err(fault) => return damaged(out, &fault),
+    };
+    lost.sort_by_key(|head| head.records);
+    lost.dedup();
+    let (mut record, mut said) = (None, "nothing is missing that is not acknowledged".to_string());
+    if !lost.is_empty() {
+        let log = AuditLog::open(&path).map_err(Problem::from)?;
+        let identity = IdentityFile::read(&setup.folder.identity()).map_err(Problem::from)?;
+        let entry = AuditRecord::of_loss(setup.world.clock.unix(), identity.principal(), log.head(), lost.clone());
+        log.record(&entry).and_then(|()| log.finish()).map_err(Problem::from)?;
+        (record, said) = (Some(log.head().records), entry.reason);
+    }
+    let lost = lost.iter().map(|head| head.records).collect();
+    out.result(&Acknowledged { record, lost, said }, |out, done| match done.record {
+        Some(record) => out.line(&format!("record {record}: {}", shown(&done.said))),
+        None => out.line(&done.said),
+    })
+}
+
 fn say(out: &mut Out, summary: AuditSummary, witness: Option<Vouched>) -> Outcome {
-    let AuditSummary { first, head } = summary;
-    let verified = Verified { whole: true, first, records: head.records, hash: head.hash.to_string(), witness };
+    let AuditSummary { first, head, lost, .. } = summary;
+    let (records, hash) = (head.records, head.hash.to_string());
+    let acknowledged = lost.iter().map(|head| head.records).collect();
+    let verified = Verified { whole: true, first, records, hash, acknowledged, witness };
     out.result(&verified, |out, verified| {
         out.line(&format!("whole: records {} to {}, hash {}", verified.first, verified.records, verified.hash))?;
         match &verified.witness {
@@ -228,12 +307,12 @@ async fn ask(
     setup: &Setup,
     out: &Out,
     arguments: &AuditVerify,
-) -> Result<(Option<Node>, Option<trust::Witnessed>), Failure> {
+) -> Result<Option<(Node, trust::Witnessed)>, Failure> {
     let client = match reach::client(setup) {
         Ok(client) => client,
         Err(Failure::Problem(problem)) => {
             out.note(&format!("no second node can be asked: {problem}"));
-            return Ok((None, None));
+            return Ok(None);
         }
         Err(failure) => return Err(failure),
     };
@@ -243,13 +322,13 @@ async fn ask(
             Err(Problem::new(Code::Timeout, format!("{} did not answer in time", node.principal())))
         });
         match answer {
-            Ok(reply) if reply.kept.is_some() => return Ok((Some(node), reply.kept)),
+            Ok(WitnessReply { kept: Some(kept) }) => return Ok(Some((node, kept))),
             Ok(_) => out.note(&format!("{} was never told of this log", node.principal())),
             Err(problem) if chosen => return Err(problem.into()),
             Err(problem) => out.note(&format!("{}: {problem}", node.principal())),
         }
     }
-    Ok((None, None))
+    Ok(None)
 }
 
 /// Whom to ask, in this order: the node that was named; the realm's first node, or at that node the members that it

@@ -197,7 +197,8 @@ pub const WITNESS: Target = Target {
         let at = scene().now;
         let word = |records, address: &str| {
             let head = AuditHead { records, hash: terms::Digest([3; 32]) };
-            let head = Value::serialized(&HeadStatement { head, at }).expect("a statement");
+            let head =
+                Value::serialized(&HeadStatement { head, at, acknowledged: Vec::new() }).expect("a statement");
             enveloped(cbor!({ "head" => head, "address" => address }).expect("a message"))
         };
         vec![word(4, "127.0.0.1:4433"), word(9, "n1.lab.example:443")]
@@ -213,9 +214,9 @@ pub const WITNESS: Target = Target {
         assert_eq!(&opened.signer, node.principal(), "a node speaks of its own log");
         let head = opened.value.head;
         let mut kept = Witnessed::new(AuditHead { records: 5, hash: terms::Digest([4; 32]) }, scene.now);
-        let newer = kept.hear(head, scene.now) == Testimony::Newer;
+        let newer = kept.hear(head, scene.now, &[]) == Testimony::Newer;
         assert_eq!(newer, head.records > 5, "a witness never goes back");
-        assert_eq!(kept.hear(head, scene.now) == Testimony::Same, newer, "the newest is the one kept");
+        assert_eq!(kept.hear(head, scene.now, &[]) == Testimony::Same, newer, "the newest is the one kept");
         accepted(head.records > 1000)
     },
 };
