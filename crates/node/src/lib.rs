@@ -14,6 +14,7 @@ pub mod gatekeeper;
 pub mod groups;
 mod guard;
 mod handle;
+mod incident;
 mod known;
 mod lending;
 pub mod limits;
