@@ -4,6 +4,7 @@
 //! The primary serves from its own store, a surrogate from its replica; everything else is the same.
 
 use crate::gatekeeper::{Caller, Gatekeeper};
+use crate::incident;
 use crate::limits::{MAX_FRONT_REQUESTS, MAX_SOURCE_REQUESTS, RETRY_AFTER_S, TABLE_EVERY, TABLE_STALE};
 use crate::pipe::{Passage, Pipe};
 use client::models::{BeatReply, Load, Phase, Ticket};
@@ -242,7 +243,7 @@ impl Front {
             if self.lost(&problem) {
                 return self.elsewhere(&problem.detail);
             }
-            let mut response = wire::problem_response(&problem);
+            let mut response = incident::refused(problem);
             self.add_state(parts, &mut response);
             return response;
         }
@@ -253,7 +254,7 @@ impl Front {
         let mut response = match self.serve(gate, parts).await {
             Ok(response) => response,
             Err(problem) if self.lost(&problem) => return self.elsewhere(&problem.detail),
-            Err(problem) => wire::problem_response(&problem),
+            Err(problem) => incident::refused(problem),
         };
         self.add_state(parts, &mut response);
         let length = headers::field(response.headers(), CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok());

@@ -4,6 +4,7 @@ use crate::control;
 use crate::files;
 use crate::gatekeeper::Caller;
 use crate::guard;
+use crate::incident::{outward, refused};
 use crate::limits::REQUEST_DEADLINE;
 use crate::node::State;
 use crate::routes::{self, Access, Route, SERVICE_METHODS};
@@ -33,7 +34,10 @@ impl Handler for Requests {
     fn handle(&self, request: Request<Incoming>, peer: Option<Arc<Peer>>, from: SocketAddr) -> HandlerFuture {
         let state = self.state.clone();
         if let Some(service) = service_of(&request) {
-            return Box::pin(async move { to_service(&state, service, request, peer, from).await });
+            return Box::pin(async move {
+                let answer = to_service(&state, service, request, peer.clone(), from).await;
+                outward(&state, peer.as_deref(), answer)
+            });
         }
         let found = routes::find(request.method(), request.uri().path());
         let admitted = match &found {
@@ -44,9 +48,9 @@ impl Handler for Requests {
             let answer = async {
                 admitted?;
                 let (route, access) = found?;
-                to_node(&state, route, access, request, peer, from).await
+                to_node(&state, route, access, request, peer.clone(), from).await
             };
-            answer.await.unwrap_or_else(|problem| problem_response(&problem))
+            outward(&state, peer.as_deref(), answer.await.unwrap_or_else(refused))
         })
     }
 }
@@ -85,7 +89,7 @@ async fn to_service(
     }
     match state.gate.caller(peer, from, &parts.headers, &service.to_string()) {
         Ok(caller) => guard::answer(&caller, state.gate.trust(), front.answer(&state.gate, &caller, &parts).await),
-        Err(problem) => problem_response(&problem),
+        Err(problem) => refused(problem),
     }
 }
 

@@ -16,6 +16,7 @@ pub mod groups;
 mod guard;
 mod handed_on;
 mod handle;
+mod incident;
 mod known;
 mod lending;
 pub mod limits;

@@ -8,6 +8,7 @@ mod command_line;
 mod crash;
 mod curl;
 mod documented;
+mod faults;
 mod files;
 mod groups;
 mod install;
