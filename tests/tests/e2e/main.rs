@@ -21,6 +21,7 @@ mod renewal;
 mod sockets;
 mod tokens;
 mod two_realms;
+mod typing;
 mod via;
 mod watch;
 mod world_fetch;
