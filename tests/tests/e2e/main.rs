@@ -22,6 +22,7 @@ mod sockets;
 mod systemd;
 mod tokens;
 mod two_realms;
+mod typing;
 mod via;
 mod watch;
 mod world_fetch;

@@ -10,6 +10,7 @@ mod ends;
 mod fetch;
 mod files;
 mod group;
+mod hidden;
 mod install;
 mod keyring;
 mod limits;
@@ -177,9 +178,13 @@ fn choose(setup: &Setup, out: &mut Out, command: Command) -> Outcome {
             | Command::Settings
             | Command::Doctor
             | Command::Whoami(_)
+            | Command::Proxy(_)
     );
     if !apart && who::is_renewal_due(setup) {
-        runtime()?.block_on(who::renew_beforehand(setup));
+        wait_for(async {
+            who::renew_beforehand(setup).await;
+            Ok(())
+        })?;
     }
     match command {
         Command::Up(up) => to_the_end(crate::up::up(setup, out, &up)),

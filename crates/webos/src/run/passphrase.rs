@@ -1,11 +1,11 @@
 //! Passphrases as people give them: on a terminal without showing them, on standard input, or in a file. Never among
 //! the arguments, never in the environment: others can read those.
 
+use super::hidden::Hidden;
 use crate::output::Failure;
-use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::Path;
 use terms::{Code, Problem};
 use trust::Passphrase;
@@ -90,7 +90,8 @@ fn typed(terminal: &mut (impl Read + AsFd), what: &str) -> Result<Zeroizing<Stri
     let mut said = io::stderr();
     // With nobody to read it the terminal waits all the same.
     let _ = writeln!(said, "webos: type {}; it is not shown", what.escape_debug());
-    let hidden = Hidden::new(&*terminal)?;
+    let hidden = Hidden::new(&*terminal)
+        .map_err(|error| Problem::new(Code::Internal, format!("the terminal cannot hide it: {error}")))?;
     let mut word = Zeroizing::new(Vec::with_capacity(MAX_PASSPHRASE_BYTES + 1));
     let end = loop {
         let mut key = [0];
@@ -153,33 +154,6 @@ fn line(input: &mut impl BufRead, from: &str) -> Result<Zeroizing<String>, Probl
         return Err(cannot(format!("there is no passphrase on {from}")));
     }
     Ok(word)
-}
-
-/// While it lives, the terminal shows nothing, gives each key at once, and raises no signals.
-struct Hidden {
-    terminal: OwnedFd,
-    before: Termios,
-}
-
-impl Hidden {
-    fn new(terminal: &impl AsFd) -> Result<Self, Problem> {
-        let failed =
-            |error: io::Error| Problem::new(Code::Internal, format!("the terminal cannot hide it: {error}"));
-        let terminal = terminal.as_fd().try_clone_to_owned().map_err(failed)?;
-        let before = tcgetattr(&terminal).map_err(|error| failed(error.into()))?;
-        let mut quiet = before.clone();
-        quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
-        quiet.special_codes[SpecialCodeIndex::VMIN] = 1;
-        quiet.special_codes[SpecialCodeIndex::VTIME] = 0;
-        tcsetattr(&terminal, OptionalActions::Flush, &quiet).map_err(|error| failed(error.into()))?;
-        Ok(Self { terminal, before })
-    }
-}
-
-impl Drop for Hidden {
-    fn drop(&mut self) {
-        let _ = tcsetattr(&self.terminal, OptionalActions::Flush, &self.before);
-    }
 }
 
 #[cfg(test)]

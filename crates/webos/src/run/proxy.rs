@@ -4,9 +4,10 @@
 //! signed: a surrogate cannot forge a page through it.
 
 use super::limits::{PROXY_CONNECTIONS, PROXY_END, PROXY_HEADER_BYTES, PROXY_HEADER_DEADLINE};
-use super::{Setup, proxies, reach};
+use super::{Setup, proxies};
 use crate::output::{Failure, Out, Outcome};
 use crate::settings::Origin;
+use client::Client;
 use discovery::smart::Proxy;
 use http::Request;
 use hyper::body::Incoming;
@@ -52,7 +53,8 @@ pub async fn run(setup: &Setup, out: &mut Out) -> Outcome {
     if let Err(problem) = &noted {
         tracing::info!(%problem, "`webos status` will not list this proxy");
     }
-    let client = reach::client(setup)?;
+    // It acts as nobody, so nobody is asked for a passphrase.
+    let client = Client::nobody(setup.folder.clone(), setup.world.clone())?;
     let realms = client.trust().realms();
     let urls = realms.iter().map(|realm| url(realm, address)).collect();
     let ready = Ready { event: "ready", address: address.to_string(), pid: std::process::id(), urls };
