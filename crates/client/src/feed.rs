@@ -42,10 +42,14 @@ impl Client {
         Ok(FeedPage::open(&bytes, realm, self.trust(), self.world().clock.unix())?)
     }
 
-    fn take(&self, copy: &mut FeedCopy, page: &[u8]) -> Result<Applied, Problem> {
-        let now = self.world().clock.unix();
-        let page = FeedPage::open(page, copy.realm(), self.trust(), now)?;
-        let applied = copy.apply(&page, now)?;
+    /// Takes the next page of a realm's feed into its copy and into the trust store.
+    pub async fn hear(&self, copy: &mut FeedCopy, wait: bool) -> Result<Applied, Problem> {
+        let page = self.feed_page(copy.realm(), copy.number(), wait).await?;
+        self.take(copy, &page)
+    }
+
+    fn take(&self, copy: &mut FeedCopy, page: &FeedPage) -> Result<Applied, Problem> {
+        let applied = copy.apply(page, self.world().clock.unix())?;
         self.trust().set_feed(copy.clone(), false);
         Ok(applied)
     }
@@ -61,6 +65,8 @@ impl Client {
                 loop {
                     let route = feed_route(copy.number(), false);
                     let page = self.ask_openly(&who.realm, &route, MAX_FEED_BYTES).await.ok()?;
+                    let now = self.world().clock.unix();
+                    let page = FeedPage::open(&page, &who.realm, self.trust(), now).ok()?;
                     if !self.take(&mut copy, &page).ok()?.more {
                         return Some(());
                     }
