@@ -131,7 +131,7 @@ impl Feed {
 
     /// The next number: a time where the clock allows, for the same reason.
     fn next(&mut self, now: UnixMs) -> Serial {
-        self.number = Serial((self.number.0 + 1).max(now.0));
+        self.number = Serial(self.number.0.saturating_add(1).max(now.0));
         self.number
     }
 

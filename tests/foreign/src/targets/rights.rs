@@ -14,8 +14,9 @@ use serde::de::DeserializeOwned;
 use terms::{Epoch, Serial, TransferId, UnixMs};
 use trust::limits::{CLOCK_SKEW, MAX_GRANTS, TOKEN_LIFETIME};
 use trust::{
-    AuditHead, Chain, FeedCopy, FeedEntry, FeedPage, Given, HEAD_KIND, HeadStatement, MintToken, RenewalAsked,
-    RenewalId, RenewalVerdict, Revoked, Testimony, TokenGrant, Tokens, Witnessed, judge_renewal, signed,
+    AuditHead, Chain, Feed, FeedCopy, FeedEntry, FeedPage, Given, HEAD_KIND, HeadStatement, MintToken,
+    RenewalAsked, RenewalId, RenewalVerdict, Revoked, Testimony, TokenGrant, Tokens, Witnessed, judge_renewal,
+    signed,
     transfer::{verify, verify_last_signature},
 };
 use wire::Envelope;
@@ -33,8 +34,10 @@ pub const FEED: Target = Target {
             });
             let entries: Vec<_> = numbered.collect();
             let entries = Value::serialized(&entries).expect("entries");
+            let listed = Value::serialized(&terms::Digest([5; 32])).expect("a hash");
             let page = cbor!({
-                "realm" => "lab.example", "epoch" => 1, "at" => now.0, "after" => 0, "head" => 9, "entries" => entries,
+                "realm" => "lab.example", "epoch" => 1, "at" => now.0, "after" => 0, "head" => 9,
+                "listed" => listed, "entries" => entries,
             });
             cbor(&page.expect("a page"))
         };
@@ -64,6 +67,13 @@ pub const FEED: Target = Target {
         }
         let again = copy.apply(&page, scene.now).expect("a page can come twice");
         assert!(again.new.is_empty() && !again.epoch_rose, "it says nothing new then");
+        if let Ok(kept) = FeedPage::open_kept(&bytes, realm, &scene.store, scene.now) {
+            let mut list = Feed::new(realm.clone(), Epoch(1), UnixMs(1));
+            let lost = list.recover(&kept, scene.now).expect("one page has room");
+            assert_eq!(lost.revoked.is_empty(), applied.new.is_empty(), "a list takes back what a reader knows");
+            assert!(list.recover(&kept, scene.now).expect("room").is_nothing(), "once");
+            assert!(FeedCopy::from(&list).lost(&kept, scene.now).is_empty(), "all of it");
+        }
         accepted(page.epoch() > Epoch(1000) && !applied.new.is_empty())
     },
 };
