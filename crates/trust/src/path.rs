@@ -82,10 +82,10 @@ impl Shown<'_> {
     fn verify_to(&self, anchor: &Anchor) -> Result<UnixMs, ChainRefusal> {
         let (leaf, now) = (self.leaf, self.now);
         let end = self.path_end(anchor)?.min(anchor.validity.end);
-        // Path building does not look at the root's own dates: it was told to trust it.
-        let root_end = anchor.validity.end;
-        if now >= root_end.plus(CLOCK_SKEW) {
-            return Err(ChainRefusal::Expired { principal: leaf.principal.clone(), end: root_end, now });
+        // Path building does not look at the root's own dates, which it was told to trust, and counts whole seconds: with it
+        // a certificate would be good for its last second, and for nothing that is decided by its end.
+        if now >= end.plus(CLOCK_SKEW) {
+            return Err(ChainRefusal::Expired { principal: leaf.principal.clone(), end, now });
         }
         if now.plus(CLOCK_SKEW) < anchor.validity.start {
             let start = anchor.validity.start;

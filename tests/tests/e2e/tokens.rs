@@ -133,15 +133,17 @@ fn a_token_that_is_over_revoked_guessed_or_another_homes_is_refused() {
     }
     // Guesses cost one line a minute, however many, and are slowed down.
     let before = realm.first.home.ok(["audit", "--json"]).lines().count();
-    let guesses: Vec<u16> = (0..70).map(|n| get(&realm, &format!("webos-token-1.{n:064}"))).collect();
-    assert!(guesses.iter().all(|status| matches!(status, 403 | 429)) && guesses.contains(&429), "{guesses:?}");
+    // They are counted by the minute of the clock, and one may end meanwhile.
+    let guess = |n: u32| get(&realm, &format!("webos-token-1.{n:064}"));
+    let guesses = 1 + (0..200).map(guess).take_while(|status| *status == 403).count() as u64;
+    assert!(guesses <= 200 && guess(0) == 429, "{guesses}");
     assert_eq!(get(&realm, &good), 200, "nobody is locked out by a neighbour");
     realm.first.stop();
     let log = realm.first.home.ok(["audit", "--json"]);
     let new: Vec<&str> = log.lines().skip(before).collect();
     assert!(new.len() <= 4, "summed: {new:?}");
     let count = |line: &&str| serde_json::from_str::<Value>(line).ok()?["count"].as_u64();
-    assert!(new.iter().filter_map(count).sum::<u64>() >= 70, "{new:?}");
+    assert!(new.iter().filter_map(count).sum::<u64>() >= guesses, "{new:?}");
     // No token is in any file or log of the node.
     let files = walk(realm.first.home.path());
     for secret in [&stolen, &good, &short] {

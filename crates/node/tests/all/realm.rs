@@ -192,12 +192,13 @@ pub async fn hears(node: &Node, realm: &Realm) {
     tokio::time::timeout(Duration::from_secs(30), heard).await.expect("its feed is followed");
 }
 
-/// Waits until this holds.
+/// Waits until this holds: at the latest after a few turns of everything that is asked for anew after some time.
 pub async fn until(holds: impl Fn() -> bool) {
     let wait = async {
+        let mut look = tokio::time::interval(Duration::from_millis(10));
         while !holds() {
-            tokio::task::yield_now().await;
+            look.tick().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("in time");
+    tokio::time::timeout(Duration::from_secs(120), wait).await.expect("in time");
 }

@@ -4,6 +4,7 @@ use crate::support::{DAY, Lab, lab, pin, principal, realm, trusted};
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose, SanType};
 use rustls_pki_types::CertificateDer;
 use std::time::Duration;
+use terms::UnixMs;
 use webos_trust::Authority;
 use wire::PeerCheck;
 
@@ -244,9 +245,10 @@ fn times_with_the_allowance_and_not_beyond() {
     let end = alice.not_after();
     let at = |now| lab.store.check(&alice.chain()[0], &alice.chain()[1..], now);
     let second = Duration::from_secs(1);
-    assert!(at(end.plus(59 * second)).is_ok());
+    assert!(at(UnixMs(end.plus(60 * second).0 - 1)).is_ok());
     for (now, expected) in [
-        (end.plus(62 * second), "ended"),
+        (end.plus(60 * second), "ended"),
+        (UnixMs(end.plus(60 * second).0 + 999), "ended"),
         (end.plus(400 * DAY), "ended"),
         (lab.now().minus(122 * second), "not valid yet"),
         (lab.now().minus(DAY), "not valid yet"),
