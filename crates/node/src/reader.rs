@@ -111,7 +111,7 @@ impl Reader {
             self.rereads = self.rereads.map(|_| page.reaches());
             return Next::Wait;
         }
-        let agrees = self.copy.agrees(page);
+        let agrees = self.copy.agrees(page, state.world.clock.unix());
         if self.rereads.take().is_some() {
             return if agrees { Next::Wait } else { Next::Offer };
         }
