@@ -89,7 +89,8 @@ pub const MAX_SOURCE_READERS: usize = MAX_WAITING_READERS / 4;
 pub const MAX_FOLLOWED_REALMS: usize = 256;
 /// How long after a failure a feed is asked for again, and how often newly trusted realms are looked for.
 pub const FEED_RETRY: Duration = Duration::from_secs(1);
-/// How often a feed in many small pages is read from its beginning at most.
+/// How often a feed in many small pages, or one that differs from what is known, is read from its beginning at most: a
+/// realm that lists something else each time it is asked keeps its readers no busier than that.
 pub const REREAD_INTERVAL: Duration = Duration::from_secs(60);
 /// How long after an offer the same list is offered the same again: it has no use for it, or could not be told.
 pub const FEED_OFFER_INTERVAL: Duration = Duration::from_secs(600);

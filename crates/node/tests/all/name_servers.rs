@@ -83,12 +83,12 @@ struct Bed {
     to_first_of_n2: Wire,
 }
 
-fn named(server: &Node, address: SocketAddr) -> NameServer {
+pub fn named(server: &Node, address: SocketAddr) -> NameServer {
     NameServer { address: address.to_string(), principal: server.principal().clone() }
 }
 
 /// The realm's own word of where its name servers are, as seen from somewhere.
-fn bundle(realm: &Realm, servers: Vec<NameServer>, later: u64) -> Bundle {
+pub fn bundle(realm: &Realm, servers: Vec<NameServer>, later: u64) -> Bundle {
     let now = realm.world.clock.unix();
     let signed = realm.authority.bundle(servers, Epoch(1), now.plus(Duration::from_millis(later)));
     Bundle::open(&signed.expect("signed"), &realm.authority.fingerprint(), now).expect("its own")
