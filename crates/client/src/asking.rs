@@ -1,7 +1,8 @@
 //! A realm's name servers, asked in turn: the first one has all that the realm says, the further ones have copies of what
 //! is signed and public. Which of them answered last is remembered, so that one that is away costs its deadline once.
 
-use crate::limits::{FIRST_AGAIN, MAX_ANSWER_BYTES, NAME_SERVER_ANSWER};
+use crate::limits::{FIRST_AGAIN, LAST_NAME_SERVER_ANSWER, MAX_ANSWER_BYTES, NAME_SERVER_ANSWER};
+use crate::protocol::is_copied;
 use crate::session::{Client, request};
 use bytes::Bytes;
 use http::Method;
@@ -60,6 +61,16 @@ fn in_order(servers: Vec<NameServer>, own: Option<&Principal>, answered: Option<
     let mut ranked: Vec<_> =
         ranked.filter(|server| server.first || Some(&server.server.principal) != own).collect();
     ranked.sort_by_key(|server| Some(&server.server.principal) != answered);
+    ending(ranked)
+}
+
+/// Those that may be asked for what is behind a route. A copy of what the first one signed speaks for itself; what else there
+/// is only the first one says: a further name server could name any home for a volume, and sign it.
+fn who_may_say(ranked: Vec<Ranked>, route: &str) -> Vec<Ranked> {
+    ending(ranked.into_iter().filter(|server| server.first || is_copied(route)).collect())
+}
+
+fn ending(mut ranked: Vec<Ranked>) -> Vec<Ranked> {
     if let Some(last) = ranked.last_mut() {
         last.last = true;
     }
@@ -124,7 +135,8 @@ impl Client {
         self.answering().heard(realm, server, self.world().clock.boot());
     }
 
-    /// Asks the realm's name servers in turn for a document; the first that answers counts.
+    /// Asks the realm's name servers in turn for a document; the first that answers counts. Only the realm's first is asked
+    /// for what the further ones do not copy.
     pub async fn ask_names(&self, realm: &RealmName, route: &str) -> Result<Bytes, Problem> {
         self.ask_in_turn(self.pool(), realm, route, MAX_ANSWER_BYTES).await
     }
@@ -143,7 +155,9 @@ impl Client {
         route: &str,
         limit: usize,
     ) -> Result<Bytes, Problem> {
-        Ok(self.ask_one(self.openly(), realm, server, route, limit).await?)
+        let alone = Ranked { server: server.clone(), first: false, last: true };
+        let asked = self.ask_one(self.openly(), realm, server, route, limit);
+        Ok(within(&alone, NAME_SERVER_ANSWER, asked).await?)
     }
 
     async fn ask_in_turn(
@@ -154,7 +168,7 @@ impl Client {
         limit: usize,
     ) -> Result<Bytes, Problem> {
         let mut failed = Failed::default();
-        for server in self.ranked(realm)? {
+        for server in who_may_say(self.ranked(realm)?, route) {
             let asked = self.ask_one(pool, realm, &server.server, route, limit);
             match within(&server, NAME_SERVER_ANSWER, asked).await {
                 Ok(bytes) => {
@@ -193,15 +207,13 @@ impl Client {
     }
 }
 
-/// The same within a time, if there is another one to ask after it.
+/// The same within a time; the last that can be asked has longer.
 pub(crate) async fn within<T>(
     server: &Ranked,
     time: Duration,
     asked: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    if server.last {
-        return asked.await;
-    }
+    let time = if server.last { time.max(LAST_NAME_SERVER_ANSWER) } else { time };
     timeout(time, asked).await.unwrap_or_else(|_| {
         let (who, seconds) = (&server.server.principal, time.as_secs());
         let problem = Problem::new(Code::Timeout, format!("{who} did not answer within {seconds} s"));
@@ -225,6 +237,8 @@ fn unreached(realm: &RealmName, error: CallError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::{BUNDLE_ROUTE, feed_route};
+    use terms::Serial;
 
     fn server(name: &str) -> NameServer {
         let principal = format!("spiffe://lab.example/server/{name}").parse().expect("a principal");
@@ -254,6 +268,30 @@ mod tests {
             assert_eq!(names(&ranked), order, "{own:?} {answered:?}");
             assert!(ranked.iter().all(|server| server.first == (server.server.principal.name.as_str() == "n1")));
             assert_eq!(ranked.iter().position(|server| server.last), Some(ranked.len() - 1));
+        }
+    }
+
+    #[test]
+    fn only_the_first_says_what_is_not_copied() {
+        let asked = |route| who_may_say(ranked(None, Some("n3")), route);
+        let page = feed_route(Serial(7), true);
+        for route in [BUNDLE_ROUTE, &page] {
+            assert_eq!(names(&asked(route)), ["n3", "n1", "n2"], "{route}");
+        }
+        for route in ["/.webos/name/data.volume", "/.webos/name/site", "/.webos/feedback", "/.webos/bundle/x"] {
+            let asked = asked(route);
+            assert_eq!(names(&asked), ["n1"], "{route}");
+            assert!(asked[0].last && asked[0].first);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_waited_for_without_end() {
+        for server in ranked(None, None) {
+            let most = if server.last { LAST_NAME_SERVER_ANSWER } else { NAME_SERVER_ANSWER };
+            let asked = std::future::pending::<Result<(), Failure>>();
+            let given = timeout(most + Duration::from_secs(1), within(&server, NAME_SERVER_ANSWER, asked)).await;
+            assert!(matches!(given, Ok(Err(Failure::Silent(_)))), "{server:?}");
         }
     }
 

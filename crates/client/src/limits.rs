@@ -50,8 +50,14 @@ pub const MAX_FEED_BYTES: usize = 64 * 1024;
 
 /// How long one name server is waited for while there is another to ask.
 pub const NAME_SERVER_ANSWER: Duration = Duration::from_secs(5);
+/// How long one is waited for if there is nobody else to ask, its whole answer included: whoever sends it byte by byte must
+/// not keep a reader from asking again until what it knows is too old.
+pub const LAST_NAME_SERVER_ANSWER: Duration = Duration::from_secs(40);
 /// How long a further name server that answered is asked before the first one.
 pub const FIRST_AGAIN: Duration = Duration::from_secs(60);
+
+const _: () = assert!(LAST_NAME_SERVER_ANSWER.as_secs() > wire::limits::ANSWER_DEADLINE.as_secs());
+const _: () = assert!(LAST_NAME_SERVER_ANSWER.as_secs() < trust::limits::MIN_FEED_LIMIT.as_secs());
 
 /// How long a command that a node does not let in asks whether its principal was revoked.
 pub const REVOKED_WITHIN: Duration = Duration::from_secs(3);

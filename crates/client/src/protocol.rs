@@ -56,6 +56,12 @@ pub const REVOKE_ROUTE: &str = "/.webos/revoke";
 /// POST [`PurseRequest`]: gives a server a transfer certificate that is for it.
 pub const PURSE_ROUTE: &str = "/.webos/purse";
 
+/// Whether the further name servers of a realm have what is behind this route: what is signed by the realm itself.
+pub fn is_copied(route: &str) -> bool {
+    let path = route.split_once('?').map_or(route, |(path, _)| path);
+    path == BUNDLE_ROUTE || path == FEED_ROUTE
+}
+
 /// The route of one page.
 pub fn feed_route(after: terms::Serial, wait: bool) -> String {
     format!("{FEED_ROUTE}?after={}{}", after.0, if wait { "&wait=1" } else { "" })

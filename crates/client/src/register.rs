@@ -81,11 +81,15 @@ impl Register {
             end: at,
         };
         let member = self.member(principal)?.unwrap_or_else(|| RealmMember::new(nobody()));
-        if matches!(member.standing, MemberState::Revoked(_)) {
-            return Ok(false);
-        }
-        self.put(&RealmMember { standing: MemberState::Revoked(at), ..member })?;
-        Ok(true)
+        // The latest time counts: an invitation, or a certificate, from between two of them is none any more.
+        let (before, since) = match member.standing {
+            MemberState::Active => (false, at),
+            MemberState::Cordoned(since) => (false, since.max(at)),
+            MemberState::Revoked(since) if since >= at => return Ok(false),
+            MemberState::Revoked(_) => (true, at),
+        };
+        self.put(&RealmMember { standing: MemberState::Revoked(since), ..member })?;
+        Ok(!before)
     }
 }
 
@@ -115,6 +119,31 @@ fn read(path: &Path) -> Result<Option<RealmMember>, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_several_revocations_the_latest_counts() {
+        let folder = std::env::temp_dir().join(format!("webos-revoked-{}", std::process::id()));
+        let register = Register::new(&Folder::new(&folder));
+        let alice: Principal = "spiffe://lab.example/user/alice".parse().expect("a principal");
+        let may_join = |invited| {
+            let member = register.member(&alice).expect("readable").expect("noted");
+            member.may_join(UnixMs(invited)).is_ok()
+        };
+        assert!(register.revoke(&alice, UnixMs(10)).expect("noted"));
+        assert!(may_join(20), "invited since");
+        // Once more, as an owner does or as the pages of a feed prove that was restored from a backup.
+        for (revoke, at) in [(Register::revoke as fn(&_, &_, _) -> _, 30), (Register::revoke_again, 40)] {
+            assert!(!revoke(&register, &alice, UnixMs(at)).expect("noted"), "it was revoked before");
+            assert!(!may_join(at) && may_join(at + 1), "no invitation from before {at} is good");
+        }
+        assert!(!register.revoke_again(&alice, UnixMs(15)).expect("noted"));
+        assert!(!may_join(40), "an earlier one changes nothing");
+        let member = register.member(&alice).expect("readable").expect("noted");
+        register.put(&RealmMember { standing: MemberState::Cordoned(UnixMs(60)), ..member }).expect("put");
+        assert!(register.revoke_again(&alice, UnixMs(50)).expect("noted"));
+        assert!(!may_join(60), "nor does it let in who was cordoned since");
+        fs::remove_dir_all(folder).expect("taken away");
+    }
 
     #[test]
     fn a_member_may_have_any_name() {

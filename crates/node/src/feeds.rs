@@ -7,6 +7,7 @@ use crate::gatekeeper::Caller;
 use crate::handed_on::is_name_server;
 use crate::limits::{FEED_FIRST_WITHIN, FEED_RETRY, MAX_FOLLOWED_REALMS};
 use crate::node::State;
+use crate::pace::Pace;
 use crate::reader::Reader;
 use crate::strangers::WaitingReaders;
 use client::Folder;
@@ -228,8 +229,9 @@ fn follow_new(state: &Arc<State>, tasks: &mut BTreeMap<RealmName, JoinHandle<()>
 async fn follow(state: Arc<State>, realm: RealmName, first: bool) {
     let mut reader = Reader::load(&state, &realm);
     let mut waits = false;
-    let mut awaited = first;
+    let (mut awaited, mut pace) = (first, Pace::default());
     loop {
+        tokio::time::sleep(pace.turn(state.world.clock.boot())).await;
         let asked = state.world.clock.boot();
         match reader.ask(&state, waits).await {
             Ok(applied) => {

@@ -78,6 +78,9 @@ const _: () = assert!(GROUP_ASK_INTERVAL.as_secs() < trust::limits::GROUP_LIFE.a
 const _: () = assert!(GROUP_FETCH_DEADLINE.as_secs() < GROUP_WAIT.as_secs());
 const _: () = assert!(MAX_FOREIGN_GROUPS >= trust::limits::MAX_GROUPS_VISITED);
 const _: () = assert!(MAX_OFFERED_PAGES * trust::limits::MAX_DOCUMENT_BYTES + 4096 <= MAX_CONTROL_BYTES);
+const _: () = assert!(
+    FEED_PAGES_AT_ONCE as usize >= 2 * trust::limits::MAX_REVOCATIONS.div_ceil(trust::limits::MAX_FEED_PAGE)
+);
 const _: () = assert!(GROUP_WAIT.as_secs() < REQUEST_DEADLINE.as_secs());
 
 /// Readers that wait for news of a feed at one time, with a certificate, and as many without: count. One more is answered
@@ -89,7 +92,13 @@ pub const MAX_SOURCE_READERS: usize = MAX_WAITING_READERS / 4;
 pub const MAX_FOLLOWED_REALMS: usize = 256;
 /// How long after a failure a feed is asked for again, and how often newly trusted realms are looked for.
 pub const FEED_RETRY: Duration = Duration::from_secs(1);
-/// How often a feed in many small pages is read from its beginning at most.
+/// Pages that are taken of one realm's feed in the long run: count a second. Each may end connections and is stored, and a
+/// realm may sign as many as it likes.
+pub const FEED_PAGES_PER_SECOND: u64 = 10;
+/// Pages that are taken of one realm's feed at once after a quiet time: count. Enough to read a full list twice.
+pub const FEED_PAGES_AT_ONCE: u64 = 2000;
+/// How often a feed in many small pages, or one that differs from what is known, is read from its beginning at most: a
+/// realm that lists something else each time it is asked keeps its readers no busier than that.
 pub const REREAD_INTERVAL: Duration = Duration::from_secs(60);
 /// How long after an offer the same list is offered the same again: it has no use for it, or could not be told.
 pub const FEED_OFFER_INTERVAL: Duration = Duration::from_secs(600);

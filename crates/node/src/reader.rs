@@ -27,6 +27,8 @@ pub struct Reader {
     rereads: Option<Serial>,
     /// When that was begun last.
     begun: Option<BootMs>,
+    /// When that was begun last because the list differs.
+    differed: Option<BootMs>,
     /// How the list stood when something was offered last, and when that was.
     offered: Option<(Stand, BootMs)>,
 }
@@ -41,7 +43,7 @@ impl Reader {
         let copy = copy.unwrap_or_else(|| FeedCopy::new(realm.clone()));
         state.client.trust().set_feed(copy.clone(), false);
         let pages = pages.unwrap_or_else(|| FeedPages::new(realm.clone()));
-        let reader = Self { copy, pages, rereads: None, begun: None, offered: None };
+        let reader = Self { copy, pages, rereads: None, begun: None, differed: None, offered: None };
         reader.hand_on(state);
         reader
     }
@@ -111,12 +113,16 @@ impl Reader {
             self.rereads = self.rereads.map(|_| page.reaches());
             return Next::Wait;
         }
-        let agrees = self.copy.agrees(page);
+        let agrees = self.copy.agrees(page, state.world.clock.unix());
         if self.rereads.take().is_some() {
             return if agrees { Next::Wait } else { Next::Offer };
         }
-        if self.wants_all(state) || (!agrees && self.may_offer(state, page)) {
-            (self.rereads, self.begun) = (Some(Serial(0)), Some(state.world.clock.boot()));
+        let now = state.world.clock.boot();
+        let differs = !agrees && self.differed.is_none_or(|last| now.since(last) >= REREAD_INTERVAL);
+        let differs = differs && self.may_offer(state, page);
+        if differs || self.wants_all(state) {
+            self.differed = if differs { Some(now) } else { self.differed };
+            (self.rereads, self.begun) = (Some(Serial(0)), Some(now));
             return Next::Reread;
         }
         Next::Wait

@@ -153,9 +153,10 @@ impl FeedCopy {
     }
 
     /// Whether this is all that the realm lists, as its page says that was applied last. What is to be forgotten within
-    /// minutes does not count: clocks may be apart.
-    pub fn agrees(&self, page: &FeedPage) -> bool {
-        !page.is_last() || page.document.listed == self.digest(page.at())
+    /// minutes does not count: clocks may be apart. Of a page so old that some of what it states may be forgotten here
+    /// nobody can tell, and it is held to agree.
+    pub fn agrees(&self, page: &FeedPage, now: UnixMs) -> bool {
+        !page.is_last() || now >= settled(page.at()) || page.document.listed == self.digest(page.at())
     }
 
     /// Names what is listed beyond [`settled`] by its hash. Epoch and numbers are not part of it, a page states them.

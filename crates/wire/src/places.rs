@@ -2,6 +2,7 @@
 //! longest. So neither a few silent connections nor a few greedy sources keep anybody out.
 
 use crate::crowd::{Full, source};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,21 +20,23 @@ struct Holder {
 #[derive(Debug, Default)]
 struct Source {
     holders: BTreeMap<u64, Holder>,
-    idle: usize,
+    /// Who idles, and since when.
+    idle: BTreeSet<(u64, u64)>,
 }
 
-/// Greedier sources come later; of equals the one that has somebody idle.
-type Greed = (usize, bool, IpAddr);
+/// Greedier sources come later; of equals the one that has somebody idle, and of these the one of whom somebody idles
+/// longest: an address does not decide who gives way.
+type Greed = (usize, bool, Reverse<u64>, IpAddr);
 
 impl Source {
     fn greed(&self, source: IpAddr) -> Greed {
-        (self.holders.len(), self.idle > 0, source)
+        let longest = self.idle.first().map_or(0, |(since, _)| *since);
+        (self.holders.len(), !self.idle.is_empty(), Reverse(longest), source)
     }
 
     /// Who gives way: whoever idles longest, else whoever came first.
     fn first_to_go(&self) -> Option<u64> {
-        let idle = self.holders.iter().filter(|(_, holder)| holder.at_work == 0);
-        let longest = idle.min_by_key(|(_, holder)| holder.idle_since).map(|(number, _)| *number);
+        let longest = self.idle.first().map(|(_, number)| *number);
         longest.or_else(|| self.holders.first_key_value().map(|(number, _)| *number))
     }
 }
@@ -82,7 +85,7 @@ impl Held {
     fn remove(&mut self, source: IpAddr, number: u64) -> Option<Holder> {
         self.change(source, |own| {
             let holder = own.holders.remove(&number)?;
-            own.idle -= usize::from(holder.at_work == 0);
+            own.idle.remove(&(holder.idle_since, number));
             Some(holder)
         })
     }
@@ -116,13 +119,13 @@ impl Places {
         let mut held = self.held();
         let own = held.count(source);
         if own >= self.of_one_source {
-            if held.by_source.get(&source).is_none_or(|own| own.idle == 0) {
+            if held.by_source.get(&source).is_none_or(|own| own.idle.is_empty()) {
                 return Err(Full::Source(self.of_one_source));
             }
             held.give_way(source);
         } else if held.all >= self.at_most {
             match held.by_greed.last().copied() {
-                Some((count, idle, greediest)) if idle || count > own + 1 => held.give_way(greediest),
+                Some((count, idle, _, greediest)) if idle || count > own + 1 => held.give_way(greediest),
                 _ => return Err(Full::All(self.at_most)),
             }
         }
@@ -131,7 +134,7 @@ impl Places {
         let holder = Holder { ended: ended.clone(), at_work: 0, idle_since: number };
         held.change(source, |own| {
             own.holders.insert(number, holder);
-            own.idle += 1;
+            own.idle.insert((number, number));
         });
         Ok(Place { all: self.clone(), source, number, ended })
     }
@@ -156,7 +159,7 @@ impl Place {
     pub fn work(self: &Arc<Self>) -> Work {
         self.all.held().change(self.source, |own| {
             if let Some(holder) = own.holders.get_mut(&self.number) {
-                own.idle -= usize::from(holder.at_work == 0);
+                own.idle.remove(&(holder.idle_since, self.number));
                 holder.at_work += 1;
             }
         });
@@ -183,7 +186,7 @@ impl Drop for Work {
                 holder.at_work -= 1;
                 if holder.at_work == 0 {
                     holder.idle_since = now;
-                    own.idle += 1;
+                    own.idle.insert((now, self.0.number));
                 }
             }
         });

@@ -44,11 +44,11 @@ fn a_newcomer_gets_the_place_of_the_greediest_that_idles_longest() {
     let _again = fill(&all, 5, 1);
     assert_eq!(
         (ended(&greedy), ended(&modest)),
-        (vec![1], vec![0]),
-        "of equals, one of the source that came later"
+        (vec![1, 3], vec![]),
+        "of equals the source with the one that idles longest: two of the greedy have worked since"
     );
     let _fill_up = fill(&all, 1, 1);
-    assert_eq!((ended(&greedy), ended(&modest)), (vec![1, 3], vec![0]), "the first two have worked since");
+    assert_eq!((ended(&greedy), ended(&modest)), (vec![1, 3], vec![0]));
 }
 
 #[test]
@@ -69,6 +69,18 @@ fn who_is_at_work_gives_way_only_to_somebody_who_has_less() {
     assert_eq!(all.enter(address(3)).expect_err("nobody has more"), Full::All(ALL));
     drop((work, new_work));
     assert!(all.enter(address(3)).is_ok());
+}
+
+#[test]
+fn many_sources_with_one_each_do_not_keep_out_somebody_by_its_address() {
+    let all = places();
+    let many: Vec<_> = (1..=8).flat_map(|from| fill(&all, from, 1)).collect();
+    let honest = fill(&all, 200, 1);
+    for newcomer in 10..17 {
+        fill(&all, newcomer, 1).into_iter().for_each(std::mem::forget);
+        assert!(ended(&honest).is_empty(), "the newcomer {newcomer} takes the place of who idles longest");
+    }
+    assert_eq!(ended(&many), [0, 1, 2, 3, 4, 5, 6, 7]);
 }
 
 #[test]
@@ -103,7 +115,8 @@ fn counts_hold_whatever_happens() {
         let count: usize = held.by_source.values().map(|own| own.holders.len()).sum();
         assert!(held.all == count && count <= ALL && held.by_greed.len() == held.by_source.len());
         for (source, own) in &held.by_source {
-            let idle = own.holders.values().filter(|holder| holder.at_work == 0).count();
+            let idle = own.holders.iter().filter(|(_, holder)| holder.at_work == 0);
+            let idle: BTreeSet<_> = idle.map(|(number, holder)| (holder.idle_since, *number)).collect();
             assert!(own.idle == idle && own.holders.len() <= SHARE && held.by_greed.contains(&own.greed(*source)));
         }
     }

@@ -76,6 +76,11 @@ impl Copies {
         self.all.iter().filter_map(|(group, copy)| Some((group, &copy.held.as_ref()?.signed.as_ref()?.list)))
     }
 
+    /// The list of a group, however old.
+    pub(super) fn of(&self, group: &GroupName) -> Option<&GroupList> {
+        Some(&self.all.get(group)?.held.as_ref()?.signed.as_ref()?.list)
+    }
+
     /// Lets go of lists that are too old to be used: nobody is known to be a member any more.
     pub(super) fn drop_old(&mut self, now: BootMs) {
         for copy in self.all.values_mut() {

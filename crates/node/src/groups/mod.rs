@@ -64,6 +64,19 @@ impl Lists for View<'_> {
     }
 }
 
+/// The same for who has lost a membership. A list that is not here gives nobody anything, and when it left all of its
+/// members were taken down; so it is as good as empty, and whoever holds a list elsewhere cannot end everybody's sessions
+/// with a group that nobody knows.
+struct Departed<'a>(View<'a>);
+
+impl Lists for Departed<'_> {
+    fn list(&self, group: &GroupName) -> Result<Option<Listed<'_>>, String> {
+        let Self(view) = self;
+        let list = if view.groups.holds(group) { view.own.list(group) } else { view.copies.of(group) };
+        Ok(list.map(|list| Listed { list, until: None }))
+    }
+}
+
 impl Groups {
     /// Loads the lists held here.
     pub fn load(client: Client, folder: &Folder, realm: RealmName, holds_realm: bool) -> Result<Self, Problem> {
@@ -320,8 +333,8 @@ impl Groups {
         if lost.is_nothing() {
             return (BTreeSet::new(), true);
         }
-        let view = self.view();
-        let below = lost.members.iter().map(|who| principals_below(&view, who));
+        let departed = Departed(self.view());
+        let below = lost.members.iter().map(|who| principals_below(&departed, who));
         below.fold((BTreeSet::new(), !lost.everybody), |(mut all, known), (below, whole)| {
             all.extend(below);
             (all, known && whole)

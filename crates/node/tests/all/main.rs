@@ -2,6 +2,7 @@
 
 mod attacks;
 mod bent;
+mod fickle;
 mod groups;
 mod home;
 mod hostile;

@@ -3,6 +3,7 @@
 
 use crate::realm::{Realm, hears, principal, seen, until};
 use client::Client;
+use client::models::{VOLUME_KIND, VolumeRecord};
 use client::protocol::{BUNDLE_ROUTE, FEED_ROUTE, NameServersRequest, RevokeRequest};
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -10,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use terms::{BootMs, Code, Epoch, PrincipalKind, Problem, Serial, UnixMs};
+use terms::{BootMs, Code, Epoch, PrincipalKind, Problem, Serial, UnixMs, VolumeName};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -82,12 +83,12 @@ struct Bed {
     to_first_of_n2: Wire,
 }
 
-fn named(server: &Node, address: SocketAddr) -> NameServer {
+pub fn named(server: &Node, address: SocketAddr) -> NameServer {
     NameServer { address: address.to_string(), principal: server.principal().clone() }
 }
 
 /// The realm's own word of where its name servers are, as seen from somewhere.
-fn bundle(realm: &Realm, servers: Vec<NameServer>, later: u64) -> Bundle {
+pub fn bundle(realm: &Realm, servers: Vec<NameServer>, later: u64) -> Bundle {
     let now = realm.world.clock.unix();
     let signed = realm.authority.bundle(servers, Epoch(1), now.plus(Duration::from_millis(later)));
     Bundle::open(&signed.expect("signed"), &realm.authority.fingerprint(), now).expect("its own")
@@ -267,9 +268,10 @@ struct Bent(Mutex<Vec<u8>>);
 impl Handler for Bent {
     fn handle(&self, request: Request<Incoming>, _: Option<Arc<Peer>>, _: SocketAddr) -> HandlerFuture {
         let bytes = self.0.lock().expect("not poisoned").clone();
-        let is_page = request.uri().path() == FEED_ROUTE;
+        let path = request.uri().path();
+        let is_asked_for = path == FEED_ROUTE || path.ends_with(".volume");
         Box::pin(async move {
-            if is_page {
+            if is_asked_for {
                 return Response::new(wire::body::full(bytes));
             }
             wire::problem_response(&Problem::new(Code::NotFound, "there is no such thing"))
@@ -310,6 +312,14 @@ async fn a_hostile_copy_alters_nothing_and_denies_nothing() {
     let route = "/.webos/name/data.volume";
     let problem = client.ask_openly(a.authority.realm(), route, MAX_DOCUMENT_BYTES).await.expect_err("silent");
     assert!(matches!(problem.code, Code::Unavailable | Code::Timeout), "{problem}");
+    // Nor that a volume is at home with whoever says so.
+    let volume = VolumeName { name: "data".parse().expect("a label"), realm: a.authority.realm().clone() };
+    let (home, key) = (bed.n2.principal().clone(), identity.key().public().clone());
+    let stolen = VolumeRecord { volume, home, key, address: address.to_string(), epoch: Epoch(9) };
+    let signed = trust::signed::sign(&identity, VOLUME_KIND, &stolen).expect("signed");
+    *bent.0.lock().expect("not poisoned") = signed;
+    let found = client.volume_record(&stolen.volume).await;
+    assert!(found.is_err(), "{found:?}");
     server.shutdown().await;
 }
 

@@ -121,6 +121,21 @@ async fn a_session_ends_when_its_holder_leaves_a_group_of_another_realm() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_nobody_here_knows_ends_nobodys_session() {
+    let bed = Bed::start().await;
+    let unknown: GroupName = "spiffe://third.example/group/unknown".parse().expect("a group");
+    bed.set(&staff(), Who::Principal(bed.bob()), MemberTerm::ForGood).await;
+    bed.set(&staff(), Who::Group(unknown.clone()), MemberTerm::ForGood).await;
+    let mut bob = Holder::start(&bed.bob, &bed.realm, 1).await;
+    let mut alice = Holder::start(&bed.realm.client("alice"), &bed.realm, 2).await;
+    // Whoever holds a list elsewhere puts groups in and out as often as it likes.
+    bed.set(&staff(), Who::Group(unknown), MemberTerm::Out).await;
+    bed.set(&staff(), Who::Principal(bed.bob()), MemberTerm::Out).await;
+    assert_eq!(bob.next().await, Some(ByeReason::RightsChanged));
+    assert_eq!(alice.renews(1).await, None, "nobody stood on a list that never was here");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_ends_with_a_group_within_the_group_and_with_the_end_of_a_membership() {
     let bed = Bed::start().await;
     let team: GroupName = "spiffe://other.example/group/team".parse().expect("a group");

@@ -179,7 +179,7 @@ fn a_restored_source_takes_the_lost_back_from_what_it_signed_itself() {
     let (mut source, mut reader) = restored();
     let page = source.page(reader.copy.number());
     reader.copy.apply(&page, source.lab.now()).expect("it goes on above");
-    assert!(!reader.copy.agrees(&page), "the list has lost what the reader knows");
+    assert!(!reader.copy.agrees(&page, source.lab.now()), "the list has lost what the reader knows");
     reader.ask_all(&source);
     let (store, now, realm) = (&source.lab.store, source.lab.now(), source.feed.realm().clone());
     let kept = FeedPage::open_kept(reader.pages.lost()[0].bytes(), &realm, store, now).expect("its own");
@@ -199,7 +199,8 @@ fn a_restored_source_takes_the_lost_back_from_what_it_signed_itself() {
         "not remembered longer"
     );
     reader.follow(&source);
-    assert!(reader.copy.agrees(&source.page(reader.copy.number())) && reader.pages.lost().is_empty());
+    let page = source.page(reader.copy.number());
+    assert!(reader.copy.agrees(&page, source.lab.now()) && reader.pages.lost().is_empty());
     // What is to be forgotten is not taken back.
     source.lab.clock.advance(32 * DAY);
     source.feed.revoke(ended("spiffe://lab.example/user/x", now), now, source.lab.now()).expect("listed");
@@ -232,8 +233,27 @@ fn clocks_apart_make_no_list_differ() {
     for _ in 0..30 {
         // The reader is a minute ahead and forgets earlier.
         let page = source.page(reader.copy.number());
-        reader.copy.apply(&page, source.lab.now().plus(Duration::from_secs(60))).expect("a page");
-        assert!(reader.copy.agrees(&page));
+        let ahead = source.lab.now().plus(Duration::from_secs(60));
+        reader.copy.apply(&page, ahead).expect("a page");
+        assert!(reader.copy.agrees(&page, ahead));
         source.lab.clock.advance(Duration::from_secs(10));
+    }
+}
+
+#[test]
+fn an_old_page_of_a_copy_does_not_make_a_list_look_set_back() {
+    let mut source = source();
+    revoke_some(&mut source, 0, 2);
+    let soon = source.lab.now().plus(Duration::from_secs(600));
+    source.feed.revoke(ended("spiffe://lab.example/user/short", soon), soon, source.lab.now()).expect("listed");
+    let mut reader = Reader::new(&source);
+    reader.follow(&source);
+    let page = source.page(reader.copy.number());
+    assert!(reader.copy.agrees(&page, source.lab.now()));
+    // The first node is away, and a further name server hands on what it has.
+    for _ in 0..20 {
+        source.lab.clock.advance(Duration::from_secs(60));
+        reader.copy.apply(&page, source.lab.now()).expect("old, and true");
+        assert!(reader.copy.agrees(&page, source.lab.now()), "what was forgotten here since was not lost there");
     }
 }
