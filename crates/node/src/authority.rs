@@ -89,12 +89,15 @@ impl Registrar {
         self.sign(trust, first, &self.further.load()?)
     }
 
-    /// Signs the bundle anew if what was revoked concerns it: a name server, or the epoch.
+    /// Signs the bundle anew if what was revoked concerns it: a name server, or the epoch. A cordoned server is named no more
+    /// either.
     pub fn keep_up(&self, trust: &TrustStore, first: &NameServer) -> Result<(), Problem> {
         let _turn = self.take_turn();
         let (realm, mut further) = (self.realm(), self.further.load()?);
         let before = further.len();
-        further.retain(|server| !matches!(self.standing(&server.principal), Some(MemberState::Revoked(_))));
+        let stands =
+            |server: &NameServer| matches!(self.standing(&server.principal), None | Some(MemberState::Active));
+        further.retain(stands);
         if further.len() < before {
             self.further.put(&further)?;
         }
