@@ -187,6 +187,7 @@ impl Client {
         let servers = self.name_servers(realm)?;
         let first = servers.first().ok_or_else(|| {
             Problem::new(Code::Unavailable, format!("the bundle of {realm} names no name server"))
+                .next("its first node names itself when it starts: `webos node run` there")
         })?;
         Ok(self.node(&first.principal, &first.address))
     }

@@ -53,7 +53,7 @@ pub enum RealmCommand {
         #[arg(short, long)]
         yes: bool,
     },
-    /// Further servers that answer for the realm while its first node is away
+    /// Further servers that hand on what the realm says of itself and has taken back
     #[command(subcommand)]
     NameServer(NameServerCommand),
     /// Print an invitation line, good for ten minutes and one use

@@ -279,7 +279,12 @@ fn say(out: &mut Out, summary: AuditSummary, witness: Option<Vouched>) -> Outcom
     let acknowledged = lost.iter().map(|head| head.records).collect();
     let verified = Verified { whole: true, first, records, hash, acknowledged, witness };
     out.result(&verified, |out, verified| {
-        out.line(&format!("whole: records {} to {}, hash {}", verified.first, verified.records, verified.hash))?;
+        if verified.records < verified.first {
+            out.line("whole: there is no record yet")?;
+        } else {
+            let Verified { first, records, hash, .. } = verified;
+            out.line(&format!("whole: records {first} to {records}, hash {hash}"))?;
+        }
         match &verified.witness {
             Some(one) => {
                 out.line(&format!("{} was told of record {} at {}", one.node, one.records, time(one.at_ms)))

@@ -101,7 +101,8 @@ fn usage(error: &clap::Error, json: bool) {
         return;
     }
     let plain = text.to_string();
-    let text = plain.replacen("error: ", "webos: ", 1);
+    // Help that was asked for by leaving a command out begins otherwise.
+    let text = plain.strip_prefix("error: ").map_or(plain.clone(), |said| format!("webos: {said}"));
     // With nobody to read it the exit code still tells.
     let _ = write!(io::stderr(), "{text}");
 }
