@@ -7,7 +7,7 @@ use client::register::Register;
 use std::path::PathBuf;
 use terms::{Code, Problem};
 use trust::limits::{CLOCK_SKEW, ISSUING_LIFETIME};
-use trust::{Authority, Given, Identity, Root};
+use trust::{Authority, Given, Identity, MemberState, Root};
 use world::World;
 
 /// Makes the next issuing certificate when half of the present one's time is over, and saves it.
@@ -40,7 +40,8 @@ pub fn authority(
     Ok(())
 }
 
-/// Issues again what is due among the identities in these folders; answers with their names.
+/// Issues again what is due among the identities in these folders; answers with their names. Whoever was revoked or
+/// cordoned gets none here either.
 pub fn identities(
     authority: &Authority,
     register: &Register,
@@ -54,7 +55,8 @@ pub fn identities(
             continue;
         }
         let old = Identity::load(&folder)?;
-        if old.is_renewal_due(now) {
+        let standing = register.member(old.principal())?.map(|member| member.standing);
+        if old.is_renewal_due(now) && matches!(standing, None | Some(MemberState::Active)) {
             let new = authority.issue_identity(old.principal(), Some(old.key().clone()), now)?;
             // Noted first: a certificate that the register does not know of would look like a clone's.
             if let Some(leaf) = new.chain().first() {

@@ -1,4 +1,5 @@
 use super::{LocalWorld, Names, Remarks, label_of};
+use client::register::Register;
 use client::{Client, Folder};
 use std::time::Duration;
 use terms::UnixMs;
@@ -85,6 +86,20 @@ fn certificates_live_through_pauses_of_8_40_and_200_days() {
             assert_eq!(peer.map(|peer| peer.principal), Ok(identity.principal().clone()), "day {day}");
         }
     }
+}
+
+#[test]
+fn whoever_was_revoked_is_not_certified_by_a_start() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let person = Folder::new(dir.path());
+    let (local, _) = open(&person, &on_day(0)).expect("made");
+    join(&local, "n1", &on_day(0));
+    let n1 = local.names().nodes[1].clone();
+    let register = Register::new(&local.folder(local.names().home()));
+    register.revoke(&local.names().node(&n1), START).expect("noted");
+    let before = Identity::load(&local.folder(&n1).identity()).expect("there").not_after();
+    open(&person, &on_day(5)).expect("the others go on");
+    assert_eq!(Identity::load(&local.folder(&n1).identity()).expect("there").not_after(), before);
 }
 
 #[test]
