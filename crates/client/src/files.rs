@@ -280,6 +280,7 @@ mod tests {
                 size: 0,
                 etag: None,
                 modified: UnixMs(0),
+                target: None,
             };
             names.iter().map(entry).collect()
         };

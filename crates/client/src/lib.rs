@@ -11,6 +11,7 @@ mod files;
 mod folder;
 pub mod limits;
 pub mod models;
+mod operations;
 pub mod protocol;
 mod purse;
 pub mod realms;
@@ -23,6 +24,7 @@ mod sign;
 
 pub use files::{Condition, Download, PutOptions, Volume};
 pub use folder::Folder;
+pub use operations::{Below, Tree};
 pub use purse::{Kept, Purse};
 pub use remote::Node;
 pub use session::Client;

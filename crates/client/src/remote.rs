@@ -89,12 +89,22 @@ impl Node {
 
     /// A POST of an envelope, answered with CBOR.
     pub async fn post<Q: Serialize, A: DeserializeOwned>(&self, route: &str, body: &Q) -> Result<A, Problem> {
-        self.message(Method::POST, route, body).await
+        self.message(Method::POST, route, body, MAX_ANSWER_BYTES).await
+    }
+
+    /// The same with an answer of up to `limit` bytes.
+    pub(crate) async fn post_bounded<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        route: &str,
+        body: &Q,
+        limit: usize,
+    ) -> Result<A, Problem> {
+        self.message(Method::POST, route, body, limit).await
     }
 
     /// A PUT of an envelope, answered with CBOR.
     pub async fn put<Q: Serialize, A: DeserializeOwned>(&self, route: &str, body: &Q) -> Result<A, Problem> {
-        self.message(Method::PUT, route, body).await
+        self.message(Method::PUT, route, body, MAX_ANSWER_BYTES).await
     }
 
     async fn message<Q: Serialize, A: DeserializeOwned>(
@@ -102,13 +112,14 @@ impl Node {
         method: Method,
         route: &str,
         body: &Q,
+        limit: usize,
     ) -> Result<A, Problem> {
         let mut envelope = Envelope::new(body);
         envelope.op = Some(self.client.operation());
         let bytes = wire::cbor::to_vec(&envelope);
         let answer =
             self.send(Purpose::Control, request(method, &self.principal, route, wire::body::full(bytes))?).await?;
-        wire::cbor::from_slice(&wire::read_body(answer.into_body(), MAX_ANSWER_BYTES).await?)
+        wire::cbor::from_slice(&wire::read_body(answer.into_body(), limit).await?)
     }
 
     /// Takes something back, at the first node of the realm whose it is.

@@ -7,6 +7,7 @@ use crate::asking::Answering;
 use crate::folder::Folder;
 use crate::limits::{MAX_RECORDS, RECORD_LIFE};
 use crate::models::{VOLUME_KIND, VolumeRecord, volume_route};
+use crate::operations::Numbers;
 use crate::{Node, Volume};
 use http::{HeaderValue, Method, Request};
 use std::collections::HashMap;
@@ -27,6 +28,7 @@ struct Inner {
     openly: Pool,
     session: SessionId,
     sequence: AtomicU64,
+    numbers: Numbers,
     records: Mutex<HashMap<VolumeName, (VolumeRecord, BootMs)>>,
     answering: Answering,
 }
@@ -78,6 +80,8 @@ impl Client {
         let openly = Pool::new(&world, None, Arc::new(trust.clone()));
         let mut session = [0; 16];
         world.entropy.fill(&mut session);
+        let mut batches = [0; 16];
+        world.entropy.fill(&mut batches);
         let inner = Inner {
             world,
             folder,
@@ -87,6 +91,7 @@ impl Client {
             openly,
             session: SessionId(session),
             sequence: AtomicU64::new(1),
+            numbers: Numbers::new(SessionId(batches)),
             records: Mutex::new(HashMap::new()),
             answering: Answering::default(),
         };
@@ -175,6 +180,11 @@ impl Client {
     /// An id for one mutation.
     pub fn operation(&self) -> OperationId {
         OperationId { session: self.0.session, sequence: self.0.sequence.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// The numbers of operations that go in batches: a session of their own, so that what is settled is known.
+    pub(crate) fn numbers(&self) -> &Numbers {
+        &self.0.numbers
     }
 
     /// A node at a known address.

@@ -9,6 +9,7 @@ use crate::handed_on::{is_name_server, only_at_the_first};
 use crate::lending;
 use crate::limits::{MAX_CONTROL_BYTES, MAX_OPEN_BYTES};
 use crate::node::{HomeVolume, State};
+use crate::operations;
 use crate::published;
 use crate::recovery;
 use crate::rights;
@@ -25,6 +26,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use terms::{Code, Label, Location, OperationId, Problem, Right, Serial, ServiceName, UnixMs, VolumeName};
+use webfs::protocol::{MAX_BATCH_BYTES, MAX_LOOK_BYTES};
 use webfs::session::OpenRequest;
 use wire::{Body, Envelope, read_body};
 
@@ -53,6 +55,16 @@ pub async fn answer(
         Route::Join => join(state, body).await,
         Route::Renew => renew(state, caller, parts, body).await,
         Route::Open(volume) => open(state, caller, &volume, body).await,
+        Route::Batch(volume) => {
+            let batch = bounded(body, MAX_BATCH_BYTES).await?.0;
+            let here = home_of(state, &volume)?;
+            Ok(cbor(&operations::batch(&here.home, &state.gate, caller, batch).await?))
+        }
+        Route::Look(volume) => {
+            let look = bounded(body, MAX_LOOK_BYTES).await?.0;
+            let here = home_of(state, &volume)?;
+            Ok(cbor(&operations::look(&here.home, &state.gate, caller, look).await?))
+        }
         Route::Acl(..) | Route::Why(..) | Route::Group(_) | Route::GroupAcl(_) | Route::Groups => {
             rights::answer(state, route, caller, &parts.method, body).await
         }
@@ -148,7 +160,12 @@ pub async fn session(
 
 /// The message in a body, with the id of the change that it asks for.
 pub async fn message<T: DeserializeOwned>(body: Incoming) -> Result<(T, Option<OperationId>), Problem> {
-    let bytes = read_body(body, MAX_CONTROL_BYTES).await?;
+    bounded(body, MAX_CONTROL_BYTES).await
+}
+
+/// The same of a body of at most `limit` bytes.
+async fn bounded<T: DeserializeOwned>(body: Incoming, limit: usize) -> Result<(T, Option<OperationId>), Problem> {
+    let bytes = read_body(body, limit).await?;
     let envelope: Envelope<T> = wire::cbor::from_slice(&bytes)?;
     let operation = envelope.op;
     Ok((envelope.into_body()?, operation))

@@ -13,18 +13,24 @@ use hyper::body::Incoming;
 use std::sync::Arc;
 use terms::{Code, Location, OperationId, Principal, Problem, Right, Rights, VolumePath, Who};
 use trust::{Bucket, TrustError};
+use webfs::limits::MAX_LINKS_FOLLOWED;
+use webfs::model::link_target;
 use webfs::serve::{Home, ListRights, WriteRights};
 use webfs::store::{Lookup, Missing, Store};
 use wire::Body;
 
 /// A lookup with the access list that governs the path.
-struct Found {
-    lookup: Lookup,
-    bucket: Arc<Bucket>,
-    location: Location,
+pub struct Found {
+    /// What stands there.
+    pub lookup: Lookup,
+    /// The list.
+    pub bucket: Arc<Bucket>,
+    /// The path.
+    pub location: Location,
 }
 
-async fn find(store: &Store, path: &VolumePath) -> Result<Found, Problem> {
+/// What stands at a path, and who may do what with it.
+pub async fn find(store: &Store, path: &VolumePath) -> Result<Found, Problem> {
     let lookup = store.lookup(path).await?;
     let bucket = store.bucket(lookup.bucket()).await?;
     let location = Location { volume: store.name().clone(), path: path.clone() };
@@ -56,13 +62,36 @@ async fn get(
 ) -> Result<Response<Body>, Problem> {
     // Read before the lookup: the answer takes in at least this change.
     let change = home.store().change();
-    let found = find(home.store(), path).await?;
+    let found = follow(home.store(), gate, caller, path).await?;
     let authorised = gate.allow(caller, &found.location, Right::Read, &found.bucket).await?;
     match found.lookup {
         Lookup::Found(object) => Ok(home.get(&authorised, object, change, parts).await),
         Lookup::Missing(missing) => Err(Problem::new(Code::NotFound, format!("there is no {}", found.location))
             .next(nearest(&found.location, &missing))),
     }
+}
+
+/// What a path leads to, symbolic links followed: each by somebody who may read it, and none out of the volume.
+async fn follow(store: &Store, gate: &Gatekeeper, caller: &Caller, path: &VolumePath) -> Result<Found, Problem> {
+    let mut path = path.clone();
+    for _ in 0..=MAX_LINKS_FOLLOWED {
+        let found = find(store, &path).await?;
+        let (at, target) = match &found.lookup {
+            Lookup::Found(object) => (path.clone(), object.target().map(str::to_string)),
+            Lookup::Missing(missing) => (missing.nearest.clone(), missing.target.clone()),
+        };
+        let Some(target) = target else { return Ok(found) };
+        let link = Location { volume: store.name().clone(), path: at.clone() };
+        gate.allow(caller, &link, Right::Read, &found.bucket).await?;
+        let rest = path.below(&at).unwrap_or_default();
+        let leads_to = link_target(&at, &target).and_then(|target| target.under(&rest).ok());
+        path = leads_to.ok_or_else(|| {
+            Problem::new(Code::NotFound, format!("the link {link} leads to no place in the volume"))
+                .next("remove it and make it anew")
+        })?;
+    }
+    let what = format!("{}/{path} leads through more than {MAX_LINKS_FOLLOWED} links", store.name());
+    Err(Problem::new(Code::NotFound, what).next("see whether links lead in a circle: `webos ls -l` shows them"))
 }
 
 async fn put(
@@ -85,7 +114,8 @@ async fn put(
     }
 }
 
-async fn put_rights(
+/// What the caller may do with a file that is put at a path.
+pub async fn put_rights(
     home: &Home,
     gate: &Gatekeeper,
     caller: &Caller,

@@ -22,6 +22,7 @@ mod lending;
 pub mod limits;
 mod names;
 mod node;
+mod operations;
 mod pace;
 pub mod pipe;
 mod private;

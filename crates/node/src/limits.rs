@@ -110,3 +110,6 @@ pub const FEED_FIRST_WITHIN: Duration = Duration::from_secs(3);
 pub const MAX_PURSE: usize = 1024;
 /// Of these, signed by one principal: count. Nobody fills the purse for others.
 pub const MAX_PURSE_OF_ONE: usize = MAX_PURSE / 16;
+
+/// Operations of one batch that run at once: count. They are committed together; the others wait.
+pub const OPERATIONS_AT_ONCE: usize = 64;

@@ -296,6 +296,10 @@ impl FrontFiles for HomeFiles {
             let store = self.0.store();
             let change = store.change();
             let Lookup::Found(object) = store.lookup(path).await? else { return Ok(FrontObject::Missing) };
+            // A link could lead out of what is published.
+            if object.target().is_some() {
+                return Ok(FrontObject::Missing);
+            }
             let bucket = store.bucket(object.bucket).await?;
             Ok(match HomeFile::new(&self.0, object, change) {
                 Some(file) => FrontObject::File(FrontFile { source: Arc::new(file), bucket }),

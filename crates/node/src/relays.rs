@@ -115,6 +115,12 @@ impl Relays {
             ReplicaObject::File(file) => {
                 Ok(webfs::serve::file(&authorised, Arc::new(file), parts, Face::Volume, now).await)
             }
+            ReplicaObject::Link(link) => {
+                let what = format!("{location} leads on through a link, which this relay does not follow");
+                let leads = link.leads_to().map(|path| format!("ask for {volume}/{path}"));
+                Err(Problem::new(Code::Unsupported, what)
+                    .next(leads.unwrap_or_else(|| "it leads to no place in the volume".into())))
+            }
             ReplicaObject::Directory(directory) => {
                 let beyond = || {
                     Problem::new(Code::Unsupported, format!("{location} is too long for a relay to list"))

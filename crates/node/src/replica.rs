@@ -105,6 +105,7 @@ impl FrontFiles for Arc<ReplicaFiles> {
                     FrontObject::File(FrontFile { source: Arc::new(file), bucket })
                 }
                 Ok(ReplicaObject::Directory(_)) => FrontObject::Directory,
+                Ok(ReplicaObject::Link(_)) => FrontObject::Missing,
                 Err(problem) if problem.code == Code::NotFound => FrontObject::Missing,
                 Err(problem) => return Err(problem),
             })

@@ -35,6 +35,10 @@ pub enum Route {
     Session(VolumeName),
     /// Open with a callback.
     Open(VolumeName),
+    /// Many changes of files.
+    Batch(VolumeName),
+    /// Many folders at once.
+    Look(VolumeName),
     /// Show or change an access list.
     Acl(VolumeName, VolumePath),
     /// Show a group's list, or change it.
@@ -109,6 +113,8 @@ pub const TABLE: &[Row] = &[
     ("/.webos/purse", POST, Access::Authenticated),
     ("/.webos/session/{}", POST, Access::Authenticated),
     ("/.webos/open/{}", POST, Access::Authenticated),
+    ("/.webos/batch/{}", POST, Access::Authenticated),
+    ("/.webos/look/{}", POST, Access::Authenticated),
     ("/.webos/acl/{}/{path}", LISTS, Access::Authenticated),
     ("/.webos/group/{}", BOTH, Access::Authenticated),
     ("/.webos/group/{}/acl", GET, Access::Authenticated),
@@ -191,6 +197,8 @@ fn route(pattern: &str, names: &Names<'_>) -> Result<Route, Problem> {
         "/.webos/renew" => Route::Renew,
         "/.webos/session/{}" => Route::Session(volume()?),
         "/.webos/open/{}" => Route::Open(volume()?),
+        "/.webos/batch/{}" => Route::Batch(volume()?),
+        "/.webos/look/{}" => Route::Look(volume()?),
         "/.webos/acl/{}/{path}" => Route::Acl(volume()?, path()?),
         "/.webos/group/{}" => Route::Group(label()?),
         "/.webos/group/{}/acl" => Route::GroupAcl(label()?),
@@ -233,11 +241,9 @@ mod tests {
     #[test]
     fn every_row_is_reached_by_its_own_pattern() {
         for (pattern, methods, access) in TABLE {
-            let name = if pattern.contains("{path}") || pattern.contains("session") || pattern.contains("open") {
-                "data.lab.example"
-            } else {
-                "site"
-            };
+            let of_volumes = ["{path}", "session", "open", "batch", "look"];
+            let name =
+                if of_volumes.iter().any(|part| pattern.contains(part)) { "data.lab.example" } else { "site" };
             let path = pattern.replace("{}", name).replace("{path}", "a/b");
             for method in *methods {
                 let found = find(method, &path).map(|(_, access)| access);

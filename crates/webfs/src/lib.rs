@@ -9,6 +9,7 @@ pub mod coherence;
 pub mod gate;
 pub mod limits;
 pub mod model;
+pub mod protocol;
 pub mod relay;
 pub mod rules;
 pub mod serve;

@@ -17,6 +17,13 @@ pub const HEADER_MANIFEST_BLOCKS: usize = 8;
 /// Entries in one answer to a listing: count. More are asked for with `?after=NAME`.
 pub const LIST_PAGE: usize = 4096;
 
+/// Names that one file may have: count. A change of the file recalls all of them. 413 when exceeded.
+pub const MAX_NAMES: usize = 1000;
+/// Symbolic links followed on the way to one object: count. More, or a circle, is an error.
+pub const MAX_LINKS_FOLLOWED: usize = 16;
+/// The text of a symbolic link: bytes.
+pub const MAX_LINK_BYTES: usize = 4096;
+
 /// Verified blocks kept in memory: bytes. Hot files are answered without disk or hashing.
 pub const RECENT_BLOCK_BYTES: usize = 64 << 20;
 /// Looked-up objects kept in memory: bytes, roughly. Hot paths are answered without the database.
@@ -41,6 +48,9 @@ pub const DATABASE_BUSY: Duration = Duration::from_secs(10);
 pub const REPLACED_KEPT: Duration = Duration::from_secs(3600);
 /// How long the ledger answers a retried operation. Longer than any client retries.
 pub const LEDGER_KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// How long a home knows a session whose outcomes it has forgotten, and refuses its retries by name.
+pub const SETTLED_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 const _: () = assert!(INLINE_BYTES < BLOCK_BYTES, "inline content is one block");
 const _: () = assert!(HEADER_MANIFEST_BLOCKS <= MAX_BLOCKS);

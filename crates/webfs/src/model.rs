@@ -1,6 +1,6 @@
 //! What a volume holds, as values: manifests, entries, listings, and the statement that a home signs of a version.
 
-use crate::limits::{BLOCK_BYTES, MAX_BLOCKS};
+use crate::limits::{BLOCK_BYTES, MAX_BLOCKS, MAX_LINK_BYTES};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
@@ -185,7 +185,7 @@ impl std::str::FromStr for ObjectVersion {
     }
 }
 
-/// File or directory.
+/// File, directory or symbolic link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FileKind {
@@ -193,16 +193,18 @@ pub enum FileKind {
     File,
     /// A directory.
     Directory,
+    /// A symbolic link: another path of the same volume, followed by readers.
+    Link,
 }
 
 /// An object's attributes at one version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// File or directory.
+    /// What it is.
     pub kind: FileKind,
-    /// A file's length: bytes. Zero for a directory.
+    /// A file's length: bytes; that of a link's text. Zero for a directory.
     pub size: u64,
-    /// The root of a file's manifest; nothing for a directory.
+    /// The root of a file's manifest; nothing for what is no file.
     pub etag: Option<Digest>,
     /// Which publication this is. A directory's rises with each change of its entries.
     pub version: ObjectVersion,
@@ -210,19 +212,40 @@ pub struct Entry {
     pub modified: UnixMs,
 }
 
+/// Where a symbolic link at this path leads, if that lies in the volume: relative to the directory that holds the link,
+/// or from the volume's root with `/` at the beginning. `.` and `..` are taken out of the text before anything is looked
+/// up.
+pub fn link_target(path: &VolumePath, target: &str) -> Option<VolumePath> {
+    if target.is_empty() || target.len() > MAX_LINK_BYTES {
+        return None;
+    }
+    let mut at = if target.starts_with('/') { VolumePath::root() } else { path.parent()? };
+    for segment in target.split('/') {
+        at = match segment {
+            "" | "." => at,
+            ".." => at.parent()?,
+            name => at.join(name).ok()?,
+        };
+    }
+    Some(at)
+}
+
 /// One line of a listing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DirEntry {
     /// The last segment of its path.
     pub name: String,
-    /// File or directory.
+    /// What it is.
     pub kind: FileKind,
-    /// A file's length: bytes. Zero for a directory.
+    /// A file's length: bytes; that of a link's text. Zero for a directory.
     pub size: u64,
-    /// The root of a file's manifest; nothing for a directory.
+    /// The root of a file's manifest; nothing for what is no file.
     pub etag: Option<Digest>,
     /// When it was published, by the home's wall clock.
     pub modified: UnixMs,
+    /// Where a symbolic link leads, as it was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
 }
 
 /// A directory's entries, ordered by the bytes of their names.

@@ -12,6 +12,7 @@ mod faults;
 mod files;
 mod groups;
 mod install;
+mod names;
 mod operations;
 mod passphrase;
 mod ports_and_clocks;

@@ -88,3 +88,25 @@ fn etags_and_versions_as_text() {
     assert!("2".parse::<ObjectVersion>().is_err());
     assert!(version > ObjectVersion { epoch: Epoch(1), version: Version(99) });
 }
+
+#[test]
+fn links_stay_in_the_volume() {
+    for (at, target, expected) in [
+        ("a/l", "x", Some("a/x")),
+        ("a/l", "./x//y/", Some("a/x/y")),
+        ("a/l", "../x", Some("x")),
+        ("a/l", "/x/y", Some("x/y")),
+        ("a/l", "..", Some("")),
+        ("a/l", "/", Some("")),
+        ("a/l", "../..", None),
+        ("l", "../x", None),
+        ("l", "a/../../x", None),
+        ("l", "/..", None),
+        ("l", "", None),
+        ("l", "a\0b", None),
+    ] {
+        let found = link_target(&VolumePath::new(at).expect("valid"), target);
+        assert_eq!(found.as_ref().map(VolumePath::as_str), expected, "{at} -> {target:?}");
+    }
+    assert_eq!(link_target(&VolumePath::new("l").expect("valid"), &"a/".repeat(MAX_LINK_BYTES)), None);
+}

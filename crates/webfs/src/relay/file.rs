@@ -4,7 +4,7 @@ use super::blocks::{Blocks, Wanted};
 use super::held::{Held, HeldContent};
 use crate::cache::CachedFile;
 use crate::limits::BLOCK_BYTES;
-use crate::model::{Entry, Listing, Manifest, SignedManifest};
+use crate::model::{Entry, Listing, Manifest, SignedManifest, link_target};
 use crate::serve::FileSource;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
@@ -19,6 +19,8 @@ pub enum ReplicaObject {
     File(ReplicaFile),
     /// A directory.
     Directory(ReplicaDirectory),
+    /// A symbolic link, here or above the path that was opened: to be followed.
+    Link(ReplicaLink),
 }
 
 impl ReplicaObject {
@@ -27,6 +29,7 @@ impl ReplicaObject {
         match self {
             Self::File(file) => &file.held.bucket,
             Self::Directory(directory) => &directory.0.bucket,
+            Self::Link(link) => &link.0.bucket,
         }
     }
 
@@ -35,7 +38,29 @@ impl ReplicaObject {
         match self {
             Self::File(file) => &file.held.entry,
             Self::Directory(directory) => &directory.0.entry,
+            Self::Link(link) => &link.0.entry,
         }
+    }
+}
+
+/// A symbolic link, as it was at the open.
+#[derive(Debug)]
+pub struct ReplicaLink(Arc<Held>);
+
+impl ReplicaLink {
+    /// Its own path.
+    pub fn at(&self) -> &VolumePath {
+        match &self.0.content {
+            HeldContent::Link(link) => &link.at,
+            HeldContent::File { .. } | HeldContent::Directory(_) => &self.0.path,
+        }
+    }
+
+    /// Where the path that was opened leads through it; nothing if that is no place in the volume.
+    pub fn leads_to(&self) -> Option<VolumePath> {
+        let HeldContent::Link(link) = &self.0.content else { return None };
+        let rest = self.0.path.below(&link.at)?;
+        link_target(&link.at, &link.target)?.under(&rest).ok()
     }
 }
 
@@ -81,6 +106,7 @@ impl std::fmt::Debug for ReplicaFile {
 impl ReplicaObject {
     pub(super) fn new(blocks: &Arc<Blocks>, held: Arc<Held>, kept: bool) -> Self {
         match held.manifest().cloned() {
+            None if matches!(held.content, HeldContent::Link(_)) => Self::Link(ReplicaLink(held)),
             None => Self::Directory(ReplicaDirectory(held)),
             Some(manifest) => {
                 let keep = kept && held.has_blocks();
@@ -137,7 +163,7 @@ impl FileSource for ReplicaFile {
     fn signed_manifest(&self) -> Option<&SignedManifest> {
         match &self.held.content {
             HeldContent::File { signed, .. } => Some(signed),
-            HeldContent::Directory(_) => None,
+            HeldContent::Directory(_) | HeldContent::Link(_) => None,
         }
     }
 

@@ -2,7 +2,7 @@
 //! home's signature.
 
 use crate::model::{Entry, FileKind, Listing, MANIFEST_KIND, Manifest, ManifestStatement, SignedManifest};
-use crate::session::OpenAnswer;
+use crate::session::{LinkAt, OpenAnswer};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -38,6 +38,8 @@ pub enum HeldContent {
     },
     /// A directory and its first entries.
     Directory(Listing),
+    /// A symbolic link, here or above the path.
+    Link(LinkAt),
 }
 
 /// An answer with its path, as the disk cache keeps it.
@@ -55,12 +57,13 @@ impl Held {
         answer: OpenAnswer,
         home_key: &PublicKey,
     ) -> Result<Self, Problem> {
-        let OpenAnswer { entry, bucket, change, manifest, content, listing, .. } = answer;
+        let OpenAnswer { entry, bucket, change, manifest, content, listing, link, .. } = answer;
         let wrong =
             |what: &str| Problem::new(Code::Internal, format!("the home's answer for {volume}/{path} {what}"));
-        let content = match (entry.kind, manifest, listing) {
-            (FileKind::Directory, _, Some(listing)) => HeldContent::Directory(listing),
-            (FileKind::File, Some(signed), _) => {
+        let content = match (entry.kind, manifest, listing, link) {
+            (FileKind::Directory, _, Some(listing), _) => HeldContent::Directory(listing),
+            (FileKind::Link, _, _, Some(link)) if path.is_below(&link.at) => HeldContent::Link(link),
+            (FileKind::File, Some(signed), _, _) => {
                 let statement: ManifestStatement = trust::signed::open_with(&signed.0, MANIFEST_KIND, home_key)
                     .map_err(|error| wrong(&format!("carries a manifest that is not its own: {error}")))?;
                 if statement.volume != *volume || statement.path != *path || statement.entry() != entry {
@@ -81,14 +84,16 @@ impl Held {
 
     /// As the disk cache keeps it.
     pub fn to_record(&self) -> Vec<u8> {
-        let (manifest, content, listing) = match &self.content {
+        let (manifest, content, listing, link) = match &self.content {
             HeldContent::File { signed, inline, .. } => {
-                (Some(signed.clone()), inline.as_ref().map(|bytes| bytes.to_vec()), None)
+                (Some(signed.clone()), inline.as_ref().map(|bytes| bytes.to_vec()), None, None)
             }
-            HeldContent::Directory(listing) => (None, None, Some(listing.clone())),
+            HeldContent::Directory(listing) => (None, None, Some(listing.clone()), None),
+            HeldContent::Link(link) => (None, None, None, Some(link.clone())),
         };
         let (bucket, change) = (Bucket::clone(&self.bucket), self.change);
-        let answer = OpenAnswer { entry: self.entry, bucket, change, callback: false, manifest, content, listing };
+        let answer =
+            OpenAnswer { entry: self.entry, bucket, change, callback: false, manifest, content, listing, link };
         wire::cbor::to_vec(&Record { path: self.path.clone(), answer })
     }
 
@@ -102,7 +107,7 @@ impl Held {
     pub fn manifest(&self) -> Option<&Manifest> {
         match &self.content {
             HeldContent::File { manifest, .. } => Some(manifest),
-            HeldContent::Directory(_) => None,
+            HeldContent::Directory(_) | HeldContent::Link(_) => None,
         }
     }
 
@@ -118,6 +123,7 @@ impl Held {
                 manifest.blocks().len() * 40 + signed.0.len() + inline.as_ref().map_or(0, Bytes::len)
             }
             HeldContent::Directory(listing) => listing.entries.iter().map(|entry| 120 + entry.name.len()).sum(),
+            HeldContent::Link(link) => link.at.as_str().len() + link.target.len(),
         };
         (500 + 2 * self.path.as_str().len() + 100 * self.bucket.entries().len() + content) as u64
     }

@@ -15,7 +15,7 @@ mod owner;
 mod tests;
 
 pub use blocks::ReplicaCounts;
-pub use file::{ReplicaDirectory, ReplicaFile, ReplicaObject};
+pub use file::{ReplicaDirectory, ReplicaFile, ReplicaLink, ReplicaObject};
 pub use link::{HomeLink, LinkError, PoolLink};
 
 use crate::cache::{Cache, CacheError};

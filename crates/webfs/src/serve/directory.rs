@@ -103,6 +103,10 @@ fn line(page: &mut String, here: &str, entry: &DirEntry) {
     let _ = match entry.kind {
         FileKind::Directory => writeln!(page, "<li><a href=\"{here}/{target}\">{name}/</a>"),
         FileKind::File => writeln!(page, "<li><a href=\"{here}/{target}\">{name}</a> {} bytes", entry.size),
+        FileKind::Link => {
+            let leads = escaped(entry.target.as_deref().unwrap_or_default());
+            writeln!(page, "<li><a href=\"{here}/{target}\">{name}</a> leads to {leads}")
+        }
     };
 }
 

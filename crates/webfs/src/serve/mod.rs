@@ -7,7 +7,9 @@ mod body;
 mod conditions;
 mod directory;
 mod file;
+mod look;
 mod media;
+mod operate;
 mod range;
 mod source;
 mod write;
@@ -17,8 +19,10 @@ mod tests;
 
 pub use directory::{Directory, after, directory};
 pub use file::file;
+pub use look::MayShow;
+pub use operate::SmallPut;
 pub use source::{FileSource, HomeFile};
-pub use write::{ListRights, WriteRights};
+pub use write::{ListRights, PlaceRights, TakeRights, WriteRights};
 
 use crate::gate::ChangeGate;
 use crate::store::{Object, Store};

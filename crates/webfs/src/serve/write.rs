@@ -6,14 +6,14 @@ use super::file::{described, insert};
 use super::{Face, Home, check_right};
 use crate::limits::MAX_FILE_BYTES;
 use crate::model::{CHANGE_HEADER, PARENTS_HEADER, SIZE_HEADER};
-use crate::store::{Change, Conditions, Lookup, Outcome, Precondition, Prepared, Put, StoreError};
+use crate::store::{Change, Conditions, Lookup, Outcome, Precondition, Prepared, Put, StoreError, TargetLists};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Response, StatusCode};
 use http_body_util::BodyExt;
 use std::pin::pin;
-use terms::{Code, Digest, OperationId, Problem, Right, VolumePath};
+use terms::{Code, Digest, OperationId, Principal, Problem, Right, SessionId, VolumePath};
 use trust::{Authorised, Bucket};
 use wire::{Body, BodyError};
 
@@ -28,6 +28,33 @@ pub struct WriteRights {
     pub replace: Option<Authorised>,
 }
 
+impl WriteRights {
+    /// Whose rights these are.
+    pub(super) fn subject(&self) -> Option<&Principal> {
+        self.create.as_ref().or(self.replace.as_ref())?.subject()
+    }
+}
+
+/// The right to take an object from its place: to read, modify and so remove it and all below it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakeRights {
+    /// The hashes of the lists on which it was decided: the object's, and those of all below it.
+    pub decided_on: Vec<Digest>,
+    /// The proofs of [`Right::Read`] and [`Right::Modify`] on the path.
+    pub take: [Authorised; 2],
+}
+
+/// The right to put something into a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlaceRights {
+    /// The lists on which it was decided.
+    pub decided_on: TargetLists,
+    /// The proof of [`Right::Write`] on the path, under the directory's list.
+    pub create: Authorised,
+    /// The proof of [`Right::Modify`] on what stands there, if something does.
+    pub replace: Option<Authorised>,
+}
+
 /// What somebody may do to an access control list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListRights {
@@ -39,6 +66,12 @@ pub struct ListRights {
 }
 
 impl Home {
+    /// Forgets the outcomes of a principal's session below a number: it has them.
+    pub async fn settle(&self, by: Option<&Principal>, session: SessionId, below: u64) -> Result<(), Problem> {
+        let session = id_of(by, OperationId { session, sequence: 0 }).session;
+        Ok(self.store.settle(session, below).await?)
+    }
+
     /// Answers a PUT: creates or replaces a file with the request's body.
     pub async fn put<B>(&self, rights: &WriteRights, path: &VolumePath, request: &Parts, body: B) -> Response<Body>
     where
@@ -67,7 +100,7 @@ impl Home {
         B::Error: Into<BodyError>,
     {
         let precondition = conditions::of_change(&request.headers)?;
-        let operation = conditions::operation(&request.headers)?;
+        let operation = conditions::operation(&request.headers)?.map(|id| id_of(rights.subject(), id));
         let parents = request.headers.get(PARENTS_HEADER).is_some_and(|value| value == "?1");
         check_length(&request.headers)?;
         self.may_write(rights, path)?;
@@ -85,7 +118,7 @@ impl Home {
     }
 
     /// Whether the path may be created, and whether it may be replaced, now.
-    fn may_write(&self, rights: &WriteRights, path: &VolumePath) -> Result<(bool, bool), Problem> {
+    pub(super) fn may_write(&self, rights: &WriteRights, path: &VolumePath) -> Result<(bool, bool), Problem> {
         let now = self.world.clock.unix();
         let check = |proof: &Option<Authorised>, right| {
             let proof = proof.as_ref().map(|proof| check_right(proof, self.store.name(), path, right, now));
@@ -158,17 +191,24 @@ impl Home {
     }
 
     /// Recalls what the change touches, then commits it.
-    async fn commit(
+    pub(super) async fn commit(
         &self,
         change: Change,
         precondition: Precondition,
         decided_on: Vec<Digest>,
         operation: Option<OperationId>,
     ) -> Result<Outcome, Problem> {
-        let nearest = self.store.lookup(change.path()).await?.nearest().clone();
-        let recalled = change.touches(&nearest);
-        let permit = self.gate.before_change(recalled.clone()).await?;
-        let conditions = Conditions { precondition, decided_on: Some(decided_on), recalled, operation };
+        let conditions = Conditions { precondition, decided_on: Some(decided_on), operation, ..Conditions::none() };
+        self.commit_under(change, conditions).await
+    }
+
+    pub(super) async fn commit_under(
+        &self,
+        change: Change,
+        mut conditions: Conditions,
+    ) -> Result<Outcome, Problem> {
+        conditions.recalled = self.store.touched(&change).await?;
+        let permit = self.gate.before_change(conditions.recalled.clone()).await?;
         Ok(self.store.change_with(change, conditions, permit).await?)
     }
 
@@ -176,7 +216,7 @@ impl Home {
     pub async fn delete(&self, rights: &WriteRights, path: &VolumePath, request: &Parts) -> Response<Body> {
         let removed = async {
             let precondition = conditions::of_change(&request.headers)?;
-            let operation = conditions::operation(&request.headers)?;
+            let operation = conditions::operation(&request.headers)?.map(|id| id_of(rights.subject(), id));
             self.may_replace(rights, path)?;
             self.commit(Change::Remove { path: path.clone() }, precondition, vec![rights.decided_on], operation)
                 .await
@@ -187,7 +227,7 @@ impl Home {
         }
     }
 
-    fn may_replace(&self, rights: &WriteRights, path: &VolumePath) -> Result<(), Problem> {
+    pub(super) fn may_replace(&self, rights: &WriteRights, path: &VolumePath) -> Result<(), Problem> {
         match self.may_write(rights, path)? {
             (_, true) => Ok(()),
             (_, false) => Err(StoreError::NotAllowed { path: path.clone(), create: false }.into()),
@@ -206,6 +246,7 @@ impl Home {
             return Err(StoreError::NotAllowed { path: path.clone(), create: true }.into());
         }
         let change = Change::MakeDirectory { path: path.clone(), parents };
+        let operation = operation.map(|id| id_of(rights.subject(), id));
         self.commit(change, Precondition::None, vec![rights.decided_on], operation).await
     }
 
@@ -221,6 +262,7 @@ impl Home {
         check_right(&rights.administer, self.store.name(), path, Right::Administer, now)?;
         self.must_have_administrator(path, [&bucket])?;
         let change = Change::SetBucket { path: path.clone(), bucket };
+        let operation = operation.map(|id| id_of(rights.administer.subject(), id));
         self.commit(change, Precondition::None, rights.decided_on.clone(), operation).await
     }
 
@@ -254,8 +296,20 @@ impl Home {
         check_right(&rights.administer, self.store.name(), path, Right::Administer, now)?;
         self.must_have_administrator(path, lists.iter().map(|(_, list)| list))?;
         let change = Change::AmendLists { path: path.clone(), lists };
+        let operation = operation.map(|id| id_of(rights.administer.subject(), id));
         self.commit(change, Precondition::None, rights.decided_on.clone(), operation).await
     }
+}
+
+/// An operation id as the ledger has it: within what its own principal did. Nobody meets the operations of another one,
+/// whatever session it names.
+pub(super) fn id_of(subject: Option<&Principal>, id: OperationId) -> OperationId {
+    let mut hasher = blake3::Hasher::new_derive_key("webos 2026 operation session");
+    hasher.update(&id.session.0);
+    hasher.update(subject.map(ToString::to_string).unwrap_or_default().as_bytes());
+    let mut session = [0; 16];
+    hasher.finalize_xof().fill(&mut session);
+    OperationId { session: SessionId(session), ..id }
 }
 
 /// Refuses what is too long by its own word, and parts of files.

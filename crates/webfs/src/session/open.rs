@@ -40,6 +40,18 @@ pub struct OpenAnswer {
     /// The first entries of a directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listing: Option<Listing>,
+    /// The object is a symbolic link, or the path leads through one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<LinkAt>,
+}
+
+/// A symbolic link on the way to an object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkAt {
+    /// Its path: the object's own, or one above it.
+    pub at: VolumePath,
+    /// Where it leads, as it was written.
+    pub target: String,
 }
 
 /// Answers an open for a holder. `decide` is asked for the proof that it may read the object (or, where there is
@@ -53,13 +65,39 @@ pub async fn open(
 ) -> Result<OpenAnswer, Problem> {
     let OpenRequest { stream, path } = request;
     let location = Location { volume: home.store().name().clone(), path };
+    if let Some(link) = link_above(home, &location).await? {
+        return through_link(home, link, &decide).await;
+    }
     found(home, &location, &decide).await?;
     let grant = coherence.open(holder, stream, location.path.clone()).await?;
     let (object, bucket) = found(home, &location, &decide).await?;
     let (entry, bucket) = (object.entry, Bucket::clone(&bucket));
     let (change, callback) = (grant.change, grant.callback);
-    let answer = OpenAnswer { entry, bucket, change, callback, manifest: None, content: None, listing: None };
+    let answer =
+        OpenAnswer { entry, bucket, change, callback, manifest: None, content: None, listing: None, link: None };
     with_content(home, object, answer).await
+}
+
+/// The symbolic link that the path leads through, if it does.
+async fn link_above(home: &Home, location: &Location) -> Result<Option<VolumePath>, Problem> {
+    match home.store().lookup(&location.path).await? {
+        Lookup::Missing(missing) if missing.target.is_some() => Ok(Some(missing.nearest)),
+        _ => Ok(None),
+    }
+}
+
+/// Tells of a link on the way, to be followed once: no callback is given on what lies behind it.
+async fn through_link(
+    home: &Home,
+    at: VolumePath,
+    decide: &impl Fn(&Location, &Bucket) -> Result<Authorised, Problem>,
+) -> Result<OpenAnswer, Problem> {
+    let change = home.store().change();
+    let location = Location { volume: home.store().name().clone(), path: at };
+    let (object, bucket) = found(home, &location, decide).await?;
+    let link = object.target().map(|target| LinkAt { at: location.path, target: target.into() });
+    let (entry, bucket) = (object.entry, Bucket::clone(&bucket));
+    Ok(OpenAnswer { entry, bucket, change, callback: false, manifest: None, content: None, listing: None, link })
 }
 
 /// The object with its access list, if there is one and it may be read.
@@ -81,6 +119,10 @@ async fn found(
 }
 
 async fn with_content(home: &Home, object: Arc<Object>, mut answer: OpenAnswer) -> Result<OpenAnswer, Problem> {
+    if let Some(target) = object.target() {
+        answer.link = Some(LinkAt { at: object.path.clone(), target: target.into() });
+        return Ok(answer);
+    }
     let Some(file) = HomeFile::new(home, object.clone(), answer.change) else {
         answer.listing = Some(home.store().list(&object.path, "").await?);
         return Ok(answer);

@@ -3,8 +3,9 @@
 use super::change::{Change, Conditions, Outcome, Precondition, Prepared, PreparedContent, Put};
 use super::error::StoreError;
 use super::ledger;
+use super::names::Surroundings;
 use super::read::{self, Node, Walk};
-use super::schema::{self, KIND_DIRECTORY, KIND_FILE};
+use super::schema::{self, KIND_DIRECTORY, KIND_FILE, KIND_LINK};
 use super::writer::Position;
 use crate::gate::Touched;
 use crate::model::{Entry, FileKind, Manifest, ObjectVersion};
@@ -17,10 +18,10 @@ pub(super) struct Applying<'a> {
     pub(super) database: &'a Connection,
     pub(super) now: UnixMs,
     /// The version that everything it touches gets.
-    version: ObjectVersion,
+    pub(super) version: ObjectVersion,
 }
 
-fn failed(error: rusqlite::Error) -> StoreError {
+pub(super) fn failed(error: rusqlite::Error) -> StoreError {
     StoreError::database("changing the volume", error)
 }
 
@@ -38,9 +39,10 @@ pub(super) fn apply(
         return Ok((outcome, Touched::default()));
     }
     let walk = read::walk(database, change.path()).map_err(failed)?;
-    let nearest = read::prefix(change.path(), walk.depth);
     check(database, change, conditions, &walk)?;
-    let touched = change.touches(&nearest);
+    check_target(database, change, conditions)?;
+    let touched =
+        Surroundings::look(database, change.path(), change.reach(), &walk).map_err(failed)?.touched_by(change);
     if !conditions.recalled.covers_all(&touched) {
         return Err(StoreError::Moved { path: change.path().clone() });
     }
@@ -74,7 +76,7 @@ fn check(database: &Connection, change: &Change, conditions: &Conditions, walk: 
     }
     let Some(decided_on) = &conditions.decided_on else { return Ok(()) };
     let governing = match change {
-        Change::AmendLists { .. } if walk.complete => {
+        Change::AmendLists { .. } | Change::Rename { .. } if walk.complete => {
             read::buckets_below(database, walk.node.id).map_err(failed)?
         }
         _ => vec![walk.node.bucket],
@@ -83,6 +85,19 @@ fn check(database: &Connection, change: &Change, conditions: &Conditions, walk: 
         Ok(())
     } else {
         Err(StoreError::Moved { path: path.clone() })
+    }
+}
+
+/// Whether the place that a move or a link goes to is governed as it was when the rights were decided.
+fn check_target(database: &Connection, change: &Change, conditions: &Conditions) -> Result<(), StoreError> {
+    let (Some(to), Some(lists)) = (change.target(), &conditions.decided_on_target) else { return Ok(()) };
+    let directory = read::walk(database, &to.parent().unwrap_or_default()).map_err(failed)?;
+    let there = read::walk(database, to).map_err(failed)?;
+    let replaced = there.complete.then_some(there.node.bucket);
+    if directory.node.bucket == lists.directory && replaced == lists.replaced {
+        Ok(())
+    } else {
+        Err(StoreError::Moved { path: to.clone() })
     }
 }
 
@@ -97,6 +112,13 @@ impl Applying<'_> {
             Change::Put(put) => self.put(put, walk).map(|(entry, created)| (Some(entry), created)),
             Change::MakeDirectory { path, parents } => self.make_directory(path, *parents, walk),
             Change::Remove { path } => self.remove(path, walk).map(|()| (None, false)),
+            Change::MakeLink { path, target } => {
+                self.make_link(path, target, walk).map(|entry| (Some(entry), true))
+            }
+            Change::Link { from, to } => self.link(from, to, walk).map(|entry| (Some(entry), true)),
+            Change::Rename { from, to, replace } => {
+                self.rename(from, to, *replace, walk).map(|(entry, new)| (Some(entry), new))
+            }
             Change::SetBucket { path, bucket } => {
                 self.set_bucket(path, bucket, walk).map(|entry| (Some(entry), false))
             }
@@ -113,8 +135,10 @@ impl Applying<'_> {
             return Err(StoreError::Root);
         }
         if walk.complete {
-            if walk.node.kind == FileKind::Directory {
-                return Err(StoreError::IsDirectory { path: path.clone() });
+            match walk.node.kind {
+                FileKind::File => {}
+                FileKind::Directory => return Err(StoreError::IsDirectory { path: path.clone() }),
+                FileKind::Link => return Err(StoreError::IsLink { path: path.clone() }),
             }
             if !put.may_replace {
                 return Err(refuse(false));
@@ -125,14 +149,14 @@ impl Applying<'_> {
                 "UPDATE node SET content = ?2, epoch = ?3, version = ?4, modified = ?5 WHERE id = ?1",
                 params![walk.node.id, content, self.epoch(), self.number(), self.time()],
             )?;
-            self.touch_parent(walk.node.id)?;
+            self.touch_parents(walk.node.id)?;
         } else {
             if !put.may_create {
                 return Err(refuse(true));
             }
             let parent = self.make_parents(path, put.parents, walk)?;
             let content = self.insert_content(&put.content)?;
-            self.insert_node(&parent, path, KIND_FILE, Some(content))?;
+            self.insert_node(&parent, path, NewNode::File(content))?;
         }
         Ok((self.file_entry(&put.content.manifest), !walk.complete))
     }
@@ -149,7 +173,7 @@ impl Applying<'_> {
             return if exists { Ok((Some(entry), false)) } else { Err(StoreError::Exists { path: path.clone() }) };
         }
         let parent = self.make_parents(path, parents, walk)?;
-        self.insert_node(&parent, path, KIND_DIRECTORY, None)?;
+        self.insert_node(&parent, path, NewNode::Directory)?;
         Ok((Some(directory_entry(self.version, self.now)), true))
     }
 
@@ -160,14 +184,17 @@ impl Applying<'_> {
         if !walk.complete {
             return Err(StoreError::NotFound { path: path.clone() });
         }
-        let mut child =
-            self.database.prepare_cached("SELECT 1 FROM node WHERE parent = ?1 LIMIT 1").map_err(failed)?;
-        if child.exists([walk.node.id]).map_err(failed)? {
+        if self.has_children(walk.node.id)? {
             return Err(StoreError::NotEmpty { path: path.clone() });
         }
-        self.touch_parent(walk.node.id)?;
-        self.execute("DELETE FROM node WHERE id = ?1", params![walk.node.id])?;
-        self.retire_content(walk.node.content)
+        self.take_name(path)?;
+        self.drop_unnamed(&walk.node)
+    }
+
+    pub(super) fn has_children(&self, node: i64) -> Result<bool, StoreError> {
+        let mut child =
+            self.database.prepare_cached("SELECT 1 FROM name WHERE parent = ?1 LIMIT 1").map_err(failed)?;
+        child.exists([node]).map_err(failed)
     }
 
     /// The version rises with the list, so that who knows the version knows the list.
@@ -200,9 +227,8 @@ impl Applying<'_> {
                 params![hash.0, body],
             )?;
             let amend =
-                "WITH RECURSIVE below (id) AS (SELECT ?1 UNION ALL SELECT node.id FROM node JOIN below ON node.parent = below.id)
-                 UPDATE node SET bucket = (SELECT id FROM bucket WHERE hash = ?2), epoch = ?3, version = ?4
-                 WHERE id IN below AND bucket = (SELECT id FROM bucket WHERE hash = ?5) AND NOT (epoch = ?3 AND version = ?4)";
+                &format!("{} UPDATE node SET bucket = (SELECT id FROM bucket WHERE hash = ?2), epoch = ?3, version = ?4
+                 WHERE id IN below AND bucket = (SELECT id FROM bucket WHERE hash = ?5) AND NOT (epoch = ?3 AND version = ?4)", read::BELOW);
             self.execute(amend, params![walk.node.id, hash.0, self.epoch(), self.number(), old.0])?;
         }
         self.relisted(walk)
@@ -210,7 +236,18 @@ impl Applying<'_> {
 
     /// The entry of an object whose list was changed: its content is as it was.
     fn relisted(&self, walk: &Walk) -> Result<Entry, StoreError> {
-        let Some(content) = walk.node.content else { return Ok(directory_entry(self.version, walk.node.modified)) };
+        self.entry_of(&walk.node)
+    }
+
+    /// The entry of an object that is there, at the version of this change.
+    pub(super) fn entry_of(&self, node: &Node) -> Result<Entry, StoreError> {
+        let (version, modified) = (self.version, node.modified);
+        let Some(content) = node.content else {
+            return Ok(match &node.target {
+                Some(target) => link_entry(target, version, modified),
+                None => directory_entry(version, modified),
+            });
+        };
         let size = self
             .database
             .query_row("SELECT size FROM content WHERE id = ?1", [content], |row| row.get::<_, i64>(0))
@@ -219,13 +256,13 @@ impl Applying<'_> {
             kind: FileKind::File,
             size: size.cast_unsigned(),
             etag: Some(root_of(self.database, content)?),
-            version: self.version,
-            modified: walk.node.modified,
+            version,
+            modified,
         })
     }
 
     /// The directory that will hold the last segment; makes what is missing if `parents` says so.
-    fn make_parents(&self, path: &VolumePath, parents: bool, walk: &Walk) -> Result<Node, StoreError> {
+    pub(super) fn make_parents(&self, path: &VolumePath, parents: bool, walk: &Walk) -> Result<Node, StoreError> {
         let (mut parent, mut at) = (walk.node.clone(), read::prefix(path, walk.depth));
         if parent.kind != FileKind::Directory {
             return Err(StoreError::NotDirectory { path: at });
@@ -236,29 +273,44 @@ impl Applying<'_> {
             if !parents {
                 return Err(StoreError::NoParent { path: path.clone(), parent: at });
             }
-            parent = self.insert_node(&parent, &at, KIND_DIRECTORY, None)?;
+            parent = self.insert_node(&parent, &at, NewNode::Directory)?;
         }
         Ok(parent)
     }
 
     /// A new node under the parent, with the parent's access control list. The parent's version rises.
-    fn insert_node(
-        &self,
-        parent: &Node,
-        path: &VolumePath,
-        kind: i64,
-        content: Option<i64>,
-    ) -> Result<Node, StoreError> {
-        let name = path.name().ok_or(StoreError::Root)?;
+    fn insert_node(&self, parent: &Node, path: &VolumePath, new: NewNode<'_>) -> Result<Node, StoreError> {
+        let (kind, content, target) = match new {
+            NewNode::File(content) => (KIND_FILE, Some(content), None),
+            NewNode::Directory => (KIND_DIRECTORY, None, None),
+            NewNode::Link(target) => (KIND_LINK, None, Some(target.to_string())),
+        };
         self.execute(
-            "INSERT INTO node (parent, name, kind, content, epoch, version, modified, bucket)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, (SELECT bucket FROM node WHERE id = ?1))",
-            params![parent.id, name, kind, content, self.epoch(), self.number(), self.time()],
+            "INSERT INTO node (kind, content, target, epoch, version, modified, bucket)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, (SELECT bucket FROM node WHERE id = ?7))",
+            params![kind, content, target, self.epoch(), self.number(), self.time(), parent.id],
         )?;
         let id = self.database.last_insert_rowid();
-        self.touch(parent.id)?;
-        let kind = if kind == KIND_DIRECTORY { FileKind::Directory } else { FileKind::File };
-        Ok(Node { id, kind, content, version: self.version, modified: self.now, bucket: parent.bucket })
+        self.give_name(parent.id, path, id)?;
+        let kind = match new {
+            NewNode::File(_) => FileKind::File,
+            NewNode::Directory => FileKind::Directory,
+            NewNode::Link(_) => FileKind::Link,
+        };
+        let (version, modified) = (self.version, self.now);
+        Ok(Node { id, kind, content, target, version, modified, bucket: parent.bucket })
+    }
+
+    fn make_link(&self, path: &VolumePath, target: &str, walk: &Walk) -> Result<Entry, StoreError> {
+        if walk.complete {
+            return Err(StoreError::Exists { path: path.clone() });
+        }
+        if crate::model::link_target(path, target).is_none() {
+            return Err(StoreError::LeadsOut { path: path.clone(), target: target.into() });
+        }
+        let parent = self.make_parents(path, false, walk)?;
+        self.insert_node(&parent, path, NewNode::Link(target))?;
+        Ok(link_entry(target, self.version, self.now))
     }
 
     fn insert_content(&self, prepared: &Prepared) -> Result<i64, StoreError> {
@@ -282,21 +334,22 @@ impl Applying<'_> {
     }
 
     /// The content stays readable for those who have it open, until the collector comes.
-    fn retire_content(&self, content: Option<i64>) -> Result<(), StoreError> {
+    pub(super) fn retire_content(&self, content: Option<i64>) -> Result<(), StoreError> {
         let Some(content) = content else { return Ok(()) };
         self.execute("UPDATE content SET replaced = ?2 WHERE id = ?1", params![content, self.time()])
     }
 
-    fn touch(&self, directory: i64) -> Result<(), StoreError> {
+    pub(super) fn touch(&self, directory: i64) -> Result<(), StoreError> {
         self.execute(
             "UPDATE node SET epoch = ?2, version = ?3, modified = ?4 WHERE id = ?1",
             params![directory, self.epoch(), self.number(), self.time()],
         )
     }
 
-    fn touch_parent(&self, node: i64) -> Result<(), StoreError> {
+    fn touch_parents(&self, node: i64) -> Result<(), StoreError> {
         self.execute(
-            "UPDATE node SET epoch = ?2, version = ?3, modified = ?4 WHERE id = (SELECT parent FROM node WHERE id = ?1)",
+            "UPDATE node SET epoch = ?2, version = ?3, modified = ?4
+             WHERE id IN (SELECT parent FROM name WHERE node = ?1)",
             params![node, self.epoch(), self.number(), self.time()],
         )
     }
@@ -311,22 +364,34 @@ impl Applying<'_> {
         }
     }
 
-    fn execute(&self, sql: &str, parameters: &[&dyn rusqlite::ToSql]) -> Result<(), StoreError> {
+    pub(super) fn execute(&self, sql: &str, parameters: &[&dyn rusqlite::ToSql]) -> Result<(), StoreError> {
         let mut statement = self.database.prepare_cached(sql).map_err(failed)?;
         statement.execute(parameters).map(|_| ()).map_err(failed)
     }
 
-    fn epoch(&self) -> i64 {
+    pub(super) fn epoch(&self) -> i64 {
         self.version.epoch.0.cast_signed()
     }
 
-    fn number(&self) -> i64 {
+    pub(super) fn number(&self) -> i64 {
         self.version.version.0.cast_signed()
     }
 
-    fn time(&self) -> i64 {
+    pub(super) fn time(&self) -> i64 {
         self.now.0.cast_signed()
     }
+}
+
+/// What a new node is.
+#[derive(Clone, Copy)]
+enum NewNode<'a> {
+    File(i64),
+    Directory,
+    Link(&'a str),
+}
+
+fn link_entry(target: &str, version: ObjectVersion, modified: UnixMs) -> Entry {
+    Entry { kind: FileKind::Link, size: target.len() as u64, etag: None, version, modified }
 }
 
 fn directory_entry(version: ObjectVersion, modified: UnixMs) -> Entry {

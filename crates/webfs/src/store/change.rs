@@ -1,6 +1,7 @@
 //! Changes as values: what is asked, under which conditions, and how it ended.
 
 use super::blocks::{BlockName, UploadFiles};
+use super::names::Reach;
 use crate::gate::Touched;
 use crate::model::{Entry, Manifest};
 use bytes::Bytes;
@@ -32,10 +33,21 @@ pub struct Conditions {
     /// for a change of a subtree those of all below it. Another one by now means [`super::StoreError::Moved`].
     /// `None` asks for nothing.
     pub decided_on: Option<Vec<Digest>>,
+    /// The lists that the rights on the place that a move or a link goes to were decided on. `None` asks for nothing.
+    pub decided_on_target: Option<TargetLists>,
     /// What has been recalled. A change that touches more means [`super::StoreError::Moved`].
     pub recalled: Touched,
     /// Names the change, so that a retry is answered with the first outcome.
     pub operation: Option<OperationId>,
+}
+
+/// The access control lists that govern the place that a move or a link goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TargetLists {
+    /// That of the directory.
+    pub directory: Digest,
+    /// That of the object that stands there, if there is one.
+    pub replaced: Option<Digest>,
 }
 
 impl Conditions {
@@ -44,6 +56,7 @@ impl Conditions {
         Self {
             precondition: Precondition::None,
             decided_on: None,
+            decided_on_target: None,
             recalled: Touched::everything(),
             operation: None,
         }
@@ -123,10 +136,34 @@ pub enum Change {
         /// Whether missing directories above it are made, and its own existence is no error.
         parents: bool,
     },
-    /// Remove a file or an empty directory.
+    /// Remove a file, a link or an empty directory. A file with several names keeps the others.
     Remove {
         /// Which.
         path: VolumePath,
+    },
+    /// Make a symbolic link. What it leads to need not exist.
+    MakeLink {
+        /// Where.
+        path: VolumePath,
+        /// Where it leads: a relative path, or one from the volume's root with `/` at its beginning.
+        target: String,
+    },
+    /// Give a file another name.
+    Link {
+        /// The file.
+        from: VolumePath,
+        /// The new name, at which nothing stands.
+        to: VolumePath,
+    },
+    /// Move an object with all below it. A file or link may take the place of another one, a directory that of an empty
+    /// one.
+    Rename {
+        /// What.
+        from: VolumePath,
+        /// Where it goes.
+        to: VolumePath,
+        /// Whether something may be replaced there.
+        replace: bool,
     },
     /// Replace the access control list.
     SetBucket {
@@ -152,23 +189,61 @@ impl Change {
             Self::Put(Put { path, .. })
             | Self::MakeDirectory { path, .. }
             | Self::Remove { path }
+            | Self::MakeLink { path, .. }
             | Self::SetBucket { path, .. }
-            | Self::AmendLists { path, .. } => path,
+            | Self::AmendLists { path, .. }
+            | Self::Link { from: path, .. }
+            | Self::Rename { from: path, .. } => path,
+        }
+    }
+
+    /// Of which files it concerns the other names.
+    pub(super) fn reach(&self) -> Reach {
+        match self {
+            Self::Put(_) | Self::SetBucket { .. } => Reach::File,
+            Self::AmendLists { .. } => Reach::Below,
+            Self::MakeDirectory { .. }
+            | Self::Remove { .. }
+            | Self::MakeLink { .. }
+            | Self::Link { .. }
+            | Self::Rename { .. } => Reach::Place,
+        }
+    }
+
+    /// The other end of a move or a link.
+    pub fn target(&self) -> Option<&VolumePath> {
+        match self {
+            Self::Link { to, .. } | Self::Rename { to, .. } => Some(to),
+            _ => None,
         }
     }
 
     /// What the change touches, if it is made while `nearest` is the nearest existing object at or above its
-    /// path: the object, the directory that lists it, and directories made on the way.
-    pub fn touches(&self, nearest: &VolumePath) -> Touched {
-        match self {
+    /// path: the object, the directory that lists it, and directories made on the way. `names` are further paths of
+    /// files that it changes.
+    pub fn touches(&self, nearest: &VolumePath, names: &[VolumePath]) -> Touched {
+        let mut touched = match self {
             Self::AmendLists { path, .. } => Touched::subtree(path.clone()),
             Self::SetBucket { path, .. } => Touched::objects([path.clone()]),
-            Self::Put(Put { path, .. }) | Self::MakeDirectory { path, .. } | Self::Remove { path } => {
+            Self::Put(Put { path, .. })
+            | Self::MakeDirectory { path, .. }
+            | Self::MakeLink { path, .. }
+            | Self::Remove { path } => {
                 let up = std::iter::successors(path.parent(), VolumePath::parent);
                 let made = up.clone().take_while(|dir| dir.below(nearest).is_some());
                 Touched::objects(up.take(1).chain(made).chain([path.clone()]))
             }
-        }
+            Self::Link { to, .. } => Touched::objects(to.parent().into_iter().chain([to.clone()])),
+            Self::Rename { from, to, .. } => {
+                let mut touched = Touched::objects(from.parent().into_iter().chain(to.parent()));
+                touched.subtrees.extend([from.clone(), to.clone()]);
+                touched
+            }
+        };
+        // A directory shows the length and the time of what it lists.
+        let shown = names.iter().flat_map(|name| name.parent().into_iter().chain([name.clone()]));
+        touched.objects.extend(shown);
+        touched
     }
 
     /// Identifies the request for the ledger: the same id with another fingerprint is refused.
@@ -180,6 +255,9 @@ impl Change {
             Self::Remove { .. } => (2, false, Digest::of(b"")),
             Self::SetBucket { bucket, .. } => (3, false, bucket.hash()),
             Self::AmendLists { lists, .. } => (4, true, hash_of_all(lists)),
+            Self::MakeLink { target, .. } => (5, false, Digest::of(target.as_bytes())),
+            Self::Link { to, .. } => (6, false, Digest::of(to.as_str().as_bytes())),
+            Self::Rename { to, replace, .. } => (7, *replace, Digest::of(to.as_str().as_bytes())),
         };
         hasher.update(&[tag, u8::from(flag)]);
         hasher.update(&content.0);
@@ -224,11 +302,16 @@ mod tests {
             ("a/b/f", "", vec!["", "a", "a/b", "a/b/f"]),
         ] {
             let expected = Touched::objects(expected.into_iter().map(path));
-            assert_eq!(remove(at).touches(&path(nearest)), expected, "{at} under {nearest}");
+            assert_eq!(remove(at).touches(&path(nearest), &[]), expected, "{at} under {nearest}");
         }
         let set = Change::SetBucket { path: path("a"), bucket: Bucket::empty() };
-        assert_eq!(set.touches(&path("a")), Touched::objects([path("a")]));
+        assert_eq!(set.touches(&path("a"), &[]), Touched::objects([path("a")]));
         let amend = Change::AmendLists { path: path("a"), lists: Vec::new() };
-        assert_eq!(amend.touches(&path("a")), Touched::subtree(path("a")));
+        assert_eq!(set.touches(&path("a"), &[path("b/n")]), Touched::objects(["a", "b", "b/n"].map(path)));
+        let moved =
+            Change::Rename { from: path("a/x"), to: path("b/y"), replace: false }.touches(&path("a/x"), &[]);
+        assert_eq!(moved.objects, ["a", "b"].map(path).into());
+        assert_eq!(moved.subtrees, ["a/x", "b/y"].map(path).into());
+        assert_eq!(amend.touches(&path("a"), &[]), Touched::subtree(path("a")));
     }
 }

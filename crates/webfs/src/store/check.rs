@@ -27,6 +27,8 @@ pub struct Report {
     pub files: u64,
     /// Directories with the root: count.
     pub directories: u64,
+    /// Symbolic links: count.
+    pub links: u64,
     /// Block files of manifests, checked byte by byte: count.
     pub blocks: u64,
     /// Content in files and in the database: bytes, replaced versions included.
@@ -122,7 +124,7 @@ impl Inventory {
                     self.blocks.extend(names.iter().copied().zip(manifest.blocks().iter().copied()));
                 }
                 Ok(Content::Inline { manifest, .. }) => self.report.bytes += manifest.size(),
-                Ok(Content::Directory) => {}
+                Ok(Content::Directory | Content::Link { .. }) => {}
                 Err(error) => self.fault(format!("content {id}"), error.to_string()),
             }
         }
@@ -133,25 +135,31 @@ impl Inventory {
         let count = |sql: &str| database.query_row(sql, params![ROOT], |row| row.get::<_, i64>(0));
         self.report.files = count("SELECT count(*) FROM node WHERE kind = 0 AND ?1 = ?1")?.cast_unsigned();
         self.report.directories = count("SELECT count(*) FROM node WHERE kind = 1 AND ?1 = ?1")?.cast_unsigned();
-        let reachable = count(
-            "WITH RECURSIVE below (id) AS (SELECT ?1 UNION SELECT node.id FROM node JOIN below ON node.parent = below.id)
-             SELECT count(*) FROM below JOIN node USING (id)",
-        )?;
-        let total = self.report.files + self.report.directories;
+        let reachable = count(&format!("{} SELECT count(*) FROM below JOIN node USING (id)", read::BELOW))?;
+        self.report.links = count("SELECT count(*) FROM node WHERE kind = 2 AND ?1 = ?1")?.cast_unsigned();
+        let total = self.report.files + self.report.directories + self.report.links;
         if reachable.cast_unsigned() != total {
             self.fault("the tree", format!("{reachable} of {total} objects can be reached from the root"));
         }
         let inside_files = count(
-            "SELECT count(*) FROM node AS child JOIN node AS parent ON parent.id = child.parent
-             WHERE parent.kind = 0 AND ?1 = ?1",
+            "SELECT count(*) FROM name JOIN node AS parent ON parent.id = name.parent
+             WHERE parent.kind != 1 AND ?1 = ?1",
         )?;
         if inside_files != 0 {
-            self.fault("the tree", format!("{inside_files} objects lie inside a file"));
+            self.fault("the tree", format!("{inside_files} objects lie inside a file or a link"));
+        }
+        let several = count(
+            "SELECT count(*) FROM (SELECT 1 FROM name JOIN node ON node.id = name.node
+             WHERE node.kind = 1 OR node.id = ?1 GROUP BY node.id HAVING count(*) > 1 OR node.id = ?1)",
+        )?;
+        if several != 0 {
+            self.fault("the tree", format!("{several} directories have more names than one"));
         }
         let (change, newest): (i64, i64) = database.query_row(
-            "SELECT (SELECT change FROM volume), (SELECT max(version) FROM node WHERE epoch = (SELECT epoch FROM volume))",
+            "SELECT (SELECT change FROM volume), max(coalesce((SELECT max(version) FROM node WHERE epoch = (SELECT epoch FROM volume)), 0),
+                 coalesce((SELECT max(version) FROM name WHERE epoch = (SELECT epoch FROM volume)), 0))",
             [],
-            |row| Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?.unwrap_or(0))),
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
         if newest > change {
             self.fault("the tree", format!("version {newest} is above the volume's change number {change}"));

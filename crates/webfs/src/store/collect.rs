@@ -4,7 +4,8 @@
 use super::Store;
 use super::blocks::BlockName;
 use super::error::StoreError;
-use crate::limits::{LEDGER_KEPT, REPLACED_KEPT};
+use super::ledger;
+use crate::limits::{LEDGER_KEPT, REPLACED_KEPT, SETTLED_KEPT};
 use rusqlite::{Connection, params};
 
 /// What a collection removed.
@@ -29,7 +30,7 @@ impl Store {
     pub async fn collect(&self) -> Result<Collected, StoreError> {
         let _one_at_a_time = self.0.maintenance.lock().await;
         let now = self.0.world.clock.unix();
-        let before = (now.minus(REPLACED_KEPT).0.cast_signed(), now.minus(LEDGER_KEPT).0.cast_signed());
+        let before = [REPLACED_KEPT, LEDGER_KEPT, SETTLED_KEPT].map(|kept| now.minus(kept).0.cast_signed());
         let mut collected = self.write(move |database, _| forget(database, before).map_err(failed)).await?;
         for name in self.orphans().await? {
             let blocks = self.0.blocks.clone();
@@ -62,12 +63,12 @@ impl Store {
     }
 }
 
-fn forget(database: &Connection, (replaced, recorded): (i64, i64)) -> rusqlite::Result<Collected> {
+fn forget(database: &Connection, [replaced, recorded, settled]: [i64; 3]) -> rusqlite::Result<Collected> {
     let count = |rows: usize| rows as u64;
     Ok(Collected {
         versions: count(database.execute("DELETE FROM content WHERE replaced <= ?1", params![replaced])?),
         blocks: 0,
-        operations: count(database.execute("DELETE FROM operation WHERE at <= ?1", params![recorded])?),
+        operations: count(ledger::expire(database, recorded, settled)?),
         buckets: count(database.execute(
             "DELETE FROM bucket WHERE NOT EXISTS (SELECT 1 FROM node WHERE node.bucket = bucket.id)",
             [],

@@ -1,6 +1,7 @@
 //! What can go wrong in a store, and the one mapping of it to what the other side sees.
 
 use super::DATABASE;
+use crate::limits::MAX_NAMES;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,6 +51,42 @@ pub enum StoreError {
         /// Which.
         path: VolumePath,
     },
+    /// A symbolic link stands where a file or directory is needed.
+    #[error("/{path} is a symbolic link")]
+    IsLink {
+        /// Which.
+        path: VolumePath,
+    },
+    /// A symbolic link would lead out of the volume.
+    #[error("a link at /{path} to '{}' would lead out of the volume", target.escape_debug())]
+    LeadsOut {
+        /// Where the link was to be.
+        path: VolumePath,
+        /// Where it was to lead.
+        target: String,
+    },
+    /// A directory would come to lie in itself.
+    #[error("/{path} cannot be moved below itself, to /{target}")]
+    IntoItself {
+        /// What was to be moved.
+        path: VolumePath,
+        /// Where.
+        target: VolumePath,
+    },
+    /// What lies below would have paths that are too long.
+    #[error("/{path} cannot be moved to /{target}: paths below it would become too long")]
+    TooDeep {
+        /// What was to be moved.
+        path: VolumePath,
+        /// Where.
+        target: VolumePath,
+    },
+    /// The file has as many names as a file may have.
+    #[error("/{path} has {MAX_NAMES} names already")]
+    TooManyNames {
+        /// Which.
+        path: VolumePath,
+    },
     /// The directory has entries.
     #[error("/{path} is a directory that is not empty")]
     NotEmpty {
@@ -76,6 +113,12 @@ pub enum StoreError {
     /// The operation id was used before for something else.
     #[error("operation {}.{} was used before for another request", id.session, id.sequence)]
     OperationReused {
+        /// The id.
+        id: OperationId,
+    },
+    /// The operation's outcome was forgotten, because its client has it or a day has passed: it is not made again.
+    #[error("operation {}.{} was settled before, and its outcome is forgotten", id.session, id.sequence)]
+    OperationSettled {
         /// The id.
         id: OperationId,
     },
@@ -201,13 +244,19 @@ impl StoreError {
     pub fn code(&self) -> Code {
         match self {
             Self::NotFound { .. } | Self::NoParent { .. } => Code::NotFound,
-            Self::Exists { .. } | Self::NotEmpty { .. } | Self::IsDirectory { .. } | Self::NotDirectory { .. } => {
-                Code::Exists
-            }
+            Self::Exists { .. }
+            | Self::NotEmpty { .. }
+            | Self::IsDirectory { .. }
+            | Self::IsLink { .. }
+            | Self::NotDirectory { .. } => Code::Exists,
             Self::Precondition { .. } => Code::Conflict,
-            Self::Root | Self::OperationReused { .. } => Code::Invalid,
+            Self::Root
+            | Self::OperationReused { .. }
+            | Self::OperationSettled { .. }
+            | Self::LeadsOut { .. }
+            | Self::IntoItself { .. } => Code::Invalid,
             Self::NotAllowed { .. } => Code::Denied,
-            Self::TooLarge { .. } => Code::TooLarge,
+            Self::TooLarge { .. } | Self::TooManyNames { .. } | Self::TooDeep { .. } => Code::TooLarge,
             Self::NoSpace { .. } => Code::NoSpace,
             Self::Moved { .. } | Self::Gone { .. } | Self::Closed | Self::Locked { .. } => Code::Unavailable,
             Self::NewerFormat { .. } => Code::Unsupported,
@@ -231,6 +280,9 @@ impl From<StoreError> for Problem {
             StoreError::Moved { .. } => "try again",
             StoreError::Gone { .. } => "open the file again",
             StoreError::NotEmpty { .. } => "remove its entries first",
+            StoreError::OperationSettled { .. } => "look at what is there now, and ask under a new number",
+            StoreError::IsLink { .. } => "name what it leads to, or remove the link first",
+            StoreError::LeadsOut { .. } => "name a path of the same volume",
             StoreError::Precondition { .. } => "read the present version and decide again",
             StoreError::NoSpace { .. } => "free some space at the volume's home",
             _ => "",

@@ -13,6 +13,7 @@ mod error;
 mod ledger;
 mod memory;
 mod mutate;
+mod names;
 mod read;
 mod readers;
 mod recent;
@@ -25,7 +26,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use change::{Change, Conditions, Outcome, Precondition, Prepared, Put};
+pub use change::{Change, Conditions, Outcome, Precondition, Prepared, Put, TargetLists};
 pub use check::{Fault, Report};
 pub use collect::Collected;
 pub use error::StoreError;
@@ -33,12 +34,13 @@ pub use read::{Lookup, Missing, Object};
 pub use sessions::RecordedSession;
 pub use upload::Upload;
 
-use crate::gate::{ChangePermit, Ungated};
+use crate::gate::{ChangePermit, Touched, Ungated};
 use crate::limits::{LIST_PAGE, WRITE_QUEUE};
 use crate::model::Listing;
 use blocks::{BlockFolder, Disk, RealDisk};
 use bytes::Bytes;
 use memory::Memory;
+use names::Surroundings;
 use read::Content;
 use readers::Readers;
 use rusqlite::{Connection, OptionalExtension};
@@ -47,7 +49,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use terms::{ChangeNumber, Digest, Epoch, OperationId, VolumeName, VolumePath};
+use terms::{ChangeNumber, Digest, Epoch, OperationId, SessionId, VolumeName, VolumePath};
 use tokio::sync::{mpsc, oneshot};
 use trust::Bucket;
 use world::World;
@@ -258,9 +260,27 @@ impl Store {
         self.0.readers.read(doing, query).await
     }
 
+    /// What a change would touch now: to be recalled before it.
+    pub async fn touched(&self, change: &Change) -> Result<Touched, StoreError> {
+        let failed = |error| StoreError::database("looking at what a change touches", error);
+        let (path, reach) = (change.path().clone(), change.reach());
+        let query = move |database: &Connection| {
+            let walk = read::walk(database, &path).map_err(failed)?;
+            Surroundings::look(database, &path, reach, &walk).map_err(failed)
+        };
+        let surroundings = self.0.readers.read("looking at what a change touches", query).await?;
+        Ok(surroundings.touched_by(change))
+    }
+
     /// Whether the ledger has an outcome for this operation.
     pub async fn is_recorded(&self, id: OperationId) -> Result<bool, StoreError> {
         self.0.readers.read("asking the ledger", move |database| ledger::is_recorded(database, id)).await
+    }
+
+    /// Forgets the outcomes of a session below a number: its client has them. A retry of one is refused by name.
+    pub async fn settle(&self, session: SessionId, below: u64) -> Result<(), StoreError> {
+        let now = self.0.world.clock.unix();
+        self.write(move |database, _| ledger::settle(database, session, below, now)).await
     }
 
     /// A block of a file, if it is in memory: without waiting.
@@ -269,7 +289,7 @@ impl Store {
     /// If the file has no such block.
     pub fn block_now(&self, object: &Object, index: usize) -> Option<Bytes> {
         match &object.content {
-            Content::Directory => panic!("a directory has no blocks"),
+            Content::Directory | Content::Link { .. } => panic!("only a file has blocks"),
             Content::Inline { bytes, .. } => Some(bytes.clone()),
             Content::Blocks { names, .. } => self.0.memory.block(names[index]),
         }

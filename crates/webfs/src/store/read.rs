@@ -2,7 +2,7 @@
 
 use super::blocks::BlockName;
 use super::error::StoreError;
-use super::schema::{KIND_DIRECTORY, ROOT};
+use super::schema::{KIND_DIRECTORY, KIND_LINK, ROOT};
 use crate::limits::INLINE_BYTES;
 use crate::model::{
     BlockRef, DirEntry, Entry, FileKind, Listing, Manifest, ManifestStatement, ObjectVersion, SignedManifest,
@@ -26,6 +26,7 @@ pub struct Object {
 
 pub(super) enum Content {
     Directory,
+    Link { target: String },
     Inline { manifest: Manifest, bytes: Bytes },
     Blocks { manifest: Manifest, names: Arc<[BlockName]> },
 }
@@ -34,8 +35,16 @@ impl Object {
     /// The file's manifest; nothing for a directory.
     pub fn manifest(&self) -> Option<&Manifest> {
         match &self.content {
-            Content::Directory => None,
+            Content::Directory | Content::Link { .. } => None,
             Content::Inline { manifest, .. } | Content::Blocks { manifest, .. } => Some(manifest),
+        }
+    }
+
+    /// Where a symbolic link leads, as it was written; nothing for a file or directory.
+    pub fn target(&self) -> Option<&str> {
+        match &self.content {
+            Content::Link { target } => Some(target),
+            Content::Directory | Content::Inline { .. } | Content::Blocks { .. } => None,
         }
     }
 
@@ -43,7 +52,7 @@ impl Object {
     pub fn inline(&self) -> Option<&Bytes> {
         match &self.content {
             Content::Inline { bytes, .. } => Some(bytes),
-            Content::Directory | Content::Blocks { .. } => None,
+            Content::Directory | Content::Link { .. } | Content::Blocks { .. } => None,
         }
     }
 
@@ -67,6 +76,7 @@ impl Object {
     pub(super) fn weight(&self) -> usize {
         let content = match &self.content {
             Content::Directory => 0,
+            Content::Link { target } => target.len(),
             Content::Inline { bytes, .. } => bytes.len(),
             Content::Blocks { names, .. } => 16 * names.len(),
         };
@@ -94,8 +104,10 @@ pub enum Lookup {
 pub struct Missing {
     /// Its path.
     pub nearest: VolumePath,
-    /// A file here means that the path leads through a file.
+    /// A file here means that the path leads through a file, a link that it leads through a link.
     pub kind: FileKind,
+    /// Where the link leads, as it was written.
+    pub target: Option<String>,
     /// The hash of its access control list.
     pub bucket: Digest,
 }
@@ -124,13 +136,16 @@ pub(super) struct Node {
     pub(super) id: i64,
     pub(super) kind: FileKind,
     pub(super) content: Option<i64>,
+    pub(super) target: Option<String>,
+    /// Of the path by which it was reached: that of the object, or of the move that put it there.
     pub(super) version: ObjectVersion,
     pub(super) modified: UnixMs,
     pub(super) bucket: Digest,
 }
 
 pub(super) const NODE_COLUMNS: &str =
-    "id, kind, content, epoch, version, modified, (SELECT hash FROM bucket WHERE bucket.id = node.bucket)";
+    "node.id, node.kind, node.content, node.target, node.epoch, node.version, node.modified,
+     (SELECT hash FROM bucket WHERE bucket.id = node.bucket)";
 
 impl Node {
     pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -138,15 +153,20 @@ impl Node {
             id: row.get(0)?,
             kind: kind_of(row.get(1)?),
             content: row.get(2)?,
-            version: version_of(row.get(3)?, row.get(4)?),
-            modified: UnixMs(row.get::<_, i64>(5)?.cast_unsigned()),
-            bucket: Digest(row.get(6)?),
+            target: row.get(3)?,
+            version: version_of(row.get(4)?, row.get(5)?),
+            modified: UnixMs(row.get::<_, i64>(6)?.cast_unsigned()),
+            bucket: Digest(row.get(7)?),
         })
     }
 }
 
 fn kind_of(stored: i64) -> FileKind {
-    if stored == KIND_DIRECTORY { FileKind::Directory } else { FileKind::File }
+    match stored {
+        KIND_DIRECTORY => FileKind::Directory,
+        KIND_LINK => FileKind::Link,
+        _ => FileKind::File,
+    }
 }
 
 fn version_of(epoch: i64, version: i64) -> ObjectVersion {
@@ -160,27 +180,37 @@ pub(super) struct Walk {
     pub(super) complete: bool,
 }
 
-/// Walks from the root as far as nodes exist.
+/// Walks from the root as far as nodes exist. A move of a directory gives all below it the move's version, so that
+/// no path ever goes back to a lower one.
 pub(super) fn walk(database: &Connection, path: &VolumePath) -> rusqlite::Result<Walk> {
     let mut root = database.prepare_cached(&format!("SELECT {NODE_COLUMNS} FROM node WHERE id = ?1"))?;
-    let mut child =
-        database.prepare_cached(&format!("SELECT {NODE_COLUMNS} FROM node WHERE parent = ?1 AND name = ?2"))?;
+    let mut child = database.prepare_cached(&format!(
+        "SELECT {NODE_COLUMNS}, name.epoch, name.version FROM name JOIN node ON node.id = name.node
+         WHERE name.parent = ?1 AND name.name = ?2"
+    ))?;
     let mut node = root.query_row([ROOT], Node::from_row)?;
+    let mut moved = ObjectVersion::default();
     for (depth, segment) in path.segments().enumerate() {
-        match child.query_row(params![node.id, segment], Node::from_row).optional()? {
-            Some(next) => node = next,
-            None => return Ok(Walk { node, depth, complete: false }),
-        }
+        let found = child.query_row(params![node.id, segment], |row| {
+            Ok((Node::from_row(row)?, version_of(row.get(8)?, row.get(9)?)))
+        });
+        let Some((mut next, named)) = found.optional()? else { return Ok(Walk { node, depth, complete: false }) };
+        moved = moved.max(named);
+        next.version = next.version.max(moved);
+        node = next;
     }
     Ok(Walk { node, depth: path.segments().count(), complete: true })
 }
 
+/// All below a node, itself included, as the table `below (id)`.
+pub(super) const BELOW: &str = "WITH RECURSIVE below (id) AS
+     (SELECT ?1 UNION SELECT name.node FROM name JOIN below ON name.parent = below.id)";
+
 /// The distinct access control lists of a node and all below it.
 pub(super) fn buckets_below(database: &Connection, node: i64) -> rusqlite::Result<Vec<Digest>> {
-    let mut query = database.prepare_cached(
-        "WITH RECURSIVE below (id) AS (SELECT ?1 UNION ALL SELECT node.id FROM node JOIN below ON node.parent = below.id)
-         SELECT hash FROM bucket WHERE id IN (SELECT bucket FROM node WHERE node.id IN below)",
-    )?;
+    let mut query = database.prepare_cached(&format!(
+        "{BELOW} SELECT hash FROM bucket WHERE id IN (SELECT bucket FROM node WHERE node.id IN below)"
+    ))?;
     let rows = query.query_map([node], |row| row.get(0).map(Digest))?;
     rows.collect()
 }
@@ -199,11 +229,12 @@ pub(super) fn lookup(database: &Connection, path: &VolumePath) -> Result<Lookup,
     let Walk { node, depth, complete } = walk(database, path).map_err(failed)?;
     if !complete {
         let nearest = prefix(path, depth);
-        return Ok(Lookup::Missing(Missing { nearest, kind: node.kind, bucket: node.bucket }));
+        return Ok(Lookup::Missing(Missing { nearest, kind: node.kind, target: node.target, bucket: node.bucket }));
     }
-    let content = match node.content {
-        Some(id) => content(database, id)?,
-        None => Content::Directory,
+    let content = match (node.content, &node.target) {
+        (Some(id), _) => content(database, id)?,
+        (None, Some(target)) => Content::Link { target: target.clone() },
+        (None, None) => Content::Directory,
     };
     let object = Object {
         path: path.clone(),
@@ -216,13 +247,14 @@ pub(super) fn lookup(database: &Connection, path: &VolumePath) -> Result<Lookup,
 }
 
 fn entry(node: &Node, content: &Content) -> Entry {
-    let manifest = match content {
-        Content::Directory => None,
-        Content::Inline { manifest, .. } | Content::Blocks { manifest, .. } => Some(manifest),
+    let (manifest, size) = match content {
+        Content::Directory => (None, 0),
+        Content::Link { target } => (None, target.len() as u64),
+        Content::Inline { manifest, .. } | Content::Blocks { manifest, .. } => (Some(manifest), manifest.size()),
     };
     Entry {
         kind: node.kind,
-        size: manifest.map_or(0, Manifest::size),
+        size,
         etag: manifest.map(Manifest::root),
         version: node.version,
         modified: node.modified,
@@ -283,18 +315,21 @@ pub(super) fn list(
 
 fn page(database: &Connection, parent: i64, after: &str, rows: usize) -> rusqlite::Result<Vec<DirEntry>> {
     let mut query = database.prepare_cached(
-        "SELECT node.name, node.kind, content.size, content.root, node.modified
-         FROM node LEFT JOIN content ON content.id = node.content
-         WHERE node.parent = ?1 AND node.name > ?2 ORDER BY node.name LIMIT ?3",
+        "SELECT name.name, node.kind, content.size, content.root, node.modified, node.target
+         FROM name JOIN node ON node.id = name.node LEFT JOIN content ON content.id = node.content
+         WHERE name.parent = ?1 AND name.name > ?2 ORDER BY name.name LIMIT ?3",
     )?;
     let rows = i64::try_from(rows).unwrap_or(i64::MAX);
     let found = query.query_map(params![parent, after, rows], |row| {
+        let target: Option<String> = row.get(5)?;
+        let size = row.get::<_, Option<i64>>(2)?.map_or(0, i64::cast_unsigned);
         Ok(DirEntry {
             name: row.get(0)?,
             kind: kind_of(row.get(1)?),
-            size: row.get::<_, Option<i64>>(2)?.unwrap_or(0).cast_unsigned(),
+            size: target.as_ref().map_or(size, |target| target.len() as u64),
             etag: row.get::<_, Option<[u8; 32]>>(3)?.map(Digest),
             modified: UnixMs(row.get::<_, i64>(4)?.cast_unsigned()),
+            target,
         })
     })?;
     found.collect()

@@ -9,13 +9,14 @@ use terms::{ChangeNumber, Digest, Epoch, UnixMs, VolumeName};
 use trust::Bucket;
 
 /// The data format that this build writes (`PRAGMA user_version`).
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 
 /// The id of the root directory's node.
 pub(super) const ROOT: i64 = 1;
 /// How `node.kind` tells them apart.
 pub(super) const KIND_FILE: i64 = 0;
 pub(super) const KIND_DIRECTORY: i64 = 1;
+pub(super) const KIND_LINK: i64 = 2;
 
 pub(super) const TABLES: &str = "
 CREATE TABLE volume (
@@ -48,20 +49,27 @@ CREATE TABLE block (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE node (
     id       INTEGER PRIMARY KEY,
-    parent   INTEGER REFERENCES node (id),
-    name     TEXT NOT NULL,
-    kind     INTEGER NOT NULL CHECK (kind IN (0, 1)),
+    kind     INTEGER NOT NULL CHECK (kind IN (0, 1, 2)),
     content  INTEGER REFERENCES content (id),
+    target   TEXT,              -- where a symbolic link leads
     epoch    INTEGER NOT NULL,
     version  INTEGER NOT NULL,
     modified INTEGER NOT NULL,
     bucket   INTEGER NOT NULL REFERENCES bucket (id),
-    UNIQUE (parent, name),
     CHECK ((kind = 0) = (content IS NOT NULL)),
-    CHECK ((parent IS NULL) = (id = 1))
+    CHECK ((kind = 2) = (target IS NOT NULL))
 ) STRICT;
 CREATE INDEX node_content ON node (content) WHERE content IS NOT NULL;
 CREATE INDEX node_bucket ON node (bucket);
+CREATE TABLE name (             -- where nodes stand: the root has no name, a file may have several
+    parent  INTEGER NOT NULL REFERENCES node (id),
+    name    TEXT NOT NULL,
+    node    INTEGER NOT NULL REFERENCES node (id),
+    epoch   INTEGER NOT NULL,   -- the change that put it there
+    version INTEGER NOT NULL,
+    PRIMARY KEY (parent, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX name_node ON name (node);
 CREATE TABLE operation (        -- the ledger: outcomes by operation id
     session     BLOB NOT NULL CHECK (length(session) = 16),
     sequence    INTEGER NOT NULL,
@@ -71,6 +79,11 @@ CREATE TABLE operation (        -- the ledger: outcomes by operation id
     PRIMARY KEY (session, sequence)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX operation_at ON operation (at);
+CREATE TABLE settled (          -- below which number a session's client has every outcome
+    session BLOB PRIMARY KEY CHECK (length(session) = 16),
+    below   INTEGER NOT NULL,
+    at      INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE session (          -- who may hold callbacks: waited for after a crash
     id        BLOB PRIMARY KEY CHECK (length(id) = 16),
     principal TEXT NOT NULL,
@@ -100,7 +113,7 @@ pub(super) fn create(path: &Path, name: &VolumeName, bucket: &Bucket, now: UnixM
         transaction.execute("INSERT INTO volume VALUES (1, ?1, 1, 1, ?2)", params![name.to_string(), now])?;
         transaction.execute("INSERT INTO bucket (hash, body) VALUES (?1, ?2)", params![hash.0, body])?;
         transaction.execute(
-            "INSERT INTO node VALUES (?1, NULL, '', ?2, NULL, 1, 1, ?3, ?4)",
+            "INSERT INTO node VALUES (?1, ?2, NULL, NULL, 1, 1, ?3, ?4)",
             params![ROOT, KIND_DIRECTORY, now, transaction.last_insert_rowid()],
         )?;
         transaction.pragma_update(None, "user_version", FORMAT)?;
@@ -136,7 +149,8 @@ pub(super) fn writer(path: &Path, dir: &Path) -> Result<(Connection, VolumeRow),
     }
     match format {
         FORMAT => {}
-        1 => upgrade::from_1(&mut database).map_err(failed("bringing the volume to the present data format"))?,
+        1 | 2 => upgrade::from(format, &mut database)
+            .map_err(failed("bringing the volume to the present data format"))?,
         _ => return Err(StoreError::NoVolume { dir: dir.into() }),
     }
     let row = volume_row(&database)?;

@@ -36,13 +36,53 @@ CREATE INDEX node_content ON node (content) WHERE content IS NOT NULL;
 CREATE INDEX node_bucket ON node (bucket);
 ";
 
-/// From format 1 to format 2.
-pub(super) fn from_1(database: &mut Connection) -> rusqlite::Result<()> {
+/// Format 2 kept one name with each object; format 3 keeps names apart, so that a file can have several and a move
+/// touches one row.
+const FROM_2: &str = "
+CREATE TABLE name (
+    parent  INTEGER NOT NULL REFERENCES new_node (id),
+    name    TEXT NOT NULL,
+    node    INTEGER NOT NULL REFERENCES new_node (id),
+    epoch   INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    PRIMARY KEY (parent, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE new_node (
+    id       INTEGER PRIMARY KEY,
+    kind     INTEGER NOT NULL CHECK (kind IN (0, 1, 2)),
+    content  INTEGER REFERENCES content (id),
+    target   TEXT,
+    epoch    INTEGER NOT NULL,
+    version  INTEGER NOT NULL,
+    modified INTEGER NOT NULL,
+    bucket   INTEGER NOT NULL REFERENCES bucket (id),
+    CHECK ((kind = 0) = (content IS NOT NULL)),
+    CHECK ((kind = 2) = (target IS NOT NULL))
+) STRICT;
+INSERT INTO new_node SELECT id, kind, content, NULL, epoch, version, modified, bucket FROM node;
+INSERT INTO name SELECT parent, name, id, epoch, version FROM node WHERE parent IS NOT NULL;
+DROP TABLE node;
+ALTER TABLE new_node RENAME TO node;
+CREATE INDEX node_content ON node (content) WHERE content IS NOT NULL;
+CREATE INDEX node_bucket ON node (bucket);
+CREATE INDEX name_node ON name (node);
+CREATE TABLE settled (
+    session BLOB PRIMARY KEY CHECK (length(session) = 16),
+    below   INTEGER NOT NULL,
+    at      INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+/// From an earlier format to the present one.
+pub(super) fn from(format: i64, database: &mut Connection) -> rusqlite::Result<()> {
     // Objects refer to objects whose rows come later; all references are looked at before the commit.
     database.pragma_update(None, "foreign_keys", false)?;
     let transaction = database.transaction()?;
-    transaction.execute_batch(FROM_1)?;
-    transaction.pragma_update(None, "user_version", 2)?;
+    if format < 2 {
+        transaction.execute_batch(FROM_1)?;
+    }
+    transaction.execute_batch(FROM_2)?;
+    transaction.pragma_update(None, "user_version", 3)?;
     let broken = transaction.prepare("PRAGMA foreign_key_check")?.exists([])?;
     if broken {
         return Err(rusqlite::Error::IntegralValueOutOfRange(0, 0));
@@ -67,14 +107,29 @@ mod tests {
     }
 
     /// The tables as format 1 had them.
-    fn tables_of_1() -> String {
-        let new = "    id   INTEGER PRIMARY KEY,\n    hash BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),\n    body BLOB NOT NULL\n) STRICT;";
-        let old = "    hash BLOB PRIMARY KEY CHECK (length(hash) = 32),\n    body BLOB NOT NULL\n) STRICT, WITHOUT ROWID;";
-        let (pointer, hash) =
-            ("bucket   INTEGER NOT NULL REFERENCES bucket (id)", "bucket   BLOB NOT NULL REFERENCES bucket (hash)");
-        assert!(TABLES.contains(new) && TABLES.contains(pointer));
-        TABLES.replace(new, old).replace(pointer, hash)
-    }
+    const TABLES_OF_1: &str = "
+CREATE TABLE volume (id INTEGER PRIMARY KEY CHECK (id = 1), name TEXT NOT NULL, epoch INTEGER NOT NULL,
+    change INTEGER NOT NULL, created INTEGER NOT NULL) STRICT;
+CREATE TABLE bucket (hash BLOB PRIMARY KEY CHECK (length(hash) = 32), body BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE content (id INTEGER PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL CHECK (length(root) = 32),
+    inline BLOB, replaced INTEGER) STRICT;
+CREATE INDEX content_replaced ON content (replaced) WHERE replaced IS NOT NULL;
+CREATE TABLE block (content INTEGER NOT NULL REFERENCES content (id) ON DELETE CASCADE, number INTEGER NOT NULL,
+    file BLOB NOT NULL UNIQUE CHECK (length(file) = 16), len INTEGER NOT NULL CHECK (len > 0),
+    hash BLOB NOT NULL CHECK (length(hash) = 32), PRIMARY KEY (content, number)) STRICT, WITHOUT ROWID;
+CREATE TABLE node (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES node (id), name TEXT NOT NULL,
+    kind INTEGER NOT NULL CHECK (kind IN (0, 1)), content INTEGER REFERENCES content (id), epoch INTEGER NOT NULL,
+    version INTEGER NOT NULL, modified INTEGER NOT NULL, bucket BLOB NOT NULL REFERENCES bucket (hash),
+    UNIQUE (parent, name), CHECK ((kind = 0) = (content IS NOT NULL)), CHECK ((parent IS NULL) = (id = 1))) STRICT;
+CREATE INDEX node_content ON node (content) WHERE content IS NOT NULL;
+CREATE INDEX node_bucket ON node (bucket);
+CREATE TABLE operation (session BLOB NOT NULL CHECK (length(session) = 16), sequence INTEGER NOT NULL,
+    fingerprint BLOB NOT NULL, outcome BLOB NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (session, sequence))
+    STRICT, WITHOUT ROWID;
+CREATE INDEX operation_at ON operation (at);
+CREATE TABLE session (id BLOB PRIMARY KEY CHECK (length(id) = 16), principal TEXT NOT NULL,
+    lease_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+";
 
     #[tokio::test]
     async fn a_volume_of_format_1_is_brought_over_with_its_lists() {
@@ -87,7 +142,7 @@ mod tests {
             let _ = std::fs::remove_file(dir.path().join(leftover));
         }
         let old = Connection::open(&file).expect("made");
-        old.execute_batch(&tables_of_1()).expect("tables");
+        old.execute_batch(TABLES_OF_1).expect("tables");
         old.execute("INSERT INTO volume VALUES (1, ?1, 1, 7, 0)", [name.to_string()]).expect("a row");
         for owner in ["alice", "bob"] {
             let body = list(owner).encode().expect("bytes");
@@ -122,9 +177,10 @@ mod tests {
         let rows = "
             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
             INSERT INTO bucket SELECT i, randomblob(32), randomblob(300) FROM n;
-            INSERT INTO node VALUES (1, NULL, '', 1, NULL, 1, 1, 0, 1);
+            INSERT INTO node VALUES (1, 1, NULL, NULL, 1, 1, 0, 1);
             WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i <= 1000000)
-            INSERT INTO node SELECT i, 1, 'f' || i, 1, NULL, 1, 1, 0, 1 + i % 1000 FROM n;";
+            INSERT INTO node SELECT i, 1, NULL, NULL, 1, 1, 0, 1 + i % 1000 FROM n;
+            INSERT INTO name SELECT 1, 'f' || id, id, 1, 1 FROM node WHERE id > 1;";
         database.execute_batch(&format!("BEGIN; {rows} COMMIT; VACUUM;")).expect("rows");
         let size = || -> i64 {
             let pages: i64 = database.pragma_query_value(None, "page_count", |row| row.get(0)).expect("a number");

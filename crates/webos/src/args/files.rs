@@ -160,20 +160,117 @@ pub struct Get {
     pub lent: Under,
 }
 
-/// Remove a file or an empty folder
+/// Remove a file, a link or an empty folder; with -r a folder and all below it
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Examples:
-  webos rm site.demo.localhost/www/old.html")]
+  webos rm site.demo.localhost/www/old.html
+  webos rm -r site.demo.localhost/www/drafts")]
 pub struct Rm {
     /// NAME.REALM/path
     #[arg(value_name = "PATH")]
     pub place: FileAddress,
+    /// A folder with all that is below it
+    #[arg(short, long)]
+    pub recursive: bool,
     /// Only if the file still has this ETag
-    #[arg(long, value_name = "ETAG", value_parser = etag)]
+    #[arg(long, value_name = "ETAG", value_parser = etag, conflicts_with = "recursive")]
     pub if_match: Option<Digest>,
     #[command(flatten)]
     pub lent: Under,
+}
+
+/// Make a folder
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  webos mkdir site.demo.localhost/www/pictures
+  webos mkdir -p site.demo.localhost/www/pictures/2026/june")]
+pub struct Mkdir {
+    /// NAME.REALM/path
+    #[arg(value_name = "PATH")]
+    pub place: FileAddress,
+    /// Make missing folders above it; one that exists is no error
+    #[arg(short, long)]
+    pub parents: bool,
+    #[command(flatten)]
+    pub lent: Under,
+}
+
+/// Move or rename a file or folder within its volume
+///
+/// Access lists go along. It takes the rights r and m on all that is moved and w where it goes: a move shows nobody what
+/// its maker could not have shown by copying.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  webos mv site.demo.localhost/www/draft.html site.demo.localhost/www/page.html
+  webos mv site.demo.localhost/www/old site.demo.localhost/archive/      # into the folder")]
+pub struct Mv {
+    /// NAME.REALM/path
+    #[arg(value_name = "FROM")]
+    pub from: FileAddress,
+    /// NAME.REALM/path; with `/` at the end: into this folder
+    #[arg(value_name = "TO")]
+    pub to: FileAddress,
+    /// Do not replace what is there
+    #[arg(short, long)]
+    pub no_clobber: bool,
+    #[command(flatten)]
+    pub lent: Under,
+}
+
+/// Give a file another name, or make a symbolic link with -s
+///
+/// A symbolic link leads to another path of its own volume: TARGET is a path relative to the folder that holds the link,
+/// or one from the volume's root if it begins with `/`. Readers follow it, and need the right r on the link too.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  webos ln site.demo.localhost/www/a.html site.demo.localhost/www/b.html
+  webos ln -s ../www/a.html site.demo.localhost/other/a.html")]
+pub struct Ln {
+    /// NAME.REALM/path of the file; with -s what the link says
+    pub target: String,
+    /// NAME.REALM/path of the new name
+    #[arg(value_name = "PATH")]
+    pub place: FileAddress,
+    /// Make a symbolic link
+    #[arg(short, long)]
+    pub symbolic: bool,
+    #[command(flatten)]
+    pub lent: Under,
+}
+
+/// List everything below a folder
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  webos find site.demo.localhost/www
+  webos find site.demo.localhost/www --name '*.html' --type f")]
+pub struct Find {
+    /// NAME.REALM/path
+    #[arg(value_name = "PATH")]
+    pub place: FileAddress,
+    /// Only names of this form: `*` stands for any letters, `?` for one
+    #[arg(long, value_name = "FORM")]
+    pub name: Option<String>,
+    /// Only files (f), folders (d) or links (l)
+    #[arg(long = "type", value_name = "KIND")]
+    pub kind: Option<Kind>,
+    #[command(flatten)]
+    pub lent: Under,
+}
+
+/// What `find` shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// Files.
+    F,
+    /// Folders.
+    D,
+    /// Symbolic links.
+    L,
 }
 
 /// Access lists.

@@ -12,7 +12,9 @@ mod service;
 mod transfer;
 mod values;
 
-pub use files::{AclCommand, AclCopy, AclEdit, Cat, Get, Ls, Put, Rm, Stat, Under, VolumeCommand};
+pub use files::{
+    AclCommand, AclCopy, AclEdit, Cat, Find, Get, Kind, Ln, Ls, Mkdir, Mv, Put, Rm, Stat, Under, VolumeCommand,
+};
 pub use group::{GroupAdd, GroupAddress, GroupCommand, Listed, Why};
 pub use local::{Bench, Down, Man, UpArgs};
 pub use operate::{
@@ -92,6 +94,10 @@ pub enum Command {
     Put(Put),
     Get(Get),
     Rm(Rm),
+    Mv(Mv),
+    Mkdir(Mkdir),
+    Ln(Ln),
+    Find(Find),
     /// See and change who may do what
     #[command(subcommand)]
     Acl(AclCommand),

@@ -60,7 +60,7 @@ async fn directories_and_what_is_not_there() {
             let listing = directory.listing("").expect("short");
             listing.entries.into_iter().map(|entry| entry.name).collect::<Vec<_>>()
         }
-        ReplicaObject::File(_) => panic!("a directory"),
+        other => panic!("no directory: {other:?}"),
     };
     assert_eq!(names().await, ["a"]);
     home.put("d/b", b"2").await;
@@ -164,7 +164,7 @@ async fn change_bucket(home: &HomeWorld, bucket: Bucket) {
     let below = home.store().buckets_below(&path("d")).await.expect("reads");
     let lists = below.into_iter().map(|hash| (hash, bucket.clone())).collect();
     let change = Change::AmendLists { path: path("d"), lists };
-    let recalled = change.touches(&path("d"));
+    let recalled = change.touches(&path("d"), &[]);
     let gate: &dyn crate::gate::ChangeGate = &home.coherence();
     let permit = gate.before_change(recalled.clone()).await.expect("admitted");
     let conditions = Conditions { recalled, ..Conditions::none() };

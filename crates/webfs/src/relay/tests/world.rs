@@ -325,7 +325,7 @@ pub(super) async fn until(mut holds: impl AsyncFnMut() -> bool) {
 pub(super) async fn open_file(replica: &Replica, at: &str) -> Result<ReplicaFile, Problem> {
     match replica.open(&path(at)).await? {
         ReplicaObject::File(file) => Ok(file),
-        ReplicaObject::Directory(_) => panic!("{at} is a directory"),
+        other => panic!("{at} is no file: {other:?}"),
     }
 }
 

@@ -366,3 +366,35 @@ async fn many_puts_at_once_share_commits() {
     assert!(one.is_some() && one == two);
     assert_eq!(Arc::strong_count(&signed), 2, "it stays in memory");
 }
+
+#[tokio::test]
+async fn what_is_settled_is_neither_answered_nor_made_again() {
+    let (_dir, store) = volume(&World::real());
+    let session = SessionId([7; 16]);
+    let under = |sequence| Conditions::none().operation(OperationId { session, sequence });
+    for sequence in 1..=3 {
+        put_if(&store, &format!("f{sequence}"), b"x", under(sequence)).await.expect("stored");
+    }
+    store.settle(session, 3).await.expect("settled");
+    store.settle(session, 2).await.expect("an older word changes nothing");
+    for (sequence, expected) in [(1, Some(Code::Invalid)), (2, Some(Code::Invalid)), (3, None), (4, None)] {
+        store.apply(Change::Remove { path: path("f1") }, Conditions::none()).await.ok();
+        let at = format!("f{sequence}");
+        assert_eq!(code(put_if(&store, &at, b"x", under(sequence)).await), expected, "{sequence}");
+    }
+    assert!(found(&store, "f1").await.is_none(), "a retry of a settled operation does nothing");
+    let other = Conditions::none().operation(OperationId { session: SessionId([8; 16]), sequence: 1 });
+    put_if(&store, "other", b"x", other).await.expect("another session begins where it likes");
+}
+
+#[tokio::test]
+async fn outcomes_of_a_day_ago_are_forgotten_and_their_operations_refused() {
+    let (world, hand) = World::simulated(1);
+    let (_dir, store) = volume(&world);
+    let id = OperationId { session: SessionId([7; 16]), sequence: 5 };
+    put_if(&store, "f", b"x", Conditions::none().operation(id)).await.expect("stored");
+    hand.advance(LEDGER_KEPT + Duration::from_secs(1));
+    assert_eq!(store.collect().await.expect("collected").operations, 1);
+    let again = put_if(&store, "f", b"x", Conditions::none().operation(id)).await;
+    assert!(matches!(again, Err(StoreError::OperationSettled { .. })), "{again:?}");
+}

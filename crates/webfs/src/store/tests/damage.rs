@@ -136,8 +136,11 @@ async fn the_check_finds_planted_faults() {
         ("UPDATE content SET inline = x'00' WHERE inline IS NOT NULL", "content"),
         ("UPDATE content SET replaced = 1", "content"),
         ("UPDATE bucket SET body = x'00'", "access control list"),
-        ("UPDATE node SET parent = (SELECT id FROM node WHERE name = 'f') WHERE name = 'g'", "tree"),
-        ("UPDATE node SET version = 9999 WHERE name = 'f'", "tree"),
+        ("UPDATE name SET parent = (SELECT node FROM name WHERE name = 'f') WHERE name = 'g'", "tree"),
+        ("DELETE FROM name WHERE name = 'g'", "tree"),
+        ("INSERT INTO name VALUES (1, 'root', 1, 1, 1)", "tree"),
+        ("UPDATE node SET version = 9999 WHERE kind = 0", "tree"),
+        ("UPDATE name SET version = 9999", "tree"),
     ] {
         let (_dir, store) = volume(&World::real());
         put(&store, "f", &filled(1, 2_000_000)).await.expect("stored");

@@ -3,6 +3,7 @@
 mod cases;
 mod damage;
 mod lists;
+mod names;
 mod random;
 
 use super::{Change, Conditions, Lookup, Object, Outcome, Prepared, Put, Store, StoreError};

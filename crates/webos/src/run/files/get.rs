@@ -10,11 +10,12 @@ use crate::run::{Setup, reach};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use client::models::{Entry, FileKind};
+use client::models::{DirEntry, Entry, FileKind};
 use client::{Client, Download, Volume};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use hyper::body::Incoming;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use terms::{ByteCount, Code, Location, Problem, VolumePath};
 use webfs::model::ManifestStatement;
@@ -207,12 +208,20 @@ async fn get_all(setup: &Setup, out: &mut Out, arguments: &Get, client: &Client)
     let own = top.name().unwrap_or(place.location.volume.name.as_str());
     let folder = arguments.file.clone().unwrap_or_else(|| PathBuf::from(own));
     let target = Target::open(&folder)?;
-    let (files, folders) = list_all(&volume, top).await?;
+    let relayed = arguments.source.from.is_some() || place.node.is_some();
+    let Listed { files, folders, small, links } = list_all(&volume, top, relayed).await?;
     folders.iter().try_for_each(|folder| target.make(folder))?;
     let bytes = files.iter().map(|(_, size)| size).sum();
     let mut progress = out.progress(&place.location.to_string(), Some(bytes));
-    let (volume, target) = (&volume, &target);
-    let mut arriving = stream::iter(files.iter().map(|(below, _)| async move {
+    for (below, content) in &small {
+        let mut landing = target.begin(below, &setup.world)?;
+        landing.write(content)?;
+        landing.keep()?;
+        progress.advance(content.len() as u64);
+    }
+    let (volume, target, all) = (&volume, &target, files.len() as u64);
+    let files = files.iter().filter(|(below, _)| !small.contains_key(below));
+    let mut arriving = stream::iter(files.map(|(below, _)| async move {
         let location = Location { volume: volume.name().clone(), path: top.under(below).map_err(invalid)? };
         let download = volume.get(&location.path, None, None).await?;
         let mut file = arriving(volume, &location, download).await?;
@@ -229,12 +238,11 @@ async fn get_all(setup: &Setup, out: &mut Out, arguments: &Get, client: &Client)
         progress.advance(bytes);
     }
     drop(progress);
-    let fetched = Fetched {
-        location: place.location.to_string(),
-        target: folder.display().to_string(),
-        files: files.len() as u64,
-        bytes,
-    };
+    if links > 0 {
+        out.note(&format!("left out {}: what they lead to may lie elsewhere", plural(links, "symbolic link")));
+    }
+    let fetched =
+        Fetched { location: place.location.to_string(), target: folder.display().to_string(), files: all, bytes };
     out.result(&fetched, |out, fetched| {
         let count = plural(fetched.files, "file");
         out.line(&format!("{count}, {}, in {}", ByteCount(fetched.bytes), fetched.target))
@@ -245,11 +253,53 @@ fn invalid(error: terms::PathError) -> Problem {
     Problem::new(Code::Invalid, error.to_string())
 }
 
-type Listed = (Vec<(VolumePath, u64)>, Vec<VolumePath>);
+/// What is fetched: paths below the top.
+#[derive(Default)]
+struct Listed {
+    files: Vec<(VolumePath, u64)>,
+    folders: Vec<VolumePath>,
+    /// Small files that came with the listing, checked.
+    small: BTreeMap<VolumePath, Bytes>,
+    /// Symbolic links, which are left out: count.
+    links: u64,
+}
 
-/// All files and folders below `top`, as paths below it.
-async fn list_all(volume: &Volume, top: &VolumePath) -> Result<Listed, Failure> {
-    let (mut files, mut folders) = (Vec::new(), Vec::new());
+/// All files and folders below `top`: at the home in a few answers, at a relay folder by folder.
+async fn list_all(volume: &Volume, top: &VolumePath, relayed: bool) -> Result<Listed, Failure> {
+    if relayed {
+        return list_by_folder(volume, top).await;
+    }
+    let tree = volume.tree(top, true).await?;
+    if let Some((path, problem)) = tree.hidden.into_iter().next() {
+        let detail = format!("{}/{path}: {}", volume.name(), problem.detail);
+        return Err(Problem { detail, ..problem }.into());
+    }
+    let mut listed = Listed::default();
+    let below = |path: &VolumePath| path.below(top).unwrap_or_default();
+    for object in &tree.objects {
+        listed.add(below(&object.path), &object.entry)?;
+    }
+    listed.small = tree.contents.into_iter().map(|(path, content)| (below(&path), content)).collect();
+    Ok(listed)
+}
+
+impl Listed {
+    fn add(&mut self, below: VolumePath, entry: &DirEntry) -> Result<(), Failure> {
+        match entry.kind {
+            FileKind::File => self.files.push((below, entry.size)),
+            FileKind::Directory => self.folders.push(below),
+            FileKind::Link => self.links += 1,
+        }
+        if self.files.len() <= MAX_FILES {
+            return Ok(());
+        }
+        let problem = Problem::new(Code::TooLarge, format!("there are more than {MAX_FILES} files"));
+        Err(problem.next("fetch its folders one by one").into())
+    }
+}
+
+async fn list_by_folder(volume: &Volume, top: &VolumePath) -> Result<Listed, Failure> {
+    let mut listed = Listed::default();
     let mut wave = vec![VolumePath::root()];
     for _ in 0..=MAX_DEPTH {
         let listings = stream::iter(wave.drain(..).map(|folder| async move {
@@ -257,25 +307,18 @@ async fn list_all(volume: &Volume, top: &VolumePath) -> Result<Listed, Failure> 
             Ok::<_, Problem>((folder, listing))
         }));
         let listings: Vec<_> = listings.buffer_unordered(FILES_AT_ONCE).try_collect().await?;
+        let known = listed.folders.len();
         for (folder, listing) in listings {
             for entry in listing {
                 // A name that would lead elsewhere is refused here.
-                let below = folder.join(&entry.name).map_err(invalid)?;
-                match entry.kind {
-                    FileKind::File => files.push((below, entry.size)),
-                    FileKind::Directory => wave.push(below),
-                }
+                listed.add(folder.join(&entry.name).map_err(invalid)?, &entry)?;
             }
         }
-        folders.extend(wave.iter().cloned());
-        if files.len() > MAX_FILES {
-            let problem = Problem::new(Code::TooLarge, format!("there are more than {MAX_FILES} files"));
-            return Err(problem.next("fetch its folders one by one").into());
-        }
+        wave.extend(listed.folders[known..].iter().cloned());
         if wave.is_empty() {
             break;
         }
     }
-    files.sort();
-    Ok((files, folders))
+    listed.files.sort();
+    Ok(listed)
 }

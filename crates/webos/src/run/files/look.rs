@@ -16,6 +16,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     etag: Option<String>,
     modified_ms: UnixMs,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -40,6 +42,7 @@ pub async fn ls(setup: &Setup, out: &mut Out, arguments: &Ls) -> Outcome {
         size: entry.size,
         etag: entry.etag.map(|etag| etag.to_string()),
         modified_ms: entry.modified,
+        target: entry.target.as_deref(),
     });
     let listed = Listed { location: place.location.to_string(), entries: lines.collect() };
     out.result(&listed, |out, listed| listed.entries.iter().try_for_each(|line| print(out, line, arguments.long)))
@@ -47,7 +50,7 @@ pub async fn ls(setup: &Setup, out: &mut Out, arguments: &Ls) -> Outcome {
 
 fn as_line(path: &VolumePath, entry: &Entry) -> DirEntry {
     let name = path.name().unwrap_or_default().to_string();
-    DirEntry { name, kind: entry.kind, size: entry.size, etag: entry.etag, modified: entry.modified }
+    DirEntry { name, kind: entry.kind, size: entry.size, etag: entry.etag, modified: entry.modified, target: None }
 }
 
 fn print(out: &mut Out, line: &Line<'_>, long: bool) -> Outcome {
@@ -55,7 +58,8 @@ fn print(out: &mut Out, line: &Line<'_>, long: bool) -> Outcome {
     let name = out.name(line.name).into_owned();
     if long {
         let size = if slash.is_empty() { line.size.to_string() } else { "-".to_string() };
-        out.line(&format!("{size:>12}  {}  {name}{slash}", time(line.modified_ms)))
+        let leads = line.target.map(|target| format!(" -> {}", out.name(target))).unwrap_or_default();
+        out.line(&format!("{size:>12}  {}  {name}{slash}{leads}", time(line.modified_ms)))
     } else {
         out.line(&format!("{name}{slash}"))
     }
@@ -75,6 +79,7 @@ fn people(out: &mut Out, location: &Location, entry: &Entry) -> Outcome {
     out.line(&name)?;
     match entry.kind {
         FileKind::Directory => out.line("  kind      folder")?,
+        FileKind::Link => out.line("  kind      symbolic link")?,
         FileKind::File => out.line(&format!("  size      {} ({} bytes)", ByteCount(entry.size), entry.size))?,
     }
     if let Some(etag) = entry.etag {

@@ -1,15 +1,19 @@
-//! Commands on files: what is there, reading it checked, storing it, removing it.
+//! Commands on files: what is there, reading it checked, storing, moving and removing it.
 
 mod checked;
+mod find;
 mod get;
 mod landing;
 mod look;
+mod names;
 mod put;
 mod tree;
 
+pub use find::find;
 pub use get::{cat, get};
 pub use look::{ls, stat};
-pub use put::{put, rm};
+pub use names::{ln, mkdir, mv, rm};
+pub use put::put;
 
 use client::models::{Entry, FileKind};
 use serde::Serialize;

@@ -1,8 +1,8 @@
-//! `put` and `rm`: changes, each under its own operation id, so that a repetition after a lost answer happens once.
+//! `put`: changes, each under its own operation id, so that a repetition after a lost answer happens once.
 
 use super::Shown;
-use super::tree::{LeftOut, open_regular, walk};
-use crate::args::{FileAddress, Put, Rm};
+use super::tree::{Found, LeftOut, open_regular, walk};
+use crate::args::{FileAddress, Put};
 use crate::home::cannot;
 use crate::output::{Out, Outcome, plural};
 use crate::run::limits::{FILES_AT_ONCE, PUT_ATTEMPTS, READ_BYTES};
@@ -12,11 +12,14 @@ use client::models::Entry;
 use client::{Condition, PutOptions, Volume};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
+use std::collections::BTreeSet;
+use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::Path;
 use terms::{ByteCount, Code, Location, Problem, VolumePath};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use webfs::limits::MAX_FILE_BYTES;
+use webfs::protocol::{MAX_BATCH, MAX_BATCH_FILE_BYTES, Operation, When};
 
 /// Stores a file, standard input, or a folder.
 pub async fn put(setup: &Setup, out: &mut Out, arguments: &Put) -> Outcome {
@@ -120,6 +123,38 @@ async fn put_file(volume: &Volume, path: &VolumePath, how: PutOptions, file: &Pa
     }
 }
 
+fn named(file: &Found, problem: Problem) -> Problem {
+    let detail = format!("{}: {}", file.path, problem.detail);
+    Problem { detail, ..problem }
+}
+
+/// The folders that small files need, and the files: changes that go in as few requests as they fit into.
+fn together(top: &VolumePath, files: &[&Found], condition: Condition) -> Result<Vec<Operation>, Problem> {
+    let when = match condition {
+        Condition::None => When::Always,
+        Condition::IfAbsent => When::Absent,
+        Condition::IfMatch(root) => When::Root(root),
+    };
+    let mut folders = BTreeSet::new();
+    let mut puts = Vec::with_capacity(files.len());
+    for file in files {
+        let path = top.under(&file.path).map_err(|error| Problem::new(Code::Invalid, error.to_string()))?;
+        folders.extend(path.parent().filter(|folder| !folder.is_root()));
+        let mut content = Vec::new();
+        let real = std::fs::canonicalize(&file.source).map_err(|error| cannot("read", &file.source, &error))?;
+        let most = MAX_BATCH_FILE_BYTES as u64 + 1;
+        let read = open_regular(&real)?.take(most).read_to_end(&mut content);
+        read.map_err(|error| cannot("read", &file.source, &error))?;
+        if content.len() as u64 == most {
+            let what = format!("{} grew while it was stored", file.source.display());
+            return Err(Problem::new(Code::Conflict, what).next("try again"));
+        }
+        puts.push(Operation::Put { path, content, parents: false, when });
+    }
+    let folders = folders.into_iter().map(|path| Operation::Mkdir { path, parents: true });
+    Ok(folders.chain(puts).collect())
+}
+
 #[derive(Serialize)]
 struct Stored {
     location: String,
@@ -135,27 +170,32 @@ async fn put_all(out: &mut Out, arguments: &Put, volume: &Volume, top: &VolumePa
     let how = PutOptions { parents: true, ..options(arguments) };
     let mut progress = out.progress(&arguments.file.display().to_string(), Some(bytes));
     let mut stored = 0;
-    let puts = stream::iter(found.files.iter().map(|file| async move {
+    let counted = |stored: u64, problem: Problem| {
+        let detail = format!("{stored} of {} stored; {}", plural(found.files.len() as u64, "file"), problem.detail);
+        Problem { detail, ..problem }
+    };
+    let (small, large): (Vec<_>, Vec<_>) =
+        found.files.iter().partition(|file| file.size <= MAX_BATCH_FILE_BYTES as u64);
+    for some in small.chunks(MAX_BATCH) {
+        let outcomes = volume.perform(together(top, some, how.condition)?).await;
+        let outcomes = outcomes.map_err(|problem| counted(stored, problem))?;
+        // Folders come first.
+        for (file, outcome) in some.iter().rev().zip(outcomes.into_iter().rev()) {
+            let named = |problem: Problem| named(file, problem);
+            outcome.map_err(named).map_err(|problem| counted(stored, problem))?;
+            stored += 1;
+            progress.advance(file.size);
+        }
+    }
+    let puts = stream::iter(large.into_iter().map(|file| async move {
         let path = top.under(&file.path).map_err(|error| Problem::new(Code::Invalid, error.to_string()))?;
-        put_file(volume, &path, how, &file.source).await.map(|entry| entry.size).map_err(|problem| {
-            let detail = format!("{}: {}", file.path, problem.detail);
-            Problem { detail, ..problem }
-        })
+        let put = put_file(volume, &path, how, &file.source).await;
+        put.map(|entry| entry.size).map_err(|problem| named(file, problem))
     }));
     let mut puts = puts.buffer_unordered(FILES_AT_ONCE);
-    loop {
-        match puts.try_next().await {
-            Ok(Some(bytes)) => {
-                stored += 1;
-                progress.advance(bytes);
-            }
-            Ok(None) => break,
-            Err(problem) => {
-                let detail =
-                    format!("{stored} of {} stored; {}", plural(found.files.len() as u64, "file"), problem.detail);
-                return Err(Problem { detail, ..problem }.into());
-            }
-        }
+    while let Some(bytes) = puts.try_next().await.map_err(|problem| counted(stored, problem))? {
+        stored += 1;
+        progress.advance(bytes);
     }
     drop((puts, progress));
     if let Some(remark) = found.remark() {
@@ -167,25 +207,6 @@ async fn put_all(out: &mut Out, arguments: &Put, volume: &Volume, top: &VolumePa
         let location = out.name(&stored.location).into_owned();
         out.line(&format!("{count}, {}, in {location}", ByteCount(stored.bytes)))
     })
-}
-
-#[derive(Serialize)]
-struct Removed {
-    removed: String,
-}
-
-/// Removes a file or an empty folder.
-pub async fn rm(setup: &Setup, out: &mut Out, arguments: &Rm) -> Outcome {
-    let client = reach::acting(setup, &arguments.lent)?;
-    let place = &arguments.place;
-    if place.location.path.is_root() {
-        let problem = Problem::new(Code::Invalid, format!("{} is a whole volume", place.location));
-        return Err(problem.next("name a file or folder in it").into());
-    }
-    let volume = reach::volume(&client, place, None).await?;
-    let condition = arguments.if_match.map_or(Condition::None, Condition::IfMatch);
-    volume.remove(&place.location.path, condition).await?;
-    out.result(&Removed { removed: place.location.to_string() }, |_, _| Ok(()))
 }
 
 #[cfg(test)]

@@ -1,0 +1,284 @@
+//! Many changes in one request, and whole trees in a few answers, at a volume's home.
+//!
+//! Each change has its own number in this client's session, so that a batch whose answer was lost is sent again and
+//! happens once. What an answer shows is bounded and goes forward, whatever the home says.
+
+use crate::Volume;
+use crate::limits::{BATCH_ATTEMPTS, MAX_LISTED, MAX_LOOK_ANSWER_BYTES};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use terms::{Code, Problem, SessionId, VolumeName, VolumePath};
+use webfs::model::{DirEntry, FileKind, Manifest};
+use webfs::protocol::{
+    BATCH_ROUTE, Batch, BatchReply, Done, LOOK_ROUTE, Look, LookReply, MAX_BATCH, MAX_BATCH_BYTES,
+    MAX_LOOK_FOLDERS, Operation, Page,
+};
+
+/// What an operation costs in a batch beside paths and content: bytes, roughly.
+const OPERATION_BYTES: usize = 64;
+
+/// The numbers of a client's operations: which are under way, and so below which one all outcomes are known.
+#[derive(Debug)]
+pub(crate) struct Numbers {
+    session: SessionId,
+    state: Mutex<NumbersState>,
+}
+
+#[derive(Debug, Default)]
+struct NumbersState {
+    last: u64,
+    under_way: BTreeMap<VolumeName, BTreeSet<u64>>,
+}
+
+/// Numbers that were given out; settled when this is dropped.
+struct Given<'a> {
+    numbers: &'a Numbers,
+    volume: VolumeName,
+    first: u64,
+    count: u64,
+}
+
+impl Numbers {
+    pub(crate) fn new(session: SessionId) -> Self {
+        Self { session, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, NumbersState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn give(&self, volume: &VolumeName, count: u64) -> Given<'_> {
+        let mut state = self.state();
+        let first = state.last + 1;
+        state.last += count;
+        state.under_way.entry(volume.clone()).or_default().insert(first);
+        Given { numbers: self, volume: volume.clone(), first, count }
+    }
+
+    /// Below which number nothing is under way at this volume.
+    fn settled(&self, volume: &VolumeName) -> u64 {
+        let state = self.state();
+        state.under_way.get(volume).and_then(|numbers| numbers.first().copied()).unwrap_or(state.last + 1)
+    }
+}
+
+impl Drop for Given<'_> {
+    fn drop(&mut self) {
+        let mut state = self.numbers.state();
+        if let Some(numbers) = state.under_way.get_mut(&self.volume) {
+            numbers.remove(&self.first);
+            if numbers.is_empty() {
+                state.under_way.remove(&self.volume);
+            }
+        }
+    }
+}
+
+/// An object of a tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Below {
+    /// Its path.
+    pub path: VolumePath,
+    /// What its folder says of it.
+    pub entry: DirEntry,
+}
+
+/// A folder and all below it.
+#[derive(Debug, Default)]
+pub struct Tree {
+    /// All objects, without the top itself, in the order of their paths.
+    pub objects: Vec<Below>,
+    /// The checked content of small files, if it was asked for.
+    pub contents: BTreeMap<VolumePath, Bytes>,
+    /// Folders that are not shown, and why.
+    pub hidden: Vec<(VolumePath, Problem)>,
+}
+
+impl Volume {
+    /// Makes changes, in as few requests as they fit into; one outcome each. Those that meet happen in their order.
+    pub async fn perform(&self, operations: Vec<Operation>) -> Result<Vec<Result<Done, Problem>>, Problem> {
+        let mut outcomes = Vec::with_capacity(operations.len());
+        for batch in batches(operations) {
+            outcomes.extend(self.send_batch(batch).await?);
+        }
+        Ok(outcomes)
+    }
+
+    /// Makes one change.
+    pub async fn perform_one(&self, operation: Operation) -> Result<Done, Problem> {
+        let nothing = || Problem::new(Code::Internal, format!("the home of {} left out the answer", self.name()));
+        self.perform(vec![operation]).await?.pop().ok_or_else(nothing)?
+    }
+
+    async fn send_batch(&self, operations: Vec<Operation>) -> Result<Vec<Result<Done, Problem>>, Problem> {
+        let numbers = self.node().client().numbers();
+        let given = numbers.give(self.name(), operations.len() as u64);
+        let settled = numbers.settled(self.name());
+        let operations = (given.first..given.first + given.count).zip(operations).collect();
+        let batch = Batch { session: numbers.session, settled, operations };
+        let route = format!("{BATCH_ROUTE}/{}", self.name());
+        let mut attempt = 1;
+        let reply: BatchReply = loop {
+            match self.node().post(&route, &batch).await {
+                Err(problem) if problem.code == Code::Unavailable && attempt < BATCH_ATTEMPTS => attempt += 1,
+                other => break other?,
+            }
+        };
+        if reply.outcomes.len() == batch.operations.len() {
+            return Ok(reply.outcomes);
+        }
+        let what =
+            format!("{} answered {} of {} operations", self.node().principal(), reply.outcomes.len(), given.count);
+        Err(Problem::new(Code::Internal, what).next("look at what is there now; ask who keeps the volume's home"))
+    }
+
+    /// A folder and all below it, in as few answers as it fits into; with the content of small files if asked for.
+    pub async fn tree(&self, top: &VolumePath, contents: bool) -> Result<Tree, Problem> {
+        let mut tree = Tree::default();
+        let mut wanted = VecDeque::from([(top.clone(), String::new())]);
+        while !wanted.is_empty() {
+            let folders: Vec<_> = wanted.drain(..wanted.len().min(MAX_LOOK_FOLDERS)).collect();
+            let look = Look { folders: folders.clone(), deep: true, contents };
+            let reply: LookReply = self
+                .node()
+                .post_bounded(&format!("{LOOK_ROUTE}/{}", self.name()), &look, MAX_LOOK_ANSWER_BYTES)
+                .await?;
+            self.take(&mut tree, &mut wanted, folders, reply)?;
+        }
+        if let [(path, problem)] = tree.hidden.as_slice()
+            && path == top
+        {
+            return Err(problem.clone());
+        }
+        tree.objects.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(tree)
+    }
+
+    fn take(
+        &self,
+        tree: &mut Tree,
+        wanted: &mut VecDeque<(VolumePath, String)>,
+        asked: Vec<(VolumePath, String)>,
+        reply: LookReply,
+    ) -> Result<(), Problem> {
+        // What is to be shown: what was asked for, and what the pages themselves name.
+        let mut open: BTreeMap<VolumePath, String> = asked.into_iter().collect();
+        let before = open.len() + wanted.len();
+        for Page { path, listing } in reply.pages {
+            let Some(after) = open.remove(&path) else { return Err(self.odd("shows a folder twice, or unasked")) };
+            let listing = match listing {
+                Ok(listing) => listing,
+                Err(problem) => {
+                    tree.hidden.push((path, problem));
+                    continue;
+                }
+            };
+            if !listing.entries.iter().map(|entry| &entry.name).is_sorted_by(|one, next| one < next)
+                || listing.entries.first().is_some_and(|first| first.name <= after)
+                || (listing.more && listing.entries.is_empty())
+            {
+                return Err(self.odd("lists a folder in no order"));
+            }
+            if let Some(last) = listing.entries.last().filter(|_| listing.more) {
+                wanted.push_back((path.clone(), last.name.clone()));
+            }
+            if tree.objects.len() + listing.entries.len() > MAX_LISTED {
+                let what = format!("there are more than {MAX_LISTED} objects below {}", self.name());
+                return Err(Problem::new(Code::TooLarge, what).next("look at its folders one by one"));
+            }
+            for entry in listing.entries {
+                // A name that would lead elsewhere is refused here.
+                let below = path.join(&entry.name).map_err(|error| self.odd(&error.to_string()))?;
+                if entry.kind == FileKind::Directory {
+                    open.insert(below.clone(), String::new());
+                }
+                tree.objects.push(Below { path: below, entry });
+            }
+        }
+        for file in reply.files {
+            let statement = self.statement(&file.path, &file.manifest)?;
+            if !Manifest::of(&file.content).is_ok_and(|found| found.root() == statement.root) {
+                return Err(self.odd("sends content that is not what it signed"));
+            }
+            tree.contents.insert(file.path, file.content.into());
+        }
+        wanted.extend(open);
+        let stuck = wanted.len() >= before && tree.objects.is_empty() && tree.hidden.is_empty() && before > 1;
+        if stuck { Err(self.odd("shows nothing of what it was asked for")) } else { Ok(()) }
+    }
+
+    fn odd(&self, what: &str) -> Problem {
+        Problem::new(Code::Invalid, format!("{} {what}", self.node().principal()))
+            .next("ask who keeps the volume's home")
+    }
+}
+
+/// Operations in their order, as few batches as the limits allow.
+fn batches(operations: Vec<Operation>) -> Vec<Vec<Operation>> {
+    let mut batches: Vec<Vec<Operation>> = Vec::new();
+    let mut bytes = 0;
+    for operation in operations {
+        let cost = cost(&operation);
+        match batches.last_mut() {
+            Some(batch) if batch.len() < MAX_BATCH && bytes + cost <= MAX_BATCH_BYTES / 2 => {
+                bytes += cost;
+                batch.push(operation);
+            }
+            _ => {
+                bytes = cost;
+                batches.push(vec![operation]);
+            }
+        }
+    }
+    batches
+}
+
+fn cost(operation: &Operation) -> usize {
+    let content = match operation {
+        Operation::Put { content, .. } => content.len(),
+        Operation::Symlink { target, .. } => target.len(),
+        _ => 0,
+    };
+    OPERATION_BYTES
+        + operation.path().as_str().len()
+        + operation.target().map_or(0, |to| to.as_str().len())
+        + content
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use webfs::protocol::When;
+
+    #[test]
+    fn batches_keep_the_order_and_the_limits() {
+        let put = |index: usize, len: usize| Operation::Put {
+            path: VolumePath::new(&format!("f{index}")).expect("valid"),
+            content: vec![0; len],
+            parents: false,
+            when: When::Always,
+        };
+        for (count, len, expected) in
+            [(0, 0, 0), (1, 10, 1), (MAX_BATCH, 0, 1), (MAX_BATCH + 1, 0, 2), (100, 60_000, 3)]
+        {
+            let operations: Vec<_> = (0..count).map(|index| put(index, len)).collect();
+            let batches = batches(operations.clone());
+            assert_eq!(batches.len(), expected, "{count} of {len}");
+            assert_eq!(batches.concat(), operations);
+        }
+    }
+
+    #[test]
+    fn what_is_under_way_is_not_settled() {
+        let (numbers, volume) = (Numbers::new(SessionId([1; 16])), "data.lab.example".parse().expect("valid"));
+        assert_eq!(numbers.settled(&volume), 1);
+        let first = numbers.give(&volume, 3);
+        let second = numbers.give(&volume, 2);
+        assert_eq!((first.first, second.first, numbers.settled(&volume)), (1, 4, 1));
+        drop(first);
+        assert_eq!(numbers.settled(&volume), 4);
+        drop(second);
+        assert_eq!(numbers.settled(&volume), 6);
+    }
+}

@@ -1,0 +1,160 @@
+//! Batches of changes and looks at many folders: each operation with the rights that it needs, decided one by one.
+
+use crate::files::{Found, find};
+use crate::gatekeeper::{Caller, Gatekeeper};
+use crate::limits::OPERATIONS_AT_ONCE;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, stream};
+use std::sync::Arc;
+use terms::{Code, Location, OperationId, Problem, Right, VolumePath};
+use trust::{Authorised, Bucket};
+use webfs::protocol::{
+    Batch, BatchReply, Done, Look, LookReply, MAX_BATCH, MAX_BATCH_FILE_BYTES, MAX_LOOK_FOLDERS,
+};
+use webfs::protocol::{Operation, waves};
+use webfs::serve::{Home, MayShow, PlaceRights, SmallPut, TakeRights, WriteRights};
+use webfs::store::{Change, Lookup, Outcome, TargetLists};
+
+/// Who asks what of which volume.
+struct Asked<'a> {
+    home: &'a Home,
+    gate: &'a Gatekeeper,
+    caller: &'a Caller,
+}
+
+/// Makes the changes of a batch. Those that do not meet run at once, so that one commit takes them all.
+pub async fn batch(home: &Home, gate: &Gatekeeper, caller: &Caller, batch: Batch) -> Result<BatchReply, Problem> {
+    if batch.operations.len() > MAX_BATCH {
+        let what = format!("a batch of {} operations is too long: at most {MAX_BATCH}", batch.operations.len());
+        return Err(Problem::new(Code::Invalid, what).next("send several batches"));
+    }
+    let asked = Asked { home, gate, caller };
+    let mut outcomes = Vec::with_capacity(batch.operations.len());
+    for wave in waves(&batch.operations) {
+        let mut operations: Vec<BoxFuture<'_, Result<Done, Problem>>> = Vec::with_capacity(wave.len());
+        for (sequence, operation) in &batch.operations[wave] {
+            let id = OperationId { session: batch.session, sequence: *sequence };
+            operations.push(asked.perform(operation, id).boxed());
+        }
+        let done = stream::iter(operations).buffered(OPERATIONS_AT_ONCE).collect::<Vec<_>>().await;
+        outcomes.extend(done);
+    }
+    if batch.settled > 0 {
+        home.settle(caller.subject(), batch.session, batch.settled).await?;
+    }
+    Ok(BatchReply { outcomes })
+}
+
+/// Shows folders, and what is below them.
+pub async fn look(home: &Home, gate: &Gatekeeper, caller: &Caller, look: Look) -> Result<LookReply, Problem> {
+    if look.folders.len() > MAX_LOOK_FOLDERS {
+        let what = format!("{} folders at once are too many: at most {MAX_LOOK_FOLDERS}", look.folders.len());
+        return Err(Problem::new(Code::Invalid, what).next("ask for some of them at a time"));
+    }
+    home.look(look, &Asked { home, gate, caller }).await
+}
+
+impl MayShow for Asked<'_> {
+    async fn may_show(&self, location: &Location, bucket: &Bucket) -> Result<Authorised, Problem> {
+        self.gate.allow(self.caller, location, Right::Read, bucket).await
+    }
+}
+
+impl Asked<'_> {
+    async fn perform(&self, operation: &Operation, id: OperationId) -> Result<Done, Problem> {
+        let outcome = self.outcome(operation, id).await?;
+        Ok(Done { change: outcome.change, entry: outcome.entry, created: outcome.created })
+    }
+
+    async fn outcome(&self, operation: &Operation, id: OperationId) -> Result<Outcome, Problem> {
+        let id = Some(id);
+        match operation {
+            Operation::Put { path, content, parents, when } => {
+                if content.len() > MAX_BATCH_FILE_BYTES {
+                    let what = format!("a file of a batch has at most {MAX_BATCH_FILE_BYTES} bytes");
+                    return Err(Problem::new(Code::TooLarge, what).next("put it on its own"));
+                }
+                let rights = crate::files::put_rights(self.home, self.gate, self.caller, path).await?;
+                let put = SmallPut { content: content.clone(), parents: *parents, when: *when };
+                self.home.put_small(&rights, path, put, id).await
+            }
+            Operation::Mkdir { path, parents } => {
+                let rights = self.creating(path).await?;
+                self.home.make_directory(&rights, path, *parents, id).await
+            }
+            Operation::Symlink { path, target } => {
+                let rights = self.creating(path).await?;
+                self.home.make_link(&rights, path, target.clone(), id).await
+            }
+            Operation::Remove { path, when } => {
+                let found = find(self.home.store(), path).await?;
+                let replace = self.gate.allow(self.caller, &found.location, Right::Modify, &found.bucket).await?;
+                let rights =
+                    WriteRights { decided_on: found.lookup.bucket(), create: None, replace: Some(replace) };
+                self.home.remove(&rights, path, *when, id).await
+            }
+            Operation::Link { from, to } => {
+                let change = Change::Link { from: from.clone(), to: to.clone() };
+                self.relocate(change, from, to, id).await
+            }
+            Operation::Rename { from, to, replace } => {
+                let change = Change::Rename { from: from.clone(), to: to.clone(), replace: *replace };
+                self.relocate(change, from, to, id).await
+            }
+        }
+    }
+
+    async fn creating(&self, path: &VolumePath) -> Result<WriteRights, Problem> {
+        let found = find(self.home.store(), path).await?;
+        let create = self.gate.allow(self.caller, &found.location, Right::Write, &found.bucket).await?;
+        Ok(WriteRights { decided_on: found.lookup.bucket(), create: Some(create), replace: None })
+    }
+
+    async fn relocate(
+        &self,
+        change: Change,
+        from: &VolumePath,
+        to: &VolumePath,
+        id: Option<OperationId>,
+    ) -> Result<Outcome, Problem> {
+        let taking = self.taking(from).await?;
+        let placing = self.placing(to).await?;
+        self.home.relocate(&taking, &placing, change, id).await
+    }
+
+    /// The right to take all of it: whoever moves or links what others may not read would hand it to readers of the new
+    /// place.
+    async fn taking(&self, from: &VolumePath) -> Result<TakeRights, Problem> {
+        let found = find(self.home.store(), from).await?;
+        let decided_on = match &found.lookup {
+            Lookup::Found(_) => self.home.store().buckets_below(from).await?,
+            Lookup::Missing(_) => vec![found.lookup.bucket()],
+        };
+        let take = self.both(&found, &found.bucket).await?;
+        for hash in decided_on.iter().filter(|hash| **hash != found.lookup.bucket()) {
+            let below = self.home.store().bucket(*hash).await?;
+            self.both(&found, &below).await?;
+        }
+        Ok(TakeRights { decided_on, take })
+    }
+
+    async fn both(&self, found: &Found, bucket: &Arc<Bucket>) -> Result<[Authorised; 2], Problem> {
+        let read = self.gate.allow(self.caller, &found.location, Right::Read, bucket).await?;
+        Ok([read, self.gate.allow(self.caller, &found.location, Right::Modify, bucket).await?])
+    }
+
+    async fn placing(&self, to: &VolumePath) -> Result<PlaceRights, Problem> {
+        let directory = find(self.home.store(), &to.parent().unwrap_or_default()).await?;
+        let there = find(self.home.store(), to).await?;
+        let create = self.gate.allow(self.caller, &there.location, Right::Write, &directory.bucket).await?;
+        let (replace, replaced) = match &there.lookup {
+            Lookup::Missing(_) => (None, None),
+            Lookup::Found(object) => {
+                let replace = self.gate.allow(self.caller, &there.location, Right::Modify, &there.bucket).await?;
+                (Some(replace), Some(object.bucket))
+            }
+        };
+        let decided_on = TargetLists { directory: directory.lookup.bucket(), replaced };
+        Ok(PlaceRights { decided_on, create, replace })
+    }
+}

@@ -1,0 +1,253 @@
+//! What a client asks of a volume's home beside opens and plain HTTP: many changes in one request, and many folders in
+//! one answer. Everything here is foreign until the node has decided rights on it.
+
+use crate::model::{Entry, Listing, SignedManifest};
+use serde::{Deserialize, Serialize};
+use terms::{ChangeNumber, Digest, Location, Problem, SessionId, VolumePath};
+
+/// POST [`Batch`], answered with [`BatchReply`]: `/.webos/batch/NAME.REALM`.
+pub const BATCH_ROUTE: &str = "/.webos/batch";
+/// POST [`Look`], answered with [`LookReply`]: `/.webos/look/NAME.REALM`.
+pub const LOOK_ROUTE: &str = "/.webos/look";
+
+/// The greatest batch: operations. 400 when exceeded.
+pub const MAX_BATCH: usize = 512;
+/// The content of one file in a batch: bytes. Longer files are put on their own.
+pub const MAX_BATCH_FILE_BYTES: usize = 64 << 10;
+/// The body of a batch: bytes.
+pub const MAX_BATCH_BYTES: usize = 4 << 20;
+/// Folders named in one request to look: count.
+pub const MAX_LOOK_FOLDERS: usize = 256;
+/// The body of a request to look: bytes.
+pub const MAX_LOOK_BYTES: usize = 256 << 10;
+/// The most that one answer to a look holds: bytes, roughly. What is left is asked for again.
+pub const LOOK_ANSWER_BYTES: usize = 1 << 20;
+
+/// In which state an object must be for an operation to happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum When {
+    /// Any.
+    #[default]
+    Always,
+    /// It does not exist.
+    Absent,
+    /// It is a file with this root.
+    Root(Digest),
+}
+
+/// One change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Operation {
+    /// Create or replace a file of at most [`MAX_BATCH_FILE_BYTES`].
+    Put {
+        /// Where.
+        path: VolumePath,
+        /// What.
+        #[serde(with = "serde_bytes")]
+        content: Vec<u8>,
+        /// Whether missing directories above it are made.
+        parents: bool,
+        /// Under which circumstances.
+        when: When,
+    },
+    /// Make a directory.
+    Mkdir {
+        /// Which.
+        path: VolumePath,
+        /// Whether missing directories above it are made, and its own existence is no error.
+        parents: bool,
+    },
+    /// Remove a file, a link or an empty directory.
+    Remove {
+        /// Which.
+        path: VolumePath,
+        /// Under which circumstances.
+        when: When,
+    },
+    /// Make a symbolic link.
+    Symlink {
+        /// Where.
+        path: VolumePath,
+        /// Where it leads.
+        target: String,
+    },
+    /// Give a file another name.
+    Link {
+        /// The file.
+        from: VolumePath,
+        /// The new name.
+        to: VolumePath,
+    },
+    /// Move an object with all below it.
+    Rename {
+        /// What.
+        from: VolumePath,
+        /// Where it goes.
+        to: VolumePath,
+        /// Whether something may be replaced there.
+        replace: bool,
+    },
+}
+
+impl Operation {
+    /// The object that it is about.
+    pub fn path(&self) -> &VolumePath {
+        match self {
+            Self::Put { path, .. }
+            | Self::Mkdir { path, .. }
+            | Self::Remove { path, .. }
+            | Self::Symlink { path, .. }
+            | Self::Link { from: path, .. }
+            | Self::Rename { from: path, .. } => path,
+        }
+    }
+
+    /// The other end of a link or a move.
+    pub fn target(&self) -> Option<&VolumePath> {
+        match self {
+            Self::Link { to, .. } | Self::Rename { to, .. } => Some(to),
+            _ => None,
+        }
+    }
+
+    /// Whether the outcome of one may depend on whether the other happened before: they meet in a path.
+    pub fn meets(&self, other: &Self) -> bool {
+        let paths = |operation: &Self| -> Vec<VolumePath> {
+            [Some(operation.path()), operation.target()].into_iter().flatten().cloned().collect()
+        };
+        let (own, others) = (paths(self), paths(other));
+        own.iter().any(|one| others.iter().any(|other| one.is_below(other) || other.is_below(one)))
+            || (self.makes_parents() && other.makes_parents())
+    }
+
+    fn makes_parents(&self) -> bool {
+        matches!(self, Self::Put { parents: true, .. } | Self::Mkdir { parents: true, .. })
+    }
+}
+
+/// Many changes in one request. Each happens or fails on its own; one that depends on an earlier one comes after it, and
+/// those that do not are committed together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// The session of the operation ids.
+    pub session: SessionId,
+    /// The client has the outcomes of all operations below this number: the home may forget them.
+    pub settled: u64,
+    /// Number and change, at most [`MAX_BATCH`].
+    pub operations: Vec<(u64, Operation)>,
+}
+
+/// What became of a batch, in its order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchReply {
+    /// One for each operation.
+    pub outcomes: Vec<Result<Done, Problem>>,
+}
+
+/// A change that is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// The change number.
+    pub change: ChangeNumber,
+    /// The object now; nothing if it was removed.
+    pub entry: Option<Entry>,
+    /// Whether something came to stand where nothing was.
+    pub created: bool,
+}
+
+/// Asks for what lies in folders, and below them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Look {
+    /// Folders with the name after which to begin (empty: with the first), at most [`MAX_LOOK_FOLDERS`].
+    pub folders: Vec<(VolumePath, String)>,
+    /// Also what lies in the folders below, breadth first, as far as the answer has room.
+    pub deep: bool,
+    /// Also the content of small files, as far as the answer has room.
+    pub contents: bool,
+}
+
+/// What lies in a folder, after the name that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page {
+    /// The folder.
+    pub path: VolumePath,
+    /// Its entries, or why they are not shown.
+    pub listing: Result<Listing, Problem>,
+}
+
+/// A small file with its content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SmallFile {
+    /// Its path.
+    pub path: VolumePath,
+    /// What the home signed of it.
+    pub manifest: SignedManifest,
+    /// Its bytes.
+    #[serde(with = "serde_bytes")]
+    pub content: Vec<u8>,
+}
+
+/// The answer to a look. A folder that was asked for, or stands in a listing, and has no page here is to be asked for
+/// again.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LookReply {
+    /// Breadth first, those that were asked for at the beginning.
+    pub pages: Vec<Page>,
+    /// The content of small files in them.
+    pub files: Vec<SmallFile>,
+}
+
+/// The ranges of a batch that may run at once, in order.
+pub fn waves(operations: &[(u64, Operation)]) -> Vec<std::ops::Range<usize>> {
+    let (mut waves, mut begin) = (Vec::new(), 0);
+    for (index, (_, operation)) in operations.iter().enumerate() {
+        if operations[begin..index].iter().any(|(_, earlier)| earlier.meets(operation)) {
+            waves.push(begin..index);
+            begin = index;
+        }
+    }
+    if begin < operations.len() {
+        waves.push(begin..operations.len());
+    }
+    waves
+}
+
+/// Names the place in problems.
+pub(crate) fn place(volume: &terms::VolumeName, path: &VolumePath) -> Location {
+    Location { volume: volume.clone(), path: path.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> VolumePath {
+        VolumePath::new(text).expect("valid")
+    }
+
+    fn put(at: &str) -> Operation {
+        Operation::Put { path: path(at), content: Vec::new(), parents: false, when: When::Always }
+    }
+
+    fn numbered(operations: Vec<Operation>) -> Vec<(u64, Operation)> {
+        (1..).zip(operations).collect()
+    }
+
+    #[test]
+    fn only_what_does_not_meet_runs_at_once() {
+        let mkdir = |at: &str, parents| Operation::Mkdir { path: path(at), parents };
+        let rename = |from: &str, to: &str| Operation::Rename { from: path(from), to: path(to), replace: true };
+        for (operations, expected) in [
+            (vec![], vec![]),
+            (vec![put("a"), put("b"), put("c")], vec![0..3]),
+            (vec![mkdir("d", false), put("d/a"), put("d/b")], vec![0..1, 1..3]),
+            (vec![put("a"), put("a")], vec![0..1, 1..2]),
+            (vec![put("a"), put("b"), rename("a", "c"), put("c"), put("d")], vec![0..2, 2..3, 3..5]),
+            (vec![mkdir("x/y", true), mkdir("x/z", true)], vec![0..1, 1..2]),
+        ] {
+            assert_eq!(waves(&numbered(operations.clone())), expected, "{operations:?}");
+        }
+    }
+}

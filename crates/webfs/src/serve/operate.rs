@@ -1,0 +1,108 @@
+//! Changes that came in a control message: each takes the proofs of the rights that it uses, and checks that they are
+//! the right ones.
+
+use super::write::{PlaceRights, TakeRights, WriteRights, id_of};
+use super::{Home, check_right};
+use crate::protocol::When;
+use crate::store::{Change, Conditions, Outcome, Precondition, Put, StoreError};
+use bytes::Bytes;
+use terms::{OperationId, Problem, Right, VolumePath};
+
+impl From<When> for Precondition {
+    fn from(when: When) -> Self {
+        match when {
+            When::Always => Self::None,
+            When::Absent => Self::Absent,
+            When::Root(root) => Self::OneOf(vec![root]),
+        }
+    }
+}
+
+/// A small file as it came in a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SmallPut {
+    /// Its content.
+    pub content: Vec<u8>,
+    /// Whether missing directories above it are made.
+    pub parents: bool,
+    /// Under which circumstances.
+    pub when: When,
+}
+
+impl Home {
+    /// Creates or replaces a file whose content is in memory.
+    pub async fn put_small(
+        &self,
+        rights: &WriteRights,
+        path: &VolumePath,
+        put: SmallPut,
+        operation: Option<OperationId>,
+    ) -> Result<Outcome, Problem> {
+        let (may_create, may_replace) = self.may_write(rights, path)?;
+        let mut upload = self.store.upload();
+        upload.write(Bytes::from(put.content)).await?;
+        let content = upload.finish().await?;
+        let change = Put { path: path.clone(), content, parents: put.parents, may_create, may_replace };
+        let operation = operation.map(|id| id_of(rights.subject(), id));
+        self.commit(Change::Put(change), put.when.into(), vec![rights.decided_on], operation).await
+    }
+
+    /// Removes a file, a link or an empty directory.
+    pub async fn remove(
+        &self,
+        rights: &WriteRights,
+        path: &VolumePath,
+        when: When,
+        operation: Option<OperationId>,
+    ) -> Result<Outcome, Problem> {
+        self.may_replace(rights, path)?;
+        let operation = operation.map(|id| id_of(rights.subject(), id));
+        self.commit(Change::Remove { path: path.clone() }, when.into(), vec![rights.decided_on], operation).await
+    }
+
+    /// Makes a symbolic link.
+    pub async fn make_link(
+        &self,
+        rights: &WriteRights,
+        path: &VolumePath,
+        target: String,
+        operation: Option<OperationId>,
+    ) -> Result<Outcome, Problem> {
+        if !self.may_write(rights, path)?.0 {
+            return Err(StoreError::NotAllowed { path: path.clone(), create: true }.into());
+        }
+        let change = Change::MakeLink { path: path.clone(), target };
+        let operation = operation.map(|id| id_of(rights.subject(), id));
+        self.commit(change, Precondition::None, vec![rights.decided_on], operation).await
+    }
+
+    /// Moves an object, or gives a file another name. Who may do so could as well have read it all and put it there: a
+    /// move or a link never shows anybody what its maker could not.
+    pub async fn relocate(
+        &self,
+        taking: &TakeRights,
+        placing: &PlaceRights,
+        change: Change,
+        operation: Option<OperationId>,
+    ) -> Result<Outcome, Problem> {
+        let now = self.world.clock.unix();
+        let volume = self.store.name();
+        let to = change.target().cloned().unwrap_or_default();
+        for (proof, right) in taking.take.iter().zip([Right::Read, Right::Modify]) {
+            check_right(proof, volume, change.path(), right, now)?;
+        }
+        check_right(&placing.create, volume, &to, Right::Write, now)?;
+        if placing.decided_on.replaced.is_some() {
+            let refused = || StoreError::NotAllowed { path: to.clone(), create: false };
+            check_right(placing.replace.as_ref().ok_or_else(refused)?, volume, &to, Right::Modify, now)?;
+        }
+        let operation = operation.map(|id| id_of(placing.create.subject(), id));
+        let conditions = Conditions {
+            decided_on: Some(taking.decided_on.clone()),
+            decided_on_target: Some(placing.decided_on),
+            operation,
+            ..Conditions::none()
+        };
+        self.commit_under(change, conditions).await
+    }
+}
