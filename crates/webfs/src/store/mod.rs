@@ -100,6 +100,16 @@ impl Store {
     ///
     /// Blocks the thread.
     pub fn create(dir: &Path, name: &VolumeName, owner_bucket: &Bucket, world: World) -> Result<Self, StoreError> {
+        Self::create_on(dir, name, owner_bucket, world, Box::new(RealDisk))
+    }
+
+    fn create_on(
+        dir: &Path,
+        name: &VolumeName,
+        owner_bucket: &Bucket,
+        world: World,
+        disk: Box<dyn Disk>,
+    ) -> Result<Self, StoreError> {
         let failed = |error| StoreError::io("making the volume's folder", dir, error);
         DirBuilder::new().mode(0o700).recursive(true).create(dir).map_err(failed)?;
         let lock = lock(dir)?;
@@ -117,15 +127,13 @@ impl Store {
         }
         // SQLite gives its log the mode of its file.
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft).map_err(failed)?;
-        RealDisk.sync_folder(dir).map_err(failed)?;
-        BlockFolder::create(&blocks)?;
+        disk.sync_folder(dir).map_err(failed)?;
+        BlockFolder::create(&blocks, &*disk)?;
         schema::create(&draft, name, owner_bucket, world.clock.unix())?;
         std::fs::rename(&draft, &database).map_err(failed)?;
-        RealDisk.sync_folder(dir).map_err(failed)?;
-        if let Some(above) = dir.parent().filter(|above| !above.as_os_str().is_empty()) {
-            RealDisk.sync_folder(above).map_err(failed)?;
-        }
-        Self::open_locked(dir, lock, world, Box::new(RealDisk))
+        disk.sync_folder(dir).map_err(failed)?;
+        sync_above(dir, &*disk).map_err(failed)?;
+        Self::open_locked(dir, lock, world, disk)
     }
 
     /// Opens the volume in `dir`. Blocks the thread, longer after a crash.
@@ -359,6 +367,18 @@ impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").field("name", &self.0.name).field("dir", &self.0.dir).finish_non_exhaustive()
     }
+}
+
+/// Makes the names of a folder and of all above it durable: any of them may have been made just now, or by an
+/// attempt that did not get this far. Folders that may not be opened are not of our making.
+fn sync_above(dir: &Path, disk: &dyn Disk) -> std::io::Result<()> {
+    for above in std::path::absolute(dir)?.ancestors().skip(1) {
+        match disk.sync_folder(above) {
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => break,
+            synced => synced?,
+        }
+    }
+    Ok(())
 }
 
 /// Takes the volume's lock, or says that somebody has it.

@@ -162,14 +162,21 @@ pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
     Ok(database)
 }
 
+/// FULL: the log is synced at each commit, so that what was answered survives the machine's crash.
+#[cfg(not(test))]
+fn synchronous() -> &'static str {
+    "full"
+}
+#[cfg(test)]
+use super::tests::torn::synchronous;
+
 fn connect(path: &Path, mode: OpenFlags) -> Result<Connection, StoreError> {
     let flags = mode | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let opened = (|| {
         let database = Connection::open_with_flags(path, flags)?;
         database.busy_timeout(DATABASE_BUSY)?;
         database.pragma_update(None, "journal_mode", "wal")?;
-        // FULL: the log is synced at each commit, so that what was answered survives the machine's crash.
-        database.pragma_update(None, "synchronous", "full")?;
+        database.pragma_update(None, "synchronous", synchronous())?;
         database.pragma_update(None, "foreign_keys", true)?;
         database.pragma_update(None, "trusted_schema", false)?;
         database.set_prepared_statement_cache_capacity(64);

@@ -4,6 +4,7 @@ mod cases;
 mod damage;
 mod lists;
 mod random;
+pub(super) mod torn;
 
 use super::{Change, Conditions, Lookup, Object, Outcome, Prepared, Put, Store, StoreError};
 use bytes::Bytes;
