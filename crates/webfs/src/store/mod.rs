@@ -9,13 +9,16 @@ mod blocks;
 mod change;
 mod check;
 mod collect;
+mod dump;
 mod error;
 mod ledger;
+mod making;
 mod memory;
 mod mutate;
 mod read;
 mod readers;
 mod recent;
+mod restore;
 mod schema;
 mod sessions;
 mod upgrade;
@@ -28,8 +31,10 @@ mod tests;
 pub use change::{Change, Conditions, Outcome, Precondition, Prepared, Put};
 pub use check::{Fault, Report};
 pub use collect::Collected;
+pub use dump::Dumped;
 pub use error::StoreError;
 pub use read::{Lookup, Missing, Object};
+pub use restore::Restored;
 pub use sessions::RecordedSession;
 pub use upload::Upload;
 
@@ -38,13 +43,14 @@ use crate::limits::{LIST_PAGE, WRITE_QUEUE};
 use crate::model::Listing;
 use blocks::{BlockFolder, Disk, RealDisk};
 use bytes::Bytes;
+use making::Making;
 use memory::Memory;
 use read::Content;
 use readers::Readers;
 use rusqlite::{Connection, OptionalExtension};
 use rustix::fs::{FlockOperation, flock};
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use terms::{ChangeNumber, Digest, Epoch, OperationId, VolumeName, VolumePath};
@@ -110,30 +116,9 @@ impl Store {
         world: World,
         disk: Box<dyn Disk>,
     ) -> Result<Self, StoreError> {
-        let failed = |error| StoreError::io("making the volume's folder", dir, error);
-        DirBuilder::new().mode(0o700).recursive(true).create(dir).map_err(failed)?;
-        let lock = lock(dir)?;
-        let (database, draft, blocks) = (dir.join(DATABASE), dir.join(DRAFT), dir.join(BLOCKS));
-        if database.exists() {
-            return Err(StoreError::VolumeExists { dir: dir.into() });
-        }
-        // The draft is there before the block folders, and until it becomes the database in one step: a crash on the
-        // way can be told from a database that is lost.
-        if blocks.exists() && !draft.exists() {
-            return Err(StoreError::NoDatabase { dir: dir.into() });
-        }
-        for leftover in ["volume.db.new-wal", "volume.db.new-shm", "volume.db.new-journal"] {
-            let _ = std::fs::remove_file(dir.join(leftover));
-        }
-        // SQLite gives its log the mode of its file.
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft).map_err(failed)?;
-        disk.sync_folder(dir).map_err(failed)?;
-        BlockFolder::create(&blocks, &*disk)?;
-        schema::create(&draft, name, owner_bucket, world.clock.unix())?;
-        std::fs::rename(&draft, &database).map_err(failed)?;
-        disk.sync_folder(dir).map_err(failed)?;
-        sync_above(dir, &*disk).map_err(failed)?;
-        Self::open_locked(dir, lock, world, disk)
+        let making = Making::begin(dir, disk)?;
+        schema::create(&making.draft(), name, owner_bucket, world.clock.unix())?;
+        making.finish(world)
     }
 
     /// Opens the volume in `dir`. Blocks the thread, longer after a crash.
@@ -367,18 +352,6 @@ impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").field("name", &self.0.name).field("dir", &self.0.dir).finish_non_exhaustive()
     }
-}
-
-/// Makes the names of a folder and of all above it durable: any of them may have been made just now, or by an
-/// attempt that did not get this far. Folders that may not be opened are not of our making.
-fn sync_above(dir: &Path, disk: &dyn Disk) -> std::io::Result<()> {
-    for above in std::path::absolute(dir)?.ancestors().skip(1) {
-        match disk.sync_folder(above) {
-            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => break,
-            synced => synced?,
-        }
-    }
-    Ok(())
 }
 
 /// Takes the volume's lock, or says that somebody has it.

@@ -2,6 +2,7 @@
 
 mod cases;
 mod damage;
+mod dump;
 mod lists;
 mod random;
 pub(super) mod torn;
