@@ -16,7 +16,8 @@ use world::{Entropy, SimulatedEntropy, World};
 const FOLDER: &str = "WEBFS_CRASH_FOLDER";
 const ROUND: &str = "WEBFS_CRASH_ROUND";
 const TASKS: u64 = 8;
-const ROUNDS: u64 = 10;
+/// Rounds, and rounds of a long run.
+const ROUNDS: (u64, u64) = (10, 500);
 
 fn path(text: &str) -> VolumePath {
     VolumePath::new(text).expect("a valid path")
@@ -156,7 +157,8 @@ async fn killed_at_any_moment_all_that_was_acknowledged_is_there_and_nothing_hal
     let dice = SimulatedEntropy::new(11);
     let mut files: BTreeMap<(u64, u64), Option<Vec<u8>>> = BTreeMap::new();
     let mut acknowledged = 0;
-    for round in 0..ROUNDS {
+    let rounds = if std::env::var_os("WEBOS_SOAK").is_some() { ROUNDS.1 } else { ROUNDS.0 };
+    for round in 0..rounds {
         let steps = 20 + dice.number() % 180;
         let seen = write_and_kill(&folder, round, steps);
         let store = Store::open(&folder, World::real()).expect("opens after the crash");
@@ -186,5 +188,5 @@ async fn killed_at_any_moment_all_that_was_acknowledged_is_there_and_nothing_hal
         let report = store.fsck().await.expect("the check runs");
         assert_eq!((report.faults, report.orphans), (vec![], 0), "round {round}");
     }
-    println!("{acknowledged} operations acknowledged over {ROUNDS} kills");
+    println!("{acknowledged} operations acknowledged over {rounds} kills");
 }

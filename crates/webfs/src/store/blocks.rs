@@ -79,14 +79,14 @@ pub(crate) struct BlockFolder {
 
 impl BlockFolder {
     /// Makes the folder with its 256 subfolders, durably.
-    pub(crate) fn create(dir: &Path) -> Result<(), StoreError> {
+    pub(crate) fn create(dir: &Path, disk: &dyn Disk) -> Result<(), StoreError> {
         let failed = |error| StoreError::io("making the block folders", dir, error);
         let mut builder = fs::DirBuilder::new();
         builder.mode(0o700).recursive(true);
         for shard in 0..=u8::MAX {
             builder.create(dir.join(format!("{shard:02x}"))).map_err(failed)?;
         }
-        RealDisk.sync_folder(dir).map_err(failed)
+        disk.sync_folder(dir).map_err(failed)
     }
 
     pub(crate) fn open(dir: PathBuf, world: World, disk: Box<dyn Disk>) -> Self {

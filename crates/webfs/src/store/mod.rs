@@ -9,14 +9,17 @@ mod blocks;
 mod change;
 mod check;
 mod collect;
+mod dump;
 mod error;
 mod ledger;
+mod making;
 mod memory;
 mod mutate;
 mod names;
 mod read;
 mod readers;
 mod recent;
+mod restore;
 mod schema;
 mod sessions;
 mod upgrade;
@@ -29,8 +32,10 @@ mod tests;
 pub use change::{Change, Conditions, Outcome, Precondition, Prepared, Put, TargetLists};
 pub use check::{Fault, Report};
 pub use collect::Collected;
+pub use dump::Dumped;
 pub use error::StoreError;
 pub use read::{Lookup, Missing, Object};
+pub use restore::Restored;
 pub use sessions::RecordedSession;
 pub use upload::Upload;
 
@@ -39,14 +44,15 @@ use crate::limits::{LIST_PAGE, WRITE_QUEUE};
 use crate::model::Listing;
 use blocks::{BlockFolder, Disk, RealDisk};
 use bytes::Bytes;
+use making::Making;
 use memory::Memory;
 use names::Surroundings;
 use read::Content;
 use readers::Readers;
 use rusqlite::{Connection, OptionalExtension};
 use rustix::fs::{FlockOperation, flock};
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use terms::{ChangeNumber, Digest, Epoch, OperationId, SessionId, VolumeName, VolumePath};
@@ -102,32 +108,19 @@ impl Store {
     ///
     /// Blocks the thread.
     pub fn create(dir: &Path, name: &VolumeName, owner_bucket: &Bucket, world: World) -> Result<Self, StoreError> {
-        let failed = |error| StoreError::io("making the volume's folder", dir, error);
-        DirBuilder::new().mode(0o700).recursive(true).create(dir).map_err(failed)?;
-        let lock = lock(dir)?;
-        let (database, draft, blocks) = (dir.join(DATABASE), dir.join(DRAFT), dir.join(BLOCKS));
-        if database.exists() {
-            return Err(StoreError::VolumeExists { dir: dir.into() });
-        }
-        // The draft is there before the block folders, and until it becomes the database in one step: a crash on the
-        // way can be told from a database that is lost.
-        if blocks.exists() && !draft.exists() {
-            return Err(StoreError::NoDatabase { dir: dir.into() });
-        }
-        for leftover in ["volume.db.new-wal", "volume.db.new-shm", "volume.db.new-journal"] {
-            let _ = std::fs::remove_file(dir.join(leftover));
-        }
-        // SQLite gives its log the mode of its file.
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft).map_err(failed)?;
-        RealDisk.sync_folder(dir).map_err(failed)?;
-        BlockFolder::create(&blocks)?;
-        schema::create(&draft, name, owner_bucket, world.clock.unix())?;
-        std::fs::rename(&draft, &database).map_err(failed)?;
-        RealDisk.sync_folder(dir).map_err(failed)?;
-        if let Some(above) = dir.parent().filter(|above| !above.as_os_str().is_empty()) {
-            RealDisk.sync_folder(above).map_err(failed)?;
-        }
-        Self::open_locked(dir, lock, world, Box::new(RealDisk))
+        Self::create_on(dir, name, owner_bucket, world, Box::new(RealDisk))
+    }
+
+    fn create_on(
+        dir: &Path,
+        name: &VolumeName,
+        owner_bucket: &Bucket,
+        world: World,
+        disk: Box<dyn Disk>,
+    ) -> Result<Self, StoreError> {
+        let making = Making::begin(dir, disk)?;
+        schema::create(&making.draft(), name, owner_bucket, world.clock.unix())?;
+        making.finish(world)
     }
 
     /// Opens the volume in `dir`. Blocks the thread, longer after a crash.

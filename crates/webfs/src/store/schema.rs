@@ -138,6 +138,21 @@ pub(super) fn decode_bucket(hash: Digest, body: &[u8]) -> Result<Bucket, StoreEr
     if bucket.hash() == hash { Ok(bucket) } else { Err(damaged("its content has another hash".into())) }
 }
 
+/// Copies the database as it is at one moment into a new file.
+pub(super) fn copy(path: &Path, to: &Path) -> Result<(), StoreError> {
+    let database = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let to = to.to_string_lossy();
+    database.execute("VACUUM INTO ?1", [&*to]).map(drop).map_err(failed("copying the database"))
+}
+
+/// Gives a restored volume its name and its epoch.
+pub(super) fn rename(database: &Connection, name: &VolumeName, epoch: Epoch) -> Result<(), StoreError> {
+    database
+        .execute("UPDATE volume SET name = ?1, epoch = ?2", params![name.to_string(), epoch.0.cast_signed()])
+        .map(drop)
+        .map_err(failed("naming the volume"))
+}
+
 /// The connection that writes.
 pub(super) fn writer(path: &Path, dir: &Path) -> Result<(Connection, VolumeRow), StoreError> {
     let mut database = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -176,14 +191,21 @@ pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
     Ok(database)
 }
 
+/// FULL: the log is synced at each commit, so that what was answered survives the machine's crash.
+#[cfg(not(test))]
+fn synchronous() -> &'static str {
+    "full"
+}
+#[cfg(test)]
+use super::tests::torn::synchronous;
+
 fn connect(path: &Path, mode: OpenFlags) -> Result<Connection, StoreError> {
     let flags = mode | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let opened = (|| {
         let database = Connection::open_with_flags(path, flags)?;
         database.busy_timeout(DATABASE_BUSY)?;
         database.pragma_update(None, "journal_mode", "wal")?;
-        // FULL: the log is synced at each commit, so that what was answered survives the machine's crash.
-        database.pragma_update(None, "synchronous", "full")?;
+        database.pragma_update(None, "synchronous", synchronous())?;
         database.pragma_update(None, "foreign_keys", true)?;
         database.pragma_update(None, "trusted_schema", false)?;
         database.set_prepared_statement_cache_capacity(64);

@@ -27,6 +27,40 @@ pub enum VolumeCommand {
         /// NAME.REALM
         volume: VolumeName,
     },
+    /// Check that a volume is whole: every file, list and block
+    #[command(after_help = "Example:\n  webos volume fsck data.lab.example")]
+    Fsck {
+        /// NAME.REALM
+        volume: VolumeName,
+    },
+    /// Remove replaced versions past their time, and blocks that no file has
+    #[command(after_help = "Example:\n  webos volume gc data.lab.example")]
+    Gc {
+        /// NAME.REALM
+        volume: VolumeName,
+    },
+    /// Write a volume into one file, as it is at one moment
+    #[command(after_help = "\
+Examples:
+  webos volume dump data.lab.example data.dump
+  webos volume dump data.lab.example - | ssh backup 'cat > data.dump'")]
+    Dump {
+        /// NAME.REALM
+        volume: VolumeName,
+        /// A new file, or - for standard output
+        file: PathBuf,
+    },
+    /// Make a volume of a dump, in a new epoch, with this node for its home
+    #[command(after_help = "Example:\n  webos volume restore data.dump data.lab.example")]
+    Restore {
+        /// The dump, or - for standard input
+        file: PathBuf,
+        /// NAME.REALM
+        volume: VolumeName,
+        /// The highest epoch in which the volume was seen, if the realm's name server does not know
+        #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+        above: u64,
+    },
 }
 
 /// On whose behalf.

@@ -33,6 +33,7 @@ mod token;
 mod transfer;
 mod trusted;
 mod unit;
+mod upkeep;
 mod volume;
 mod who;
 mod why;

@@ -1,11 +1,11 @@
 //! `volume`: the volumes whose home is the node of this folder.
 
-use super::{Setup, reach, running};
+use super::{Setup, reach, running, upkeep};
 use crate::args::{VolumeCommand, WhoName};
 use crate::home::cannot;
-use crate::output::{Out, Outcome};
+use crate::output::{Failure, Out, Outcome};
 use serde::Serialize;
-use terms::{Code, Epoch, PrincipalKind, Problem, Rights, VolumeName, Who};
+use terms::{Code, Epoch, Principal, PrincipalKind, Problem, Rights, VolumeName, Who};
 use trust::Bucket;
 use webfs::store::Store;
 
@@ -15,6 +15,12 @@ pub async fn run(setup: &Setup, out: &mut Out, command: &VolumeCommand) -> Outco
         VolumeCommand::Create { volume, owner } => create(setup, out, volume, owner.as_ref()),
         VolumeCommand::List => list(setup, out),
         VolumeCommand::Show { volume } => show(setup, out, volume).await,
+        VolumeCommand::Fsck { volume } => upkeep::fsck(setup, out, volume).await,
+        VolumeCommand::Gc { volume } => upkeep::gc(setup, out, volume).await,
+        VolumeCommand::Dump { volume, file } => upkeep::dump(setup, out, volume, file).await,
+        VolumeCommand::Restore { file, volume, above } => {
+            upkeep::restore(setup, out, file, volume, Epoch(*above)).await
+        }
     }
 }
 
@@ -25,22 +31,12 @@ struct Created {
 }
 
 fn create(setup: &Setup, out: &mut Out, volume: &VolumeName, owner: Option<&WhoName>) -> Outcome {
-    let client = reach::client(setup)?;
-    let identity = client.require_identity()?;
-    let me = identity.principal();
-    if me.kind != PrincipalKind::Server {
-        let problem = Problem::new(Code::Invalid, format!("{me} is no node, and a volume lives at a node"));
-        return Err(problem.next("set WEBOS_HOME to the folder of the node that is to be its home").into());
-    }
-    if volume.realm != me.realm {
-        let problem = Problem::new(Code::Invalid, format!("{volume} is not a volume of the realm {}", me.realm));
-        return Err(problem.next(format!("name it {}.{}", volume.name, me.realm)).into());
-    }
+    let me = must_be_home(setup, volume)?;
     let owner = match owner {
         Some(owner) => {
             owner.within(&volume.realm).map_err(|error| Problem::new(Code::Invalid, error.to_string()))?
         }
-        None => Who::Principal(me.clone()),
+        None => Who::Principal(me),
     };
     let bucket = Bucket::new([(owner.clone(), Rights::OWNER)]).map_err(Problem::from)?;
     let store = Store::create(&setup.folder.volume(volume), volume, &bucket, setup.world.clone());
@@ -52,6 +48,21 @@ fn create(setup: &Setup, out: &mut Out, volume: &VolumeName, owner: Option<&WhoN
     out.result(&created, |out, created| {
         out.line(&format!("made {}; {} holds all rights", created.volume, created.owner))
     })
+}
+
+/// The node of this folder, if it may be the home of a volume with this name.
+pub(super) fn must_be_home(setup: &Setup, volume: &VolumeName) -> Result<Principal, Failure> {
+    let client = reach::client(setup)?;
+    let me = client.require_identity()?.principal().clone();
+    if me.kind != PrincipalKind::Server {
+        let problem = Problem::new(Code::Invalid, format!("{me} is no node, and a volume lives at a node"));
+        return Err(problem.next("set WEBOS_HOME to the folder of the node that is to be its home").into());
+    }
+    if volume.realm != me.realm {
+        let problem = Problem::new(Code::Invalid, format!("{volume} is not a volume of the realm {}", me.realm));
+        return Err(problem.next(format!("name it {}.{}", volume.name, me.realm)).into());
+    }
+    Ok(me)
 }
 
 #[derive(Serialize)]

@@ -2,9 +2,11 @@
 
 mod cases;
 mod damage;
+mod dump;
 mod lists;
 mod names;
 mod random;
+pub(super) mod torn;
 
 use super::{Change, Conditions, Lookup, Object, Outcome, Prepared, Put, Store, StoreError};
 use bytes::Bytes;
