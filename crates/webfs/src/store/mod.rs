@@ -29,6 +29,8 @@ pub use change::{Change, Conditions, Outcome, Precondition, Prepared, Put};
 pub use check::{Fault, Report};
 pub use collect::Collected;
 pub use error::StoreError;
+pub(crate) use recent::Recent;
+
 pub use read::{Lookup, Missing, Object};
 pub use sessions::RecordedSession;
 pub use upload::Upload;
