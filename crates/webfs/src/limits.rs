@@ -14,10 +14,8 @@ pub const FLAT_BLOCKS: usize = 1024;
 pub const NODE_CHILDREN: usize = 256;
 /// Nodes of one tree that a reader keeps in memory: count. 2 MiB, which lead to 64 GiB of content.
 pub const NODES_KEPT: usize = 256;
-/// The largest file that a manifest can describe: bytes.
-pub const MAX_TREE_BYTES: u64 = 1 << 40;
 /// The largest file: bytes. 413 when exceeded.
-pub const MAX_FILE_BYTES: u64 = BLOCK_BYTES * FLAT_BLOCKS as u64;
+pub const MAX_FILE_BYTES: u64 = 1 << 40;
 /// A response carries its signed manifest as a header up to this many blocks: count. About 900 bytes of header.
 pub const HEADER_MANIFEST_BLOCKS: usize = 8;
 /// Entries in one answer to a listing: count. More are asked for with `?after=NAME`.
@@ -51,7 +49,7 @@ pub const LEDGER_KEPT: Duration = Duration::from_secs(24 * 3600);
 const _: () = assert!(INLINE_BYTES < BLOCK_BYTES, "inline content is one block");
 const _: () = assert!(HEADER_MANIFEST_BLOCKS <= FLAT_BLOCKS);
 const _: () = assert!(
-    MAX_TREE_BYTES / BLOCK_BYTES <= (NODE_CHILDREN as u64).pow(3),
+    MAX_FILE_BYTES / BLOCK_BYTES <= (NODE_CHILDREN as u64).pow(3),
     "a tree has at most three levels above its blocks"
 );
 const _: () = assert!(FLAT_BLOCKS > NODE_CHILDREN, "a tree has at least two levels: its top is never a leaf");

@@ -199,6 +199,9 @@ pub const PARENTS_HEADER: &str = "webos-parents";
 /// Media type of a signed manifest, asked for with `Accept`.
 pub const MANIFEST_TYPE: &str = "application/vnd.webos.manifest+cbor";
 
+/// Media type of one node of a tree of blocks, asked for with `Accept` and `?node=LEVEL.NUMBER`.
+pub const NODE_TYPE: &str = "application/vnd.webos.manifest-node";
+
 /// The strong `ETag` of content with this root: the same at every server.
 pub fn etag_text(root: Digest) -> String {
     format!("\"{root}\"")

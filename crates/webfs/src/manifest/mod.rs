@@ -15,7 +15,7 @@ pub use edit::{Before, Edit, Edited};
 pub use node::{MAX_NODE_BYTES, Node, NodeError, NodePlace};
 pub use seek::{Seeker, Step};
 
-use crate::limits::{BLOCK_BYTES, FLAT_BLOCKS, MAX_TREE_BYTES};
+use crate::limits::{BLOCK_BYTES, FLAT_BLOCKS, MAX_FILE_BYTES};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -102,7 +102,7 @@ pub enum ManifestError {
     #[error("a manifest of {0} blocks is too long: a list has at most {FLAT_BLOCKS}")]
     TooManyBlocks(usize),
     /// Longer than a file may be.
-    #[error("a file of {0} bytes is too long: at most {MAX_TREE_BYTES}")]
+    #[error("a file of {0} bytes is too long: at most {MAX_FILE_BYTES}")]
     TooLarge(u64),
     /// A block is empty, too long, or short before the end.
     #[error(
@@ -164,7 +164,7 @@ impl Manifest {
             }
         }
         let size = blocks.iter().map(|block| u64::from(block.len)).sum();
-        if size > MAX_TREE_BYTES {
+        if size > MAX_FILE_BYTES {
             return Err(ManifestError::TooLarge(size));
         }
         if blocks.len() <= FLAT_BLOCKS {
@@ -187,7 +187,7 @@ impl Manifest {
 
     /// The manifest of a file whose blocks form a tree with this top.
     pub fn tree(size: u64, top: Node) -> Result<Self, ManifestError> {
-        if size > MAX_TREE_BYTES {
+        if size > MAX_FILE_BYTES {
             return Err(ManifestError::TooLarge(size));
         }
         if block_count(size) <= FLAT_BLOCKS as u64 {
@@ -213,11 +213,6 @@ impl Manifest {
             Form::Flat(blocks) => Some(blocks),
             Form::Tree(_) => None,
         }
-    }
-
-    /// The blocks in order; none if they form a tree.
-    pub fn blocks(&self) -> &[BlockRef] {
-        self.flat().unwrap_or_default()
     }
 
     /// The top node of the tree, if the blocks form one.

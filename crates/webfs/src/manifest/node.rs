@@ -74,6 +74,11 @@ impl NodePlace {
         count_at(level, size)
     }
 
+    /// Whether a file of this size has such a node.
+    pub fn is_in(self, size: u64) -> bool {
+        (1..=Self::top(size).level).contains(&self.level) && self.number < count_at(self.level, size)
+    }
+
     /// Its place in its parent.
     #[allow(clippy::cast_possible_truncation)] // below 256
     pub fn place_in_parent(self) -> usize {

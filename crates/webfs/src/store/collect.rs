@@ -4,6 +4,7 @@
 use super::Store;
 use super::blocks::BlockName;
 use super::error::StoreError;
+use super::tree;
 use crate::limits::{LEDGER_KEPT, REPLACED_KEPT};
 use rusqlite::{Connection, params};
 
@@ -65,7 +66,7 @@ impl Store {
 fn forget(database: &Connection, (replaced, recorded): (i64, i64)) -> rusqlite::Result<Collected> {
     let count = |rows: usize| rows as u64;
     Ok(Collected {
-        versions: count(database.execute("DELETE FROM content WHERE replaced <= ?1", params![replaced])?),
+        versions: count(tree::forget_contents(database, replaced)?),
         blocks: 0,
         operations: count(database.execute("DELETE FROM operation WHERE at <= ?1", params![recorded])?),
         buckets: count(database.execute(

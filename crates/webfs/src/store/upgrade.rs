@@ -36,13 +36,48 @@ CREATE INDEX node_content ON node (content) WHERE content IS NOT NULL;
 CREATE INDEX node_bucket ON node (bucket);
 ";
 
-/// From format 1 to format 2.
-pub(super) fn from_1(database: &mut Connection) -> rusqlite::Result<()> {
+/// Format 2 kept the blocks of each content apart; in format 3 contents of one line share them.
+const BLOCKS_FROM_2: &str = "
+CREATE TABLE line (id INTEGER PRIMARY KEY) STRICT;
+INSERT INTO line SELECT id FROM content WHERE inline IS NULL;
+ALTER TABLE content ADD COLUMN line INTEGER REFERENCES line (id);
+UPDATE content SET line = id WHERE inline IS NULL;
+CREATE INDEX content_line ON content (line) WHERE line IS NOT NULL;
+CREATE TABLE new_block (
+    line    INTEGER NOT NULL REFERENCES line (id) ON DELETE CASCADE,
+    number  INTEGER NOT NULL,
+    born    INTEGER NOT NULL,
+    last    INTEGER REFERENCES content (id) ON DELETE CASCADE,
+    file    BLOB NOT NULL UNIQUE CHECK (length(file) = 16),
+    hash    BLOB NOT NULL CHECK (length(hash) = 32),
+    PRIMARY KEY (line, number, born)
+) STRICT, WITHOUT ROWID;
+INSERT INTO new_block SELECT content, number, content, NULL, file, hash FROM block;
+DROP TABLE block;
+ALTER TABLE new_block RENAME TO block;
+CREATE INDEX block_last ON block (last) WHERE last IS NOT NULL;
+CREATE TABLE manifest_node (
+    line    INTEGER NOT NULL REFERENCES line (id) ON DELETE CASCADE,
+    level   INTEGER NOT NULL,
+    number  INTEGER NOT NULL,
+    born    INTEGER NOT NULL,
+    last    INTEGER REFERENCES content (id) ON DELETE CASCADE,
+    hash    BLOB NOT NULL CHECK (length(hash) = 32),
+    PRIMARY KEY (line, level, number, born)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX manifest_node_last ON manifest_node (last) WHERE last IS NOT NULL;
+";
+
+/// From an earlier format to the present one.
+pub(super) fn upgrade(database: &mut Connection, from: i64) -> rusqlite::Result<()> {
     // Objects refer to objects whose rows come later; all references are looked at before the commit.
     database.pragma_update(None, "foreign_keys", false)?;
     let transaction = database.transaction()?;
-    transaction.execute_batch(FROM_1)?;
-    transaction.pragma_update(None, "user_version", 2)?;
+    if from == 1 {
+        transaction.execute_batch(FROM_1)?;
+    }
+    transaction.execute_batch(BLOCKS_FROM_2)?;
+    transaction.pragma_update(None, "user_version", 3)?;
     let broken = transaction.prepare("PRAGMA foreign_key_check")?.exists([])?;
     if broken {
         return Err(rusqlite::Error::IntegralValueOutOfRange(0, 0));
@@ -66,6 +101,67 @@ mod tests {
         Bucket::new([(who, Rights::OWNER)]).expect("a list")
     }
 
+    /// How format 2 kept contents and blocks.
+    const CONTENTS_OF_2: &str = "
+CREATE TABLE content (
+    id       INTEGER PRIMARY KEY,
+    size     INTEGER NOT NULL,
+    root     BLOB NOT NULL CHECK (length(root) = 32),
+    inline   BLOB,
+    replaced INTEGER
+) STRICT;
+CREATE INDEX content_replaced ON content (replaced) WHERE replaced IS NOT NULL;
+CREATE TABLE block (
+    content INTEGER NOT NULL REFERENCES content (id) ON DELETE CASCADE,
+    number  INTEGER NOT NULL,
+    file    BLOB NOT NULL UNIQUE CHECK (length(file) = 16),
+    len     INTEGER NOT NULL CHECK (len > 0),
+    hash    BLOB NOT NULL CHECK (length(hash) = 32),
+    PRIMARY KEY (content, number)
+) STRICT, WITHOUT ROWID;
+";
+
+    /// The tables as format 2 had them.
+    fn tables_of_2() -> String {
+        let (start, end) = (TABLES.find("CREATE TABLE line"), TABLES.find("CREATE TABLE node ("));
+        let (start, end) = (start.expect("a line"), end.expect("a node"));
+        format!("{}{CONTENTS_OF_2}{}", &TABLES[..start], &TABLES[end..])
+    }
+
+    #[tokio::test]
+    async fn a_volume_of_format_2_keeps_its_files() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let name: VolumeName = "data.lab.example".parse().expect("a volume");
+        let (world, _) = World::simulated(1);
+        let store = Store::create(dir.path(), &name, &list("alice"), world.clone()).expect("a volume");
+        let bytes = crate::store::tests::filled(7, 2_500_000);
+        for (at, content) in [("f", &bytes[..]), ("g", b"short")] {
+            crate::store::tests::put(&store, at, content).await.expect("put");
+        }
+        drop(store);
+        let database = Connection::open(dir.path().join("volume.db")).expect("opens");
+        let back = format!(
+            "PRAGMA foreign_keys = 0; PRAGMA legacy_alter_table = 1; BEGIN;
+             ALTER TABLE content RENAME TO new_content; ALTER TABLE block RENAME TO new_block;
+             DROP INDEX content_replaced;
+             {CONTENTS_OF_2}
+             INSERT INTO content SELECT id, size, root, inline, replaced FROM new_content;
+             INSERT INTO block SELECT new_content.id, number, file,
+                 min(1048576, size - number * 1048576), hash
+                 FROM new_block JOIN new_content ON new_content.line = new_block.line;
+             DROP TABLE manifest_node; DROP TABLE new_block; DROP TABLE new_content; DROP TABLE line;
+             PRAGMA user_version = 2; COMMIT;"
+        );
+        database.execute_batch(&back).expect("as it was");
+        drop(database);
+        for _ in 0..2 {
+            let store = Store::open(dir.path(), world.clone()).expect("opened");
+            assert_eq!(crate::store::tests::cat(&store, "f").await.as_deref(), Some(&bytes[..]));
+            assert_eq!(crate::store::tests::cat(&store, "g").await.as_deref(), Some(&b"short"[..]));
+            crate::store::tests::assert_whole(&store).await;
+        }
+    }
+
     /// The tables as format 1 had them.
     fn tables_of_1() -> String {
         let new = "    id   INTEGER PRIMARY KEY,\n    hash BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),\n    body BLOB NOT NULL\n) STRICT;";
@@ -73,7 +169,7 @@ mod tests {
         let (pointer, hash) =
             ("bucket   INTEGER NOT NULL REFERENCES bucket (id)", "bucket   BLOB NOT NULL REFERENCES bucket (hash)");
         assert!(TABLES.contains(new) && TABLES.contains(pointer));
-        TABLES.replace(new, old).replace(pointer, hash)
+        tables_of_2().replace(new, old).replace(pointer, hash)
     }
 
     #[tokio::test]

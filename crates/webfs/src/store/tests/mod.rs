@@ -4,6 +4,7 @@ mod cases;
 mod damage;
 mod lists;
 mod random;
+mod sparse;
 
 use super::{Change, Conditions, Lookup, Object, Outcome, Prepared, Put, Store, StoreError};
 use bytes::Bytes;
@@ -82,7 +83,7 @@ pub(super) async fn found(store: &Store, at: &str) -> Option<Arc<Object>> {
 
 pub(super) async fn content(store: &Store, object: &Object) -> Result<Vec<u8>, StoreError> {
     let mut bytes = Vec::new();
-    for index in 0..object.manifest().expect("a file").blocks().len() {
+    for index in 0..object.manifest().expect("a file").block_count() {
         bytes.extend_from_slice(&store.read_block(object, index).await?);
     }
     Ok(bytes)
