@@ -7,15 +7,20 @@ use crate::limits::{MAX_ANSWER_BYTES, MAX_LISTED, MAX_LISTING_BYTES};
 use crate::remote::Node;
 use crate::session::request;
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_LENGTH, ETAG, HeaderMap, IF_MATCH, IF_NONE_MATCH, LAST_MODIFIED, RANGE};
+use http::header::{
+    ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, IF_MATCH, IF_NONE_MATCH, LAST_MODIFIED, RANGE,
+};
 use http::{HeaderValue, Method, Response};
 use hyper::body::Incoming;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use std::ops::Range;
 use terms::{Code, Digest, Location, OperationId, Problem, UnixMs, VolumeName, VolumePath};
 use trust::PublicKey;
+use webfs::manifest::{MAX_NODE_BYTES, NodePlace};
 use webfs::model::{
     DirEntry, Entry, FileKind, Listing, MANIFEST_HEADER, MANIFEST_KIND, MANIFEST_TYPE, ManifestStatement,
-    OPERATION_HEADER, ObjectVersion, PARENTS_HEADER, SignedManifest, VERSION_HEADER, etag_root, etag_text,
+    NODE_TYPE, OPERATION_HEADER, ObjectVersion, PARENTS_HEADER, SignedManifest, VERSION_HEADER, etag_root,
+    etag_text,
 };
 use wire::Purpose;
 
@@ -166,6 +171,17 @@ impl Volume {
         self.statement(path, &SignedManifest(bytes.to_vec()))
     }
 
+    /// A node of the tree of a long file's blocks, as it is in the version with this root. It is not checked: who asked
+    /// for it knows its hash.
+    pub async fn manifest_node(&self, path: &VolumePath, root: Digest, place: NodePlace) -> Result<Bytes, Problem> {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static(NODE_TYPE));
+        headers.insert(IF_MATCH, value(&etag_text(root))?);
+        let url = format!("{}?node={place}", self.url(path));
+        let answer = self.ask(Method::GET, &url, headers, wire::body::empty()).await?;
+        wire::read_body(answer.into_body(), MAX_NODE_BYTES).await
+    }
+
     /// What a signed manifest states, if this volume's home signed it for this path.
     pub fn statement(&self, path: &VolumePath, signed: &SignedManifest) -> Result<ManifestStatement, Problem> {
         let key = self.key.as_ref().ok_or_else(|| {
@@ -191,6 +207,38 @@ impl Volume {
         if how.parents {
             headers.insert(PARENTS_HEADER, HeaderValue::from_static("?1"));
         }
+        let answer = self.ask(Method::PUT, &self.url(path), headers, body).await?;
+        entry_of(answer.headers())
+    }
+
+    /// Writes these bytes of a file that is there; it becomes longer if it must. Behind the end a hole is left.
+    pub async fn write(
+        &self,
+        path: &VolumePath,
+        how: PutOptions,
+        bytes: Range<u64>,
+        body: wire::Body,
+    ) -> Result<Entry, Problem> {
+        if bytes.is_empty() {
+            return Err(Problem::new(Code::Invalid, "a write of no bytes"));
+        }
+        self.patch(path, how, &format!("bytes {}-{}/*", bytes.start, bytes.end - 1), body).await
+    }
+
+    /// Cuts a file that is there, or extends it with a hole, to a length in bytes.
+    pub async fn resize(&self, path: &VolumePath, how: PutOptions, size: u64) -> Result<Entry, Problem> {
+        self.patch(path, how, &format!("bytes */{size}"), wire::body::empty()).await
+    }
+
+    async fn patch(
+        &self,
+        path: &VolumePath,
+        how: PutOptions,
+        range: &str,
+        body: wire::Body,
+    ) -> Result<Entry, Problem> {
+        let mut headers = self.conditions(how.condition, how.operation)?;
+        headers.insert(CONTENT_RANGE, value(range)?);
         let answer = self.ask(Method::PUT, &self.url(path), headers, body).await?;
         entry_of(answer.headers())
     }

@@ -8,6 +8,7 @@ pub mod cache;
 pub mod coherence;
 pub mod gate;
 pub mod limits;
+pub mod manifest;
 pub mod model;
 pub mod protocol;
 pub mod relay;

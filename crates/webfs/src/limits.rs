@@ -8,10 +8,14 @@ pub const BLOCK_BYTES: u64 = 1 << 20;
 /// Content up to this size lies in the metadata database instead of a block file: bytes. One synced write instead
 /// of three for small files.
 pub const INLINE_BYTES: u64 = 16 << 10;
-/// Blocks in one manifest: count. Longer manifests are to become trees; until then such a file is refused with 413.
-pub const MAX_BLOCKS: usize = 1024;
+/// Blocks that a manifest lists: count. 40 KiB in a statement. The blocks of a longer file form a tree.
+pub const FLAT_BLOCKS: usize = 1024;
+/// Children of a node in a tree of blocks: count. A full node is 8 KiB, and three levels hold the largest file.
+pub const NODE_CHILDREN: usize = 256;
+/// Nodes of one tree that a reader keeps in memory: count. 2 MiB, which lead to 64 GiB of content.
+pub const NODES_KEPT: usize = 256;
 /// The largest file: bytes. 413 when exceeded.
-pub const MAX_FILE_BYTES: u64 = BLOCK_BYTES * MAX_BLOCKS as u64;
+pub const MAX_FILE_BYTES: u64 = 1 << 40;
 /// A response carries its signed manifest as a header up to this many blocks: count. About 900 bytes of header.
 pub const HEADER_MANIFEST_BLOCKS: usize = 8;
 /// Entries in one answer to a listing: count. More are asked for with `?after=NAME`.
@@ -53,5 +57,10 @@ pub const LEDGER_KEPT: Duration = Duration::from_secs(24 * 3600);
 pub const SETTLED_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 const _: () = assert!(INLINE_BYTES < BLOCK_BYTES, "inline content is one block");
-const _: () = assert!(HEADER_MANIFEST_BLOCKS <= MAX_BLOCKS);
+const _: () = assert!(HEADER_MANIFEST_BLOCKS <= FLAT_BLOCKS);
+const _: () = assert!(
+    MAX_FILE_BYTES / BLOCK_BYTES <= (NODE_CHILDREN as u64).pow(3),
+    "a tree has at most three levels above its blocks"
+);
+const _: () = assert!(FLAT_BLOCKS > NODE_CHILDREN, "a tree has at least two levels: its top is never a leaf");
 const _: () = assert!(RECENT_BLOCK_BYTES as u64 >= 8 * BLOCK_BYTES, "the memory holds a few downloads' blocks");

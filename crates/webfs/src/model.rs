@@ -1,163 +1,17 @@
 //! What a volume holds, as values: manifests, entries, listings, and the statement that a home signs of a version.
 
-use crate::limits::{BLOCK_BYTES, MAX_BLOCKS, MAX_LINK_BYTES};
+pub use crate::manifest::{BlockRef, Manifest, ManifestError};
+
+use crate::limits::{FLAT_BLOCKS, MAX_LINK_BYTES};
+use crate::manifest::Node;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::ops::Range;
-use std::sync::Arc;
 use terms::{Digest, Epoch, UnixMs, Version, VolumeName, VolumePath};
 
 /// The kind (external data of the signature) of a signed [`ManifestStatement`].
 pub const MANIFEST_KIND: &str = "webos-manifest-v1";
-
-/// One block of a manifest: its length in bytes and its BLAKE3 hash. On the wire an array of both.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "(u32, Digest)", into = "(u32, Digest)")]
-pub struct BlockRef {
-    /// Length: bytes.
-    pub len: u32,
-    /// The hash of the block's bytes.
-    pub hash: Digest,
-}
-
-impl BlockRef {
-    /// The reference to a block with this content.
-    ///
-    /// # Panics
-    /// If it is longer than [`BLOCK_BYTES`]: only our own cutting makes blocks.
-    pub fn of(bytes: &[u8]) -> Self {
-        assert!(bytes.len() as u64 <= BLOCK_BYTES, "a block is at most {BLOCK_BYTES} bytes");
-        #[allow(clippy::cast_possible_truncation)] // asserted above
-        let len = bytes.len() as u32;
-        Self { len, hash: Digest::of(bytes) }
-    }
-
-    /// Whether these bytes are the block.
-    pub fn matches(&self, bytes: &[u8]) -> bool {
-        bytes.len() as u64 == u64::from(self.len) && Digest::of(bytes) == self.hash
-    }
-}
-
-impl From<(u32, Digest)> for BlockRef {
-    fn from((len, hash): (u32, Digest)) -> Self {
-        Self { len, hash }
-    }
-}
-
-impl From<BlockRef> for (u32, Digest) {
-    fn from(block: BlockRef) -> Self {
-        (block.len, block.hash)
-    }
-}
-
-/// Why a list of blocks is no manifest.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ManifestError {
-    /// More blocks than a manifest may have.
-    #[error("a manifest of {0} blocks is too long: at most {MAX_BLOCKS}")]
-    TooManyBlocks(usize),
-    /// A block is empty, too long, or short before the end.
-    #[error(
-        "block {index} of the manifest has {len} bytes: all but the last have {BLOCK_BYTES}, the last 1 to that"
-    )]
-    BlockLength {
-        /// Which block.
-        index: usize,
-        /// Its length as stated.
-        len: u32,
-    },
-    /// The stated size or root is not what the blocks give.
-    #[error(
-        "the manifest states size {size} and root {root}, its blocks give size {found_size} and root {found_root}"
-    )]
-    Disagrees {
-        /// Size as stated: bytes.
-        size: u64,
-        /// Root as stated.
-        root: Digest,
-        /// Size of the blocks: bytes.
-        found_size: u64,
-        /// Root of the blocks.
-        found_root: Digest,
-    },
-}
-
-/// A file's content as a list of blocks. Valid by construction; cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Manifest {
-    size: u64,
-    root: Digest,
-    blocks: Arc<[BlockRef]>,
-}
-
-impl Manifest {
-    /// The manifest of these blocks, in order.
-    pub fn new(blocks: Vec<BlockRef>) -> Result<Self, ManifestError> {
-        if blocks.len() > MAX_BLOCKS {
-            return Err(ManifestError::TooManyBlocks(blocks.len()));
-        }
-        for (index, block) in blocks.iter().enumerate() {
-            let len = u64::from(block.len);
-            let last = index + 1 == blocks.len();
-            if len == 0 || len > BLOCK_BYTES || (!last && len != BLOCK_BYTES) {
-                return Err(ManifestError::BlockLength { index, len: block.len });
-            }
-        }
-        let size = blocks.iter().map(|block| u64::from(block.len)).sum();
-        Ok(Self { size, root: root_of(size, &blocks), blocks: blocks.into() })
-    }
-
-    /// The manifest of this content, which is in memory.
-    pub fn of(content: &[u8]) -> Result<Self, ManifestError> {
-        #[allow(clippy::cast_possible_truncation)] // 1 MiB
-        Self::new(content.chunks(BLOCK_BYTES as usize).map(BlockRef::of).collect())
-    }
-
-    /// The file's length: bytes.
-    pub fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// The hash over length and block hashes: what the strong `ETag` shows.
-    pub fn root(&self) -> Digest {
-        self.root
-    }
-
-    /// The blocks in order.
-    pub fn blocks(&self) -> &[BlockRef] {
-        &self.blocks
-    }
-
-    /// Which bytes of the file a block holds.
-    pub fn bytes_of(&self, index: usize) -> Range<u64> {
-        let start = index as u64 * BLOCK_BYTES;
-        start..(start + BLOCK_BYTES).min(self.size)
-    }
-
-    /// Which blocks hold these bytes of the file.
-    #[allow(clippy::cast_possible_truncation)] // at most MAX_BLOCKS
-    pub fn blocks_of(&self, bytes: &Range<u64>) -> Range<usize> {
-        let end = bytes.end.min(self.size);
-        if bytes.start >= end {
-            return 0..0;
-        }
-        (bytes.start / BLOCK_BYTES) as usize..end.div_ceil(BLOCK_BYTES) as usize
-    }
-}
-
-/// `BLAKE3("webos-manifest-v1" || size u64 LE || for each block: len u32 LE, hash)`.
-fn root_of(size: u64, blocks: &[BlockRef]) -> Digest {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(MANIFEST_KIND.as_bytes());
-    hasher.update(&size.to_le_bytes());
-    for block in blocks {
-        hasher.update(&block.len.to_le_bytes());
-        hasher.update(&block.hash.0);
-    }
-    Digest(*hasher.finalize().as_bytes())
-}
 
 /// Which publication of an object: versions compare within and across epochs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -273,8 +127,11 @@ pub struct ManifestStatement {
     pub size: u64,
     /// The root over the blocks; the `ETag`.
     pub root: Digest,
-    /// The blocks in order.
+    /// The blocks in order; none if they form a tree.
     pub blocks: Vec<BlockRef>,
+    /// The top node of a tree of blocks: [`Node::encode`].
+    #[serde(default, with = "serde_bytes", skip_serializing_if = "Option::is_none")]
+    pub top: Option<Vec<u8>>,
     /// When this version was published.
     pub at: UnixMs,
 }
@@ -289,7 +146,8 @@ impl ManifestStatement {
             version: entry.version.version,
             size: manifest.size(),
             root: manifest.root(),
-            blocks: manifest.blocks().to_vec(),
+            blocks: manifest.flat().unwrap_or_default().to_vec(),
+            top: manifest.top().map(Node::encode),
             at: entry.modified,
         }
     }
@@ -301,7 +159,14 @@ impl ManifestStatement {
 
     /// The manifest, if the statement agrees with itself. A signature alone does not say that it does.
     pub fn manifest(&self) -> Result<Manifest, ManifestError> {
-        let manifest = Manifest::new(self.blocks.clone())?;
+        let manifest = match &self.top {
+            Some(top) if self.blocks.is_empty() => Manifest::tree(self.size, Node::decode(top)?)?,
+            Some(_) => return Err(ManifestError::Both),
+            None if self.blocks.len() > FLAT_BLOCKS => {
+                return Err(ManifestError::TooManyBlocks(self.blocks.len()));
+            }
+            None => Manifest::new(self.blocks.clone())?,
+        };
         if (manifest.size(), manifest.root()) != (self.size, self.root) {
             return Err(ManifestError::Disagrees {
                 size: self.size,
@@ -356,6 +221,9 @@ pub const OPERATION_HEADER: &str = "webos-operation";
 pub const PARENTS_HEADER: &str = "webos-parents";
 /// Media type of a signed manifest, asked for with `Accept`.
 pub const MANIFEST_TYPE: &str = "application/vnd.webos.manifest+cbor";
+
+/// Media type of one node of a tree of blocks, asked for with `Accept` and `?node=LEVEL.NUMBER`.
+pub const NODE_TYPE: &str = "application/vnd.webos.manifest-node";
 
 /// The strong `ETag` of content with this root: the same at every server.
 pub fn etag_text(root: Digest) -> String {

@@ -133,7 +133,7 @@ fn write_and_kill(folder: &Path, round: u64, steps: u64) -> BTreeMap<u64, (u64, 
 async fn read(store: &Store, at: &str) -> Option<Vec<u8>> {
     let Lookup::Found(object) = store.lookup(&path(at)).await.expect("lookup works") else { return None };
     let mut bytes = Vec::new();
-    for index in 0..object.manifest().expect("a file").blocks().len() {
+    for index in 0..object.manifest().expect("a file").block_count() {
         bytes.extend_from_slice(&store.read_block(&object, index).await.expect("whole"));
     }
     Some(bytes)

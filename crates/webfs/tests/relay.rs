@@ -161,7 +161,7 @@ async fn put(pool: &Pool, node: &Identity, address: &str, at: &str, bytes: Vec<u
 async fn cat(replica: &Replica, at: &str) -> Result<Vec<u8>, Problem> {
     let ReplicaObject::File(file) = replica.open(&path(at)).await? else { panic!("a file") };
     let mut bytes = Vec::new();
-    for index in 0..file.manifest().blocks().len() {
+    for index in 0..file.manifest().block_count() {
         bytes.extend_from_slice(&file.read_block(index).await?);
     }
     Ok(bytes)

@@ -4,7 +4,7 @@
 
 use super::CacheError;
 use crate::limits::BLOCK_BYTES;
-use crate::model::Manifest;
+use crate::model::{BlockRef, Manifest};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -59,12 +59,8 @@ impl CachedFile {
         self.opened().map(drop)
     }
 
-    /// A block, if it has landed and is whole. One that is damaged is dropped.
-    ///
-    /// # Panics
-    /// If the file has no such block.
-    pub fn read(&self, index: usize) -> Result<Option<Bytes>, CacheError> {
-        let expected = self.manifest.blocks()[index];
+    /// A block, which must be this one, if it has landed and is whole. One that is damaged is dropped.
+    pub fn read(&self, index: usize, expected: &BlockRef) -> Result<Option<Bytes>, CacheError> {
         let mut block = vec![0; expected.len as usize];
         let data = {
             let open = self.opened()?;
@@ -87,11 +83,8 @@ impl CachedFile {
     }
 
     /// Keeps a block that has been checked against the manifest; tells whether it is new.
-    ///
-    /// # Panics
-    /// If the file has no such block.
     pub(super) fn write(&self, index: usize, block: &Bytes) -> Result<bool, CacheError> {
-        debug_assert!(self.manifest.blocks()[index].matches(block), "blocks are checked before they land");
+        debug_assert_eq!(block.len() as u64, self.length(index), "blocks are checked before they land");
         if self.given_up.load(Ordering::Relaxed) {
             return Ok(false);
         }
@@ -103,6 +96,11 @@ impl CachedFile {
         open.landed.insert(index);
         self.landed_bytes.fetch_add(block.len() as u64, Ordering::Relaxed);
         Ok(true)
+    }
+
+    fn length(&self, index: usize) -> u64 {
+        let held = self.manifest.bytes_of(index);
+        held.end - held.start
     }
 
     /// Takes the file off the disk. Whoever has it open reads on.
@@ -135,12 +133,12 @@ impl CachedFile {
             OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&self.log).map_err(failed)?;
         let mut bytes = Vec::new();
         // A log can be longer than the manifest after damage, or several landings of one block; never by much.
-        let most = 64 * (self.manifest.blocks().len() as u64 + 1);
+        let most = 64 * (self.manifest.block_count() as u64 + 1);
         Read::by_ref(&mut log).take(most).read_to_end(&mut bytes).map_err(failed)?;
         let indices =
             bytes.chunks_exact(4).map(|raw| u32::from_le_bytes([raw[0], raw[1], raw[2], raw[3]]) as usize);
-        let landed: BTreeSet<usize> = indices.filter(|index| *index < self.manifest.blocks().len()).collect();
-        let total = landed.iter().map(|index| u64::from(self.manifest.blocks()[*index].len)).sum();
+        let landed: BTreeSet<usize> = indices.filter(|index| *index < self.manifest.block_count()).collect();
+        let total = landed.iter().map(|index| self.length(*index)).sum();
         self.landed_bytes.store(total, Ordering::Relaxed);
         Ok(Open { data, log, landed })
     }

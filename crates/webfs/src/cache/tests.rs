@@ -3,7 +3,7 @@
 use super::limits::MIN_CACHE_BYTES;
 use super::{Cache, CacheError};
 use crate::limits::BLOCK_BYTES;
-use crate::model::Manifest;
+use crate::model::{BlockRef, Manifest};
 use bytes::Bytes;
 use std::path::{Path, PathBuf};
 use terms::{VolumeName, VolumePath};
@@ -46,7 +46,7 @@ fn landed(cache: &Cache, at: &str, blocks: usize, letter: char) -> Vec<bool> {
     let (manifest, parts) = content(blocks, letter as u8);
     let file = cache.file(&volume(), &path(at), &manifest);
     let whole = |(index, part): (usize, &Bytes)| {
-        let read = file.read(index).expect("readable");
+        let read = file.read(index, &BlockRef::of(part)).expect("readable");
         assert!(read.is_none() || read.as_ref() == Some(part), "never wrong bytes");
         read.is_some()
     };
@@ -112,7 +112,7 @@ fn a_new_version_replaces_the_old_one_which_open_readers_keep() {
     let old = cache.file(&volume(), &path("a"), &content(1, b'x').0);
     fill(&cache, "a", 1, 'y');
     assert_eq!(landed(&cache, "a", 1, 'y'), [true, true]);
-    assert!(old.read(1).expect("readable").is_some());
+    assert!(old.read(1, &BlockRef::of(b"x")).expect("readable").is_some());
     assert_eq!(files(dir.path(), "data").len(), 1);
 }
 

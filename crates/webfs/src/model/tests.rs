@@ -1,6 +1,7 @@
 //! Manifests, statements and their texts, in tables.
 
 use super::*;
+use crate::limits::BLOCK_BYTES;
 
 fn block(len: u64) -> BlockRef {
     BlockRef { len: u32::try_from(len).expect("small"), hash: Digest::of(&len.to_le_bytes()) }
@@ -18,8 +19,8 @@ fn lengths_of_blocks_are_checked() {
         (vec![full, 0], false),
         (vec![1, 1], false),
         (vec![full + 1], false),
-        (vec![full; MAX_BLOCKS], true),
-        (vec![full; MAX_BLOCKS + 1], false),
+        (vec![full; FLAT_BLOCKS], true),
+        (vec![full; FLAT_BLOCKS + 1], true),
     ] {
         let count = lengths.len();
         let made = Manifest::new(lengths.iter().map(|len| block(*len)).collect());
@@ -67,6 +68,8 @@ fn a_statement_must_agree_with_itself() {
         ManifestStatement { size: 6, ..statement.clone() },
         ManifestStatement { root: Digest::of(b""), ..statement.clone() },
         ManifestStatement { blocks: vec![BlockRef::of(b"hellO")], ..statement.clone() },
+        ManifestStatement { top: Some(Node::default().encode()), ..statement.clone() },
+        ManifestStatement { top: Some(Node::default().encode()), blocks: vec![], ..statement.clone() },
     ] {
         assert!(altered.manifest().is_err());
     }

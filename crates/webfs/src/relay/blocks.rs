@@ -4,6 +4,7 @@
 use super::limits::{FETCHES_IN_FLIGHT, HOT_BLOCK_BYTES};
 use super::link::{HomeLink, LinkError};
 use crate::cache::{Cache, CacheError, CachedFile, Sieve};
+use crate::manifest::NodePlace;
 use crate::model::BlockRef;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt, Shared};
@@ -28,6 +29,8 @@ pub struct ReplicaCounts {
     pub blocks_fetched: u64,
     /// Bytes of these.
     pub bytes_fetched: u64,
+    /// Nodes of trees of blocks fetched from the home.
+    pub nodes_fetched: u64,
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +40,7 @@ pub(super) struct Counters {
     blocks_cached: AtomicU64,
     blocks_fetched: AtomicU64,
     bytes_fetched: AtomicU64,
+    nodes_fetched: AtomicU64,
 }
 
 impl Counters {
@@ -52,6 +56,7 @@ impl Counters {
             blocks_cached: get(&self.blocks_cached),
             blocks_fetched: get(&self.blocks_fetched),
             bytes_fetched: get(&self.bytes_fetched),
+            nodes_fetched: get(&self.nodes_fetched),
         }
     }
 }
@@ -152,8 +157,8 @@ impl Blocks {
             return Ok(block);
         }
         if let Some(file) = wanted.file.clone().filter(|_| self.is_trusted()) {
-            let index = wanted.index;
-            match blocking(move || file.read(index)).await {
+            let (index, expected) = (wanted.index, wanted.expected);
+            match blocking(move || file.read(index, &expected)).await {
                 Ok(Some(block)) if self.is_trusted() => {
                     Counters::add(&self.counters.blocks_cached, 1);
                     self.cache.touch(&self.volume, &wanted.path);
@@ -165,6 +170,14 @@ impl Blocks {
             }
         }
         self.fetch(wanted).await
+    }
+
+    /// A node of the tree of a file's blocks, from the home. The caller checks it.
+    pub(super) async fn node(&self, path: &VolumePath, root: Digest, place: NodePlace) -> Result<Bytes, Problem> {
+        let _slot = self.slots.acquire().await.map_err(|_| self.cut_off())?;
+        let node = self.link.node(path, root, place).await.map_err(|error| self.explain(error, path))?;
+        Counters::add(&self.counters.nodes_fetched, 1);
+        Ok(node)
     }
 
     /// Fetches the block, or joins who does already.

@@ -3,13 +3,14 @@
 use super::blocks::{Blocks, Wanted};
 use super::held::{Held, HeldContent};
 use crate::cache::CachedFile;
-use crate::limits::BLOCK_BYTES;
-use crate::model::{Entry, Listing, Manifest, SignedManifest, link_target};
+use crate::limits::{BLOCK_BYTES, NODE_CHILDREN};
+use crate::manifest::{NodePlace, Seeker, Step, zeros};
+use crate::model::{BlockRef, Entry, Listing, Manifest, SignedManifest, link_target};
 use crate::serve::FileSource;
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, FutureExt};
-use std::sync::Arc;
-use terms::{ChangeNumber, Problem, VolumeName, VolumePath};
+use futures_util::future::{BoxFuture, FutureExt, join};
+use std::sync::{Arc, MutexGuard, PoisonError};
+use terms::{ChangeNumber, Code, Digest, Problem, VolumeName, VolumePath};
 use trust::Bucket;
 
 /// What an open at a replica gives.
@@ -131,17 +132,78 @@ impl ReplicaFile {
         Some(content.slice(bytes.start as usize..bytes.end as usize))
     }
 
-    fn wanted(&self, index: usize) -> Wanted {
+    fn wanted(&self, index: usize, expected: BlockRef) -> Wanted {
         Wanted {
             path: self.held.path.clone(),
             root: self.manifest.root(),
             index,
             bytes: self.manifest.bytes_of(index),
-            expected: self.manifest.blocks()[index],
+            expected,
             file: self.cached.clone(),
         }
     }
+
+    fn seeker(&self) -> Option<MutexGuard<'_, Seeker>> {
+        match &self.held.content {
+            HeldContent::File { seeker, .. } => Some(seeker.lock().unwrap_or_else(PoisonError::into_inner)),
+            HeldContent::Directory(_) | HeldContent::Link(_) => None,
+        }
+    }
+
+    /// What a block is, as far as the nodes on the way are known.
+    fn known(&self, index: usize) -> Option<Step> {
+        self.seeker().map(|mut seeker| seeker.block(index))
+    }
+
+    /// What a block is; fetches the nodes on the way. A hole is given out as cached content is: under the lease.
+    async fn find(&self, index: usize) -> Result<Step, Problem> {
+        loop {
+            match self.known(index).ok_or_else(|| self.no_file())? {
+                Step::Need(place, expected) => self.learn(place, expected).await?,
+                Step::Hole(len) if self.cached.is_none() || !self.blocks.is_trusted() => {
+                    return Ok(Step::Block(BlockRef::zeros(len)));
+                }
+                found => return Ok(found),
+            }
+        }
+    }
+
+    async fn learn(&self, place: NodePlace, expected: Digest) -> Result<(), Problem> {
+        let bytes = self.blocks.node(&self.held.path, self.manifest.root(), place).await?;
+        let learnt = self.seeker().ok_or_else(|| self.no_file())?.learn(place, expected, &bytes);
+        learnt.map_err(|error| {
+            let what = format!("node {place} of {}/{}", self.blocks.volume, self.held.path);
+            tracing::warn!(%what, %error, "the home sent a node that does not match its own manifest");
+            Problem::new(Code::Internal, format!("{what} does not match the manifest that the home signed"))
+        })
+    }
+
+    /// Who reads on will want the next node: it is fetched while there is time.
+    async fn look_ahead(&self, index: usize) {
+        if index % NODE_CHILDREN != LOOK_AHEAD_AT || self.manifest.top().is_none() {
+            return;
+        }
+        if let Some(next) = self.seeker().and_then(|seeker| seeker.next_leaf(index)) {
+            // Whoever comes to that block hears what went wrong.
+            let _ = self.find(next).await;
+        }
+    }
+
+    fn no_file(&self) -> Problem {
+        Problem::new(Code::Internal, format!("{}/{} is no file", self.blocks.volume, self.held.path))
+    }
+
+    async fn block(&self, index: usize) -> Result<Bytes, Problem> {
+        match self.find(index).await? {
+            Step::Hole(len) => Ok(zeros(len)),
+            Step::Block(expected) => self.blocks.read(self.wanted(index, expected)).await,
+            Step::Need(..) => Err(self.no_file()),
+        }
+    }
 }
+
+/// At which block of a node the next node is fetched.
+const LOOK_AHEAD_AT: usize = NODE_CHILDREN / 2;
 
 impl FileSource for ReplicaFile {
     fn volume(&self) -> &VolumeName {
@@ -172,14 +234,49 @@ impl FileSource for ReplicaFile {
     }
 
     fn block_now(&self, index: usize) -> Option<Bytes> {
-        self.inline(index).or_else(|| self.blocks.now(&self.wanted(index)))
+        if let Some(block) = self.inline(index) {
+            return Some(block);
+        }
+        match self.known(index)? {
+            Step::Block(expected) => self.blocks.now(&self.wanted(index, expected)),
+            Step::Hole(len) => (self.cached.is_some() && self.blocks.is_trusted()).then(|| zeros(len)),
+            Step::Need(..) => None,
+        }
     }
 
     fn read_block(&self, index: usize) -> BoxFuture<'_, Result<Bytes, Problem>> {
         async move {
             match self.inline(index) {
                 Some(block) => Ok(block),
-                None => self.blocks.read(self.wanted(index)).await,
+                None => join(self.block(index), self.look_ahead(index)).await.0,
+            }
+        }
+        .boxed()
+    }
+
+    fn read_node(&self, place: NodePlace) -> BoxFuture<'_, Result<Option<Bytes>, Problem>> {
+        async move {
+            let size = self.manifest.size();
+            let Some(top) = self.manifest.top() else { return Ok(None) };
+            if place == NodePlace::top(size) {
+                return Ok(Some(top.encode().into()));
+            }
+            if !place.is_in(size) {
+                return Ok(None);
+            }
+            loop {
+                let needed = {
+                    let mut seeker = self.seeker().ok_or_else(|| self.no_file())?;
+                    match seeker.node(place) {
+                        Ok(None) => return Ok(None),
+                        Ok(Some(hash)) => match seeker.known(place) {
+                            Some(bytes) => return Ok(Some(bytes.into())),
+                            None => (place, hash),
+                        },
+                        Err(needed) => needed,
+                    }
+                };
+                self.learn(needed.0, needed.1).await?;
             }
         }
         .boxed()

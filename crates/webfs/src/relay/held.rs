@@ -1,11 +1,12 @@
 //! An opened object as a replica holds it: made only from an answer whose parts agree with each other and with the
 //! home's signature.
 
+use crate::manifest::Seeker;
 use crate::model::{Entry, FileKind, Listing, MANIFEST_KIND, Manifest, ManifestStatement, SignedManifest};
 use crate::session::{LinkAt, OpenAnswer};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use terms::{ChangeNumber, Code, Problem, VolumeName, VolumePath};
 use trust::{Bucket, PublicKey};
 
@@ -31,6 +32,8 @@ pub enum HeldContent {
     File {
         /// Its blocks.
         manifest: Manifest,
+        /// The nodes that are known of their tree.
+        seeker: Arc<Mutex<Seeker>>,
         /// The home's signature of them.
         signed: SignedManifest,
         /// Its bytes, if it is small.
@@ -75,7 +78,8 @@ impl Held {
                 if inline.as_ref().is_some_and(|bytes| !fits(bytes)) {
                     return Err(wrong("has content that does not match its manifest"));
                 }
-                HeldContent::File { manifest, signed, inline }
+                let seeker = Arc::new(Mutex::new(Seeker::new(manifest.clone())));
+                HeldContent::File { manifest, seeker, signed, inline }
             }
             _ => return Err(wrong("lacks what it is about")),
         };
@@ -119,8 +123,8 @@ impl Held {
     /// What it costs to keep in memory: bytes, roughly.
     pub fn weight(&self) -> u64 {
         let content = match &self.content {
-            HeldContent::File { manifest, signed, inline } => {
-                manifest.blocks().len() * 40 + signed.0.len() + inline.as_ref().map_or(0, Bytes::len)
+            HeldContent::File { manifest, signed, inline, .. } => {
+                2 * manifest.weight() + signed.0.len() + inline.as_ref().map_or(0, Bytes::len)
             }
             HeldContent::Directory(listing) => listing.entries.iter().map(|entry| 120 + entry.name.len()).sum(),
             HeldContent::Link(link) => link.at.as_str().len() + link.target.len(),

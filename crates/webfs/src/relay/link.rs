@@ -3,12 +3,13 @@
 
 use super::limits::{BLOCK_DEADLINE, OPEN_DEADLINE};
 use crate::limits::BLOCK_BYTES;
-use crate::model::etag_text;
+use crate::manifest::{MAX_NODE_BYTES, NodePlace};
+use crate::model::{NODE_TYPE, etag_text};
 use crate::session::limits::MAX_OPEN_ANSWER_BYTES;
 use crate::session::{OpenAnswer, OpenRequest};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
-use http::header::{CONTENT_TYPE, IF_MATCH, RANGE};
+use http::header::{ACCEPT, CONTENT_TYPE, IF_MATCH, RANGE};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -44,6 +45,13 @@ pub trait HomeLink: Send + Sync + 'static {
         path: &'a VolumePath,
         root: Digest,
         bytes: Range<u64>,
+    ) -> BoxFuture<'a, Result<Bytes, LinkError>>;
+    /// A node of the tree of the blocks of a file as it is at the version with this root.
+    fn node<'a>(
+        &'a self,
+        path: &'a VolumePath,
+        root: Digest,
+        place: NodePlace,
     ) -> BoxFuture<'a, Result<Bytes, LinkError>>;
 }
 
@@ -149,6 +157,23 @@ impl HomeLink for PoolLink {
             }
             #[allow(clippy::cast_possible_truncation)] // 1 MiB
             body(response, BLOCK_BYTES as usize).await
+        };
+        within(BLOCK_DEADLINE, work).boxed()
+    }
+
+    fn node<'a>(
+        &'a self,
+        path: &'a VolumePath,
+        root: Digest,
+        place: NodePlace,
+    ) -> BoxFuture<'a, Result<Bytes, LinkError>> {
+        let work = async move {
+            let request = self
+                .request(Method::GET, &format!("/{}/{}?node={place}", self.volume, path.to_url()))
+                .header(IF_MATCH, etag_text(root))
+                .header(ACCEPT, NODE_TYPE)
+                .body(wire::body::empty());
+            body(self.send(&self.bulk, request).await?, MAX_NODE_BYTES).await
         };
         within(BLOCK_DEADLINE, work).boxed()
     }

@@ -4,7 +4,8 @@
 use crate::model::etag_root;
 use crate::store::Precondition;
 use http::HeaderMap;
-use http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH, IF_RANGE};
+use http::header::{CONTENT_RANGE, HeaderName, IF_MATCH, IF_NONE_MATCH, IF_RANGE};
+use std::ops::Range;
 use terms::{Code, Digest, OperationId, Problem, SessionId};
 
 /// The entity tags of a header, which may stand on several lines.
@@ -80,6 +81,35 @@ pub(super) fn operation(headers: &HeaderMap) -> Result<Option<OperationId>, Prob
     });
     let refuse = || Problem::new(Code::Invalid, "the operation id is not 32 hexadecimal digits, '.', and a number");
     parsed.map(Some).ok_or_else(refuse)
+}
+
+/// What a PUT with a Content-Range is to change (RFC 9110 §14.5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Written {
+    /// `bytes FIRST-LAST/*`: these bytes; the file becomes longer if it must.
+    Part(Range<u64>),
+    /// `bytes */LENGTH`: the length; what is added is zeros.
+    Length(u64),
+}
+
+/// The part that a PUT is about; nothing if it replaces the whole file.
+pub(super) fn part(headers: &HeaderMap) -> Result<Option<Written>, Problem> {
+    let Some(value) = headers.get(CONTENT_RANGE) else { return Ok(None) };
+    let number = |text: &str| -> Option<u64> {
+        text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+    };
+    let parsed = || {
+        let (range, length) = value.to_str().ok()?.strip_prefix("bytes ")?.split_once('/')?;
+        if range == "*" {
+            return Some(Written::Length(number(length)?));
+        }
+        let (first, last) = range.split_once('-')?;
+        let (first, last) = (number(first)?, number(last)?);
+        (length == "*" && first <= last && last < u64::MAX).then(|| Written::Part(first..last + 1))
+    };
+    parsed().map(Some).ok_or_else(|| {
+        Problem::new(Code::Invalid, "the Content-Range of a PUT is 'bytes FIRST-LAST/*' or 'bytes */LENGTH'")
+    })
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use super::range::{self, Part};
 use super::source::FileSource;
 use super::{Face, accepts, check_right};
 use crate::limits::HEADER_MANIFEST_BLOCKS;
-use crate::model::{CHANGE_HEADER, Entry, MANIFEST_HEADER, MANIFEST_TYPE, VERSION_HEADER, etag_text};
+use crate::manifest::NodePlace;
+use crate::model::{CHANGE_HEADER, Entry, MANIFEST_HEADER, MANIFEST_TYPE, NODE_TYPE, VERSION_HEADER, etag_text};
 use http::header::{
     ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
     ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, RANGE, VARY, X_CONTENT_TYPE_OPTIONS,
@@ -54,6 +55,9 @@ async fn answer(
         return signed_manifest(source.as_ref(), headers, request);
     }
     match conditions::of_read(&request.headers, root) {
+        Verdict::Go if accepts(&request.headers, NODE_TYPE) => {
+            return node(source.as_ref(), headers, request).await;
+        }
         Verdict::Go => {}
         Verdict::NotModified => return Ok(bodyless(StatusCode::NOT_MODIFIED, headers)),
         Verdict::Failed => {
@@ -65,7 +69,7 @@ async fn answer(
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     let media_type = type_of(source.path().name().unwrap_or_default());
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-    if source.manifest().blocks().len() <= HEADER_MANIFEST_BLOCKS
+    if source.manifest().block_count() <= HEADER_MANIFEST_BLOCKS
         && let Some(signed) = source.signed_manifest()
     {
         insert(&mut headers, MANIFEST_HEADER, &signed.to_header());
@@ -125,6 +129,25 @@ fn signed_manifest(
     let mut response = bodyless(StatusCode::OK, headers);
     if request.method == Method::GET {
         *response.body_mut() = wire::body::full(signed.0.clone());
+    }
+    Ok(response)
+}
+
+const NODE_QUERY: &str = "node=";
+
+/// A node of the tree of the file's blocks instead of the content. It is named by its place in this version of this
+/// file, so that who knows a hash gets nothing by it.
+async fn node(source: &dyn FileSource, mut headers: HeaderMap, request: &Parts) -> Result<Response<Body>, Problem> {
+    let text = request.uri.query().and_then(|query| query.strip_prefix(NODE_QUERY)).unwrap_or_default();
+    let place: NodePlace = text.parse().map_err(|error: String| Problem::new(Code::Invalid, error))?;
+    let none = || Problem::new(Code::NotFound, format!("/{} has no node {place}", source.path()));
+    let bytes = source.read_node(place).await?.ok_or_else(none)?;
+    headers.remove(ETAG);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(NODE_TYPE));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len() as u64));
+    let mut response = bodyless(StatusCode::OK, headers);
+    if request.method == Method::GET {
+        *response.body_mut() = wire::body::full(bytes);
     }
     Ok(response)
 }

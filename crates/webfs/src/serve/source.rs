@@ -1,6 +1,7 @@
 //! Where a file's bytes come from when it is served: a store, or a replica of one elsewhere.
 
 use super::Home;
+use crate::manifest::NodePlace;
 use crate::model::{Entry, MANIFEST_KIND, Manifest, SignedManifest};
 use crate::store::{Object, Store, StoreError};
 use bytes::Bytes;
@@ -25,8 +26,10 @@ pub trait FileSource: Send + Sync + 'static {
     fn change(&self) -> ChangeNumber;
     /// A block, if it is in memory: without waiting.
     fn block_now(&self, index: usize) -> Option<Bytes>;
-    /// A block.
+    /// A block; zeros for a hole.
     fn read_block(&self, index: usize) -> BoxFuture<'_, Result<Bytes, Problem>>;
+    /// A node of the tree of its blocks, encoded; nothing where it has none.
+    fn read_node(&self, place: NodePlace) -> BoxFuture<'_, Result<Option<Bytes>, Problem>>;
 }
 
 /// A file of a volume that lives here.
@@ -83,6 +86,17 @@ impl FileSource for HomeFile {
             self.store.read_block(&self.object, index).await.map_err(|error| {
                 tracing::error!(path = ?self.object.path, index, %error, "a block could not be read");
                 unreadable(self.volume(), self.path(), index, error)
+            })
+        }
+        .boxed()
+    }
+
+    fn read_node(&self, place: NodePlace) -> BoxFuture<'_, Result<Option<Bytes>, Problem>> {
+        async move {
+            let node = self.store.read_node(&self.object, place).await;
+            node.map(|bytes| bytes.map(Bytes::from)).map_err(|error| {
+                tracing::error!(path = ?self.object.path, %place, %error, "a node could not be read");
+                Problem::from(error)
             })
         }
         .boxed()

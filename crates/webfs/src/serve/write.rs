@@ -1,14 +1,16 @@
 //! PUT, DELETE and the changes without a body: content comes in first, then what the change touches is recalled,
 //! then it is committed under the conditions that rights were decided on.
 
-use super::conditions;
+use super::conditions::{self, Written};
 use super::file::{described, insert};
 use super::{Face, Home, check_right};
 use crate::limits::MAX_FILE_BYTES;
 use crate::model::{CHANGE_HEADER, PARENTS_HEADER, SIZE_HEADER};
-use crate::store::{Change, Conditions, Lookup, Outcome, Precondition, Prepared, Put, StoreError, TargetLists};
+use crate::store::{
+    Change, Conditions, Lookup, Outcome, Patch, Precondition, Prepared, Put, StoreError, TargetLists,
+};
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue};
+use http::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Response, StatusCode};
 use http_body_util::BodyExt;
@@ -103,6 +105,7 @@ impl Home {
         let operation = conditions::operation(&request.headers)?.map(|id| id_of(rights.subject(), id));
         let parents = request.headers.get(PARENTS_HEADER).is_some_and(|value| value == "?1");
         check_length(&request.headers)?;
+        let part = conditions::part(&request.headers)?;
         self.may_write(rights, path)?;
         let answered = match operation {
             Some(id) => self.store.is_recorded(id).await?,
@@ -110,6 +113,11 @@ impl Home {
         };
         if !answered {
             self.refuse_early(rights, path, &precondition).await?;
+        }
+        if let Some(part) = part {
+            let change = Change::Patch(self.receive_part(path, part, body).await?);
+            self.may_replace(rights, path)?;
+            return self.commit(change, precondition, vec![rights.decided_on], operation).await;
         }
         let content = self.receive(body).await?;
         let (may_create, may_replace) = self.may_write(rights, path)?;
@@ -188,6 +196,42 @@ impl Home {
             }
         }
         Ok(upload.finish().await?)
+    }
+
+    /// Takes in a part of a file, or its new length.
+    async fn receive_part<B>(&self, path: &VolumePath, part: Written, body: B) -> Result<Patch, Problem>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<BodyError>,
+    {
+        let Lookup::Found(object) = self.store.lookup(path).await? else {
+            return Err(StoreError::NotFound { path: path.clone() }.into());
+        };
+        let mut body = pin!(body);
+        let (first, len) = match part {
+            Written::Part(bytes) => (bytes.start, bytes.end - bytes.start),
+            Written::Length(size) => {
+                return match body.frame().await {
+                    None => Ok(self.store.resize(&object, size).await?),
+                    Some(_) => Err(Problem::new(Code::Invalid, "a new length comes without content")),
+                };
+            }
+        };
+        let mut patching = self.store.patch(object, first).await?;
+        let wrong = |what: String| Problem::new(Code::Invalid, format!("{what}, nothing was stored"));
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| wrong(format!("the content ended early: {}", error.into())))?;
+            if let Ok(data) = frame.into_data() {
+                patching.write(data).await?;
+            }
+            if patching.len() > len {
+                return Err(wrong(format!("the content is longer than the {len} bytes of its Content-Range")));
+            }
+        }
+        if patching.len() < len {
+            return Err(wrong(format!("the content is shorter than the {len} bytes of its Content-Range")));
+        }
+        Ok(patching.finish().await?)
     }
 
     /// Recalls what the change touches, then commits it.
@@ -312,11 +356,8 @@ pub(super) fn id_of(subject: Option<&Principal>, id: OperationId) -> OperationId
     OperationId { session: SessionId(session), ..id }
 }
 
-/// Refuses what is too long by its own word, and parts of files.
+/// Refuses what is too long by its own word.
 fn check_length(headers: &HeaderMap) -> Result<(), Problem> {
-    if headers.contains_key(CONTENT_RANGE) {
-        return Err(Problem::new(Code::Invalid, "a PUT replaces the whole file: Content-Range is not understood"));
-    }
     let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     match length {
         Some(length) if length > MAX_FILE_BYTES => Err(StoreError::TooLarge { limit: MAX_FILE_BYTES }.into()),

@@ -131,7 +131,7 @@ async fn with_content(home: &Home, object: Arc<Object>, mut answer: OpenAnswer) 
     answer.manifest = Some(file.signed_manifest().ok_or_else(unsigned)?.clone());
     if answer.entry.size <= OPEN_INLINE_BYTES {
         let mut content = Vec::new();
-        for index in 0..file.manifest().blocks().len() {
+        for index in 0..file.manifest().block_count() {
             content.extend_from_slice(&file.read_block(index).await?);
         }
         answer.content = Some(content);

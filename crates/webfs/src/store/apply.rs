@@ -1,11 +1,12 @@
 //! Changes as SQL: each within the writer's transaction, after its conditions were checked there.
 
-use super::change::{Change, Conditions, Outcome, Precondition, Prepared, PreparedContent, Put};
+use super::change::{Change, Conditions, Outcome, Patch, PatchContent, Precondition, Prepared, Put};
 use super::error::StoreError;
 use super::ledger;
 use super::names::Surroundings;
 use super::read::{self, Node, Walk};
 use super::schema::{self, KIND_DIRECTORY, KIND_FILE, KIND_LINK};
+use super::tree;
 use super::writer::Position;
 use crate::gate::Touched;
 use crate::model::{Entry, FileKind, Manifest, ObjectVersion};
@@ -110,6 +111,7 @@ impl Applying<'_> {
     fn change(&self, change: &Change, walk: &Walk) -> Result<(Option<Entry>, bool), StoreError> {
         match change {
             Change::Put(put) => self.put(put, walk).map(|(entry, created)| (Some(entry), created)),
+            Change::Patch(patch) => self.patch(patch, walk).map(|entry| (Some(entry), false)),
             Change::MakeDirectory { path, parents } => self.make_directory(path, *parents, walk),
             Change::Remove { path } => self.remove(path, walk).map(|()| (None, false)),
             Change::MakeLink { path, target } => {
@@ -314,29 +316,40 @@ impl Applying<'_> {
     }
 
     fn insert_content(&self, prepared: &Prepared) -> Result<i64, StoreError> {
-        let (size, root) = (prepared.manifest.size().cast_signed(), prepared.manifest.root().0);
-        let inline = match &prepared.content {
-            PreparedContent::Inline(bytes) => Some(&bytes[..]),
-            PreparedContent::Blocks { .. } => None,
-        };
-        self.execute("INSERT INTO content (size, root, inline) VALUES (?1, ?2, ?3)", params![size, root, inline])?;
-        let id = self.database.last_insert_rowid();
-        if let PreparedContent::Blocks { names, .. } = &prepared.content {
-            assert_eq!(names.len(), prepared.manifest.blocks().len(), "each block of ours has a file");
-            for (number, (name, block)) in (0i64..).zip(names.iter().zip(prepared.manifest.blocks())) {
-                self.execute(
-                    "INSERT INTO block VALUES (?1, ?2, ?3, ?4, ?5)",
-                    params![id, number, name.0, block.len, block.hash.0],
-                )?;
-            }
+        tree::insert(self.database, &prepared.manifest, &prepared.content)
+    }
+
+    /// A part of a file, or its length, changed.
+    fn patch(&self, patch: &Patch, walk: &Walk) -> Result<Entry, StoreError> {
+        let path = &patch.path;
+        if !walk.complete {
+            return Err(StoreError::NotFound { path: path.clone() });
         }
-        Ok(id)
+        let Some(old) = walk.node.content else { return Err(StoreError::IsDirectory { path: path.clone() }) };
+        if root_of(self.database, old)? != patch.base {
+            return Err(StoreError::Moved { path: path.clone() });
+        }
+        let (content, manifest) = match &patch.content {
+            PatchContent::Whole(prepared) => (self.insert_content(prepared)?, prepared.manifest.clone()),
+            PatchContent::Blocks { size, changes, .. } => tree::change(self.database, old, *size, changes)?,
+        };
+        self.replace_content(walk.node.id, old, content)?;
+        Ok(self.file_entry(&manifest))
+    }
+
+    fn replace_content(&self, node: i64, old: i64, new: i64) -> Result<(), StoreError> {
+        self.retire_content(Some(old))?;
+        self.execute(
+            "UPDATE node SET content = ?2, epoch = ?3, version = ?4, modified = ?5 WHERE id = ?1",
+            params![node, new, self.epoch(), self.number(), self.time()],
+        )?;
+        self.touch_parents(node)
     }
 
     /// The content stays readable for those who have it open, until the collector comes.
     pub(super) fn retire_content(&self, content: Option<i64>) -> Result<(), StoreError> {
         let Some(content) = content else { return Ok(()) };
-        self.execute("UPDATE content SET replaced = ?2 WHERE id = ?1", params![content, self.time()])
+        tree::retire(self.database, content, self.time())
     }
 
     pub(super) fn touch(&self, directory: i64) -> Result<(), StoreError> {

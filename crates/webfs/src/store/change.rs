@@ -2,8 +2,9 @@
 
 use super::blocks::{BlockName, UploadFiles};
 use super::names::Reach;
+use super::tree::Changes;
 use crate::gate::Touched;
-use crate::model::{Entry, Manifest};
+use crate::model::{BlockRef, Entry, Manifest};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -85,7 +86,11 @@ pub struct Prepared {
 
 pub(super) enum PreparedContent {
     Inline(Bytes),
-    Blocks { names: Vec<BlockName>, files: Arc<UploadFiles> },
+    /// Each block's file; nothing for a hole.
+    Blocks {
+        blocks: Vec<(Option<BlockName>, BlockRef)>,
+        files: Arc<UploadFiles>,
+    },
 }
 
 impl Prepared {
@@ -124,11 +129,47 @@ pub struct Put {
     pub may_replace: bool,
 }
 
+/// A change of a part of a file, or of its length: made from the file as it was, and committed only if it still is.
+pub struct Patch {
+    /// Which file.
+    pub path: VolumePath,
+    /// The root of the content that it was made from.
+    pub(super) base: Digest,
+    /// What was asked: two requests that ask the same have the same.
+    pub(super) request: Digest,
+    pub(super) content: PatchContent,
+}
+
+pub(super) enum PatchContent {
+    /// The file becomes, or stays, so short that all of it is made anew.
+    Whole(Prepared),
+    /// These blocks are new; the length is this from now on.
+    Blocks { size: u64, changes: Changes, files: Arc<UploadFiles> },
+}
+
+impl Patch {
+    /// See [`Prepared::hand_over`].
+    pub(super) fn hand_over(&self) {
+        match &self.content {
+            PatchContent::Whole(prepared) => prepared.hand_over(),
+            PatchContent::Blocks { files, .. } => files.hand_over(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Patch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Patch").field("path", &self.path).field("base", &self.base).finish_non_exhaustive()
+    }
+}
+
 /// One change of a volume.
 #[derive(Debug)]
 pub enum Change {
     /// Create or replace a file.
     Put(Put),
+    /// Write a part of a file, or change its length.
+    Patch(Patch),
     /// Make a directory. One that exists is an error, unless `parents` is set.
     MakeDirectory {
         /// Which.
@@ -187,6 +228,7 @@ impl Change {
     pub fn path(&self) -> &VolumePath {
         match self {
             Self::Put(Put { path, .. })
+            | Self::Patch(Patch { path, .. })
             | Self::MakeDirectory { path, .. }
             | Self::Remove { path }
             | Self::MakeLink { path, .. }
@@ -200,7 +242,7 @@ impl Change {
     /// Of which files it concerns the other names.
     pub(super) fn reach(&self) -> Reach {
         match self {
-            Self::Put(_) | Self::SetBucket { .. } => Reach::File,
+            Self::Put(_) | Self::Patch(_) | Self::SetBucket { .. } => Reach::File,
             Self::AmendLists { .. } => Reach::Below,
             Self::MakeDirectory { .. }
             | Self::Remove { .. }
@@ -226,6 +268,7 @@ impl Change {
             Self::AmendLists { path, .. } => Touched::subtree(path.clone()),
             Self::SetBucket { path, .. } => Touched::objects([path.clone()]),
             Self::Put(Put { path, .. })
+            | Self::Patch(Patch { path, .. })
             | Self::MakeDirectory { path, .. }
             | Self::MakeLink { path, .. }
             | Self::Remove { path } => {
@@ -258,6 +301,7 @@ impl Change {
             Self::MakeLink { target, .. } => (5, false, Digest::of(target.as_bytes())),
             Self::Link { to, .. } => (6, false, Digest::of(to.as_str().as_bytes())),
             Self::Rename { to, replace, .. } => (7, *replace, Digest::of(to.as_str().as_bytes())),
+            Self::Patch(patch) => (8, false, patch.request),
         };
         hasher.update(&[tag, u8::from(flag)]);
         hasher.update(&content.0);

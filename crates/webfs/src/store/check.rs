@@ -6,8 +6,10 @@ use super::blocks::BlockName;
 use super::error::StoreError;
 use super::read::{self, Content};
 use super::schema::{ROOT, decode_bucket};
+use super::tree;
 use crate::model::BlockRef;
 use rusqlite::{Connection, params};
+use std::collections::BTreeMap;
 use terms::Digest;
 
 /// Something that should not be so.
@@ -43,7 +45,7 @@ pub struct Report {
 #[derive(Default)]
 struct Inventory {
     report: Report,
-    blocks: Vec<(BlockName, BlockRef)>,
+    blocks: BTreeMap<BlockName, BlockRef>,
 }
 
 fn failed(error: rusqlite::Error) -> StoreError {
@@ -119,13 +121,26 @@ impl Inventory {
                 self.fault(format!("content {id}"), format!("{users} files use it instead of {expected}"));
             }
             match read::content(database, id) {
-                Ok(Content::Blocks { manifest, names }) => {
-                    self.report.bytes += manifest.size();
-                    self.blocks.extend(names.iter().copied().zip(manifest.blocks().iter().copied()));
-                }
+                Ok(Content::Blocks { manifest, .. }) => self.blocks_of(database, id, manifest.root())?,
+                Ok(Content::Tree(tree)) => self.blocks_of(database, id, tree.manifest.root())?,
                 Ok(Content::Inline { manifest, .. }) => self.report.bytes += manifest.size(),
                 Ok(Content::Directory | Content::Link { .. }) => {}
                 Err(error) => self.fault(format!("content {id}"), error.to_string()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The blocks of a content, those that it shares with others of its line once.
+    fn blocks_of(&mut self, database: &Connection, id: i64, root: Digest) -> Result<(), StoreError> {
+        let Some(placed) = tree::placed(database, id)? else { return Ok(()) };
+        let tree::Checked { wrong, blocks } = tree::check(database, placed, root)?;
+        if let Some(why) = wrong {
+            self.fault(format!("content {id}"), why);
+        }
+        for (name, block) in blocks {
+            if self.blocks.insert(name, block).is_none() {
+                self.report.bytes += u64::from(block.len);
             }
         }
         Ok(())

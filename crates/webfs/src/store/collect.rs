@@ -5,10 +5,9 @@ use super::Store;
 use super::blocks::BlockName;
 use super::error::StoreError;
 use super::ledger;
+use super::tree;
 use crate::limits::{LEDGER_KEPT, REPLACED_KEPT, SETTLED_KEPT};
-use crate::model::BlockRef;
-use rusqlite::{Connection, params};
-use terms::Digest;
+use rusqlite::Connection;
 
 /// What a collection removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,19 +64,10 @@ impl Store {
     }
 }
 
-/// Every block file that a content refers to, with what has to be in it.
-pub(super) fn blocks_in_use(database: &Connection) -> Result<Vec<(BlockName, BlockRef)>, StoreError> {
-    let mut query = database.prepare("SELECT file, len, hash FROM block").map_err(failed)?;
-    let rows = query.query_map([], |row| {
-        Ok((BlockName(row.get(0)?), BlockRef { len: row.get(1)?, hash: Digest(row.get(2)?) }))
-    });
-    rows.and_then(Iterator::collect).map_err(failed)
-}
-
 fn forget(database: &Connection, [replaced, recorded, settled]: [i64; 3]) -> rusqlite::Result<Collected> {
     let count = |rows: usize| rows as u64;
     Ok(Collected {
-        versions: count(database.execute("DELETE FROM content WHERE replaced <= ?1", params![replaced])?),
+        versions: count(tree::forget_contents(database, replaced)?),
         blocks: 0,
         operations: count(ledger::expire(database, recorded, settled)?),
         buckets: count(database.execute(

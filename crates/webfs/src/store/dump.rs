@@ -6,7 +6,7 @@
 
 use super::blocks::BlockName;
 use super::error::StoreError;
-use super::{DATABASE, Store, collect, schema};
+use super::{DATABASE, Store, schema, tree};
 use rusqlite::Connection;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -68,7 +68,7 @@ impl Store {
     fn write_dump(&self, copy: &Path, out: impl Write) -> Result<Dumped, StoreError> {
         let database = Connection::open(copy).map_err(|error| StoreError::database("reading the copy", error))?;
         let row = schema::volume_row(&database)?;
-        let blocks = collect::blocks_in_use(&database)?;
+        let blocks = tree::blocks_in_use(&database)?;
         drop(database);
         let mut out = Hashed { out, hasher: blake3::Hasher::new(), bytes: 0 };
         out.write_all(MAGIC).map_err(written)?;

@@ -9,6 +9,7 @@ mod blocks;
 mod change;
 mod check;
 mod collect;
+mod content;
 mod dump;
 mod error;
 mod ledger;
@@ -16,12 +17,14 @@ mod making;
 mod memory;
 mod mutate;
 mod names;
+mod patch;
 mod read;
 mod readers;
 mod recent;
 mod restore;
 mod schema;
 mod sessions;
+mod tree;
 mod upgrade;
 mod upload;
 mod writer;
@@ -29,11 +32,14 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use change::{Change, Conditions, Outcome, Precondition, Prepared, Put, TargetLists};
+pub use change::{Change, Conditions, Outcome, Patch, Precondition, Prepared, Put, TargetLists};
 pub use check::{Fault, Report};
 pub use collect::Collected;
 pub use dump::Dumped;
 pub use error::StoreError;
+pub use patch::Patching;
+pub(crate) use recent::Recent;
+
 pub use read::{Lookup, Missing, Object};
 pub use restore::Restored;
 pub use sessions::RecordedSession;
@@ -43,11 +49,9 @@ use crate::gate::{ChangePermit, Touched, Ungated};
 use crate::limits::{LIST_PAGE, WRITE_QUEUE};
 use crate::model::Listing;
 use blocks::{BlockFolder, Disk, RealDisk};
-use bytes::Bytes;
 use making::Making;
 use memory::Memory;
 use names::Surroundings;
-use read::Content;
 use readers::Readers;
 use rusqlite::{Connection, OptionalExtension};
 use rustix::fs::{FlockOperation, flock};
@@ -274,56 +278,6 @@ impl Store {
     pub async fn settle(&self, session: SessionId, below: u64) -> Result<(), StoreError> {
         let now = self.0.world.clock.unix();
         self.write(move |database, _| ledger::settle(database, session, below, now)).await
-    }
-
-    /// A block of a file, if it is in memory: without waiting.
-    ///
-    /// # Panics
-    /// If the file has no such block.
-    pub fn block_now(&self, object: &Object, index: usize) -> Option<Bytes> {
-        match &object.content {
-            Content::Directory | Content::Link { .. } => panic!("only a file has blocks"),
-            Content::Inline { bytes, .. } => Some(bytes.clone()),
-            Content::Blocks { names, .. } => self.0.memory.block(names[index]),
-        }
-    }
-
-    /// A block of a file, checked against its hash.
-    ///
-    /// # Panics
-    /// If the file has no such block.
-    pub async fn read_block(&self, object: &Object, index: usize) -> Result<Bytes, StoreError> {
-        if let Some(bytes) = self.block_now(object, index) {
-            return Ok(bytes);
-        }
-        let Content::Blocks { manifest, names } = &object.content else { return Err(StoreError::Closed) };
-        let (name, expected, blocks) = (names[index], manifest.blocks()[index], self.0.blocks.clone());
-        let task = tokio::task::spawn_blocking(move || blocks.read(name, &expected));
-        let Some(bytes) = task.await.map_err(|_| StoreError::Closed)?? else {
-            return Err(self.missing_block(object, name).await);
-        };
-        self.0.memory.keep_block(name, bytes.clone());
-        Ok(bytes)
-    }
-
-    /// A block file is gone: collected with its version, or lost.
-    async fn missing_block(&self, object: &Object, name: blocks::BlockName) -> StoreError {
-        match self.block_in_use(name).await {
-            Ok(false) => StoreError::Gone { path: object.path.clone() },
-            Ok(true) => StoreError::Damaged { what: format!("block {name}"), why: "its file is missing".into() },
-            Err(error) => error,
-        }
-    }
-
-    async fn block_in_use(&self, name: blocks::BlockName) -> Result<bool, StoreError> {
-        let doing = "looking for a block";
-        let query = move |database: &Connection| {
-            let mut query = database
-                .prepare_cached("SELECT 1 FROM block WHERE file = ?1")
-                .map_err(|error| StoreError::database(doing, error))?;
-            query.exists([name.0]).map_err(|error| StoreError::database(doing, error))
-        };
-        self.0.readers.read(doing, query).await
     }
 
     /// Starts taking in content.

@@ -34,8 +34,12 @@ impl Work for Mutation {
             (Ok(outcome), _) => !outcome.replayed,
             (Err(_), ran) => ran.is_some(),
         };
-        if kept && let Change::Put(put) = &change {
-            put.content.hand_over();
+        if kept {
+            match &change {
+                Change::Put(put) => put.content.hand_over(),
+                Change::Patch(patch) => patch.hand_over(),
+                _ => {}
+            }
         }
         drop(change);
         permit.ended(match &result {

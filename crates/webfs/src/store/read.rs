@@ -1,11 +1,13 @@
 //! Reading the metadata: walking a path, the content of a file, listings. All within one read transaction.
 
 use super::blocks::BlockName;
+use super::content::Tree;
 use super::error::StoreError;
 use super::schema::{KIND_DIRECTORY, KIND_LINK, ROOT};
+use super::tree::{self, Placed};
 use crate::limits::INLINE_BYTES;
 use crate::model::{
-    BlockRef, DirEntry, Entry, FileKind, Listing, Manifest, ManifestStatement, ObjectVersion, SignedManifest,
+    DirEntry, Entry, FileKind, Listing, Manifest, ManifestStatement, ObjectVersion, SignedManifest,
 };
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -24,27 +26,47 @@ pub struct Object {
     signed: OnceLock<SignedManifest>,
 }
 
+/// What the known nodes and names of a tree take in memory: bytes, roughly.
+const TREE_BYTES: usize = 128 << 10;
+
 pub(super) enum Content {
     Directory,
-    Link { target: String },
-    Inline { manifest: Manifest, bytes: Bytes },
-    Blocks { manifest: Manifest, names: Arc<[BlockName]> },
+    Link {
+        target: String,
+    },
+    Inline {
+        manifest: Manifest,
+        bytes: Bytes,
+    },
+    /// A list of blocks; nothing for a hole.
+    Blocks {
+        manifest: Manifest,
+        names: Arc<[Option<BlockName>]>,
+    },
+    Tree(Box<Tree>),
+}
+
+impl Content {
+    fn manifest(&self) -> Option<&Manifest> {
+        match self {
+            Self::Directory | Self::Link { .. } => None,
+            Self::Inline { manifest, .. } | Self::Blocks { manifest, .. } => Some(manifest),
+            Self::Tree(tree) => Some(&tree.manifest),
+        }
+    }
 }
 
 impl Object {
     /// The file's manifest; nothing for a directory.
     pub fn manifest(&self) -> Option<&Manifest> {
-        match &self.content {
-            Content::Directory | Content::Link { .. } => None,
-            Content::Inline { manifest, .. } | Content::Blocks { manifest, .. } => Some(manifest),
-        }
+        self.content.manifest()
     }
 
     /// Where a symbolic link leads, as it was written; nothing for a file or directory.
     pub fn target(&self) -> Option<&str> {
         match &self.content {
             Content::Link { target } => Some(target),
-            Content::Directory | Content::Inline { .. } | Content::Blocks { .. } => None,
+            Content::Directory | Content::Inline { .. } | Content::Blocks { .. } | Content::Tree(_) => None,
         }
     }
 
@@ -52,7 +74,7 @@ impl Object {
     pub fn inline(&self) -> Option<&Bytes> {
         match &self.content {
             Content::Inline { bytes, .. } => Some(bytes),
-            Content::Directory | Content::Link { .. } | Content::Blocks { .. } => None,
+            Content::Directory | Content::Link { .. } | Content::Blocks { .. } | Content::Tree(_) => None,
         }
     }
 
@@ -78,9 +100,10 @@ impl Object {
             Content::Directory => 0,
             Content::Link { target } => target.len(),
             Content::Inline { bytes, .. } => bytes.len(),
-            Content::Blocks { names, .. } => 16 * names.len(),
+            Content::Blocks { names, .. } => 17 * names.len(),
+            Content::Tree(_) => TREE_BYTES,
         };
-        600 + 2 * self.path.as_str().len() + content + self.manifest().map_or(0, |m| 90 * m.blocks().len())
+        600 + 2 * self.path.as_str().len() + content + self.manifest().map_or(0, |m| 2 * m.weight())
     }
 }
 
@@ -247,10 +270,10 @@ pub(super) fn lookup(database: &Connection, path: &VolumePath) -> Result<Lookup,
 }
 
 fn entry(node: &Node, content: &Content) -> Entry {
-    let (manifest, size) = match content {
-        Content::Directory => (None, 0),
-        Content::Link { target } => (None, target.len() as u64),
-        Content::Inline { manifest, .. } | Content::Blocks { manifest, .. } => (Some(manifest), manifest.size()),
+    let manifest = content.manifest();
+    let size = match content {
+        Content::Link { target } => target.len() as u64,
+        _ => manifest.map_or(0, Manifest::size),
     };
     Entry {
         kind: node.kind,
@@ -263,34 +286,37 @@ fn entry(node: &Node, content: &Content) -> Entry {
 
 /// A file's content, checked against itself: what the database says twice must agree.
 pub(super) fn content(database: &Connection, id: i64) -> Result<Content, StoreError> {
-    let (size, root, inline): (i64, [u8; 32], Option<Vec<u8>>) = database
-        .prepare_cached("SELECT size, root, inline FROM content WHERE id = ?1")
-        .and_then(|mut query| query.query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))))
+    let (root, inline): ([u8; 32], Option<Vec<u8>>) = database
+        .prepare_cached("SELECT root, inline FROM content WHERE id = ?1")
+        .and_then(|mut query| query.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))))
         .map_err(failed)?;
     let damaged = |why: String| StoreError::Damaged { what: format!("content {id} in the database"), why };
-    let (blocks, names): (Vec<BlockRef>, Vec<BlockName>) = match &inline {
-        Some(bytes) if bytes.is_empty() => (Vec::new(), Vec::new()),
-        Some(bytes) if bytes.len() as u64 <= INLINE_BYTES => (vec![BlockRef::of(bytes)], Vec::new()),
-        Some(bytes) => return Err(damaged(format!("{} bytes are too long to lie inline", bytes.len()))),
-        None => blocks(database, id).map_err(failed)?.into_iter().unzip(),
+    let content = match (inline, tree::placed(database, id)?) {
+        (Some(bytes), None) if bytes.len() as u64 <= INLINE_BYTES => {
+            let manifest = Manifest::of(&bytes).map_err(|error| damaged(error.to_string()))?;
+            Content::Inline { manifest, bytes: bytes.into() }
+        }
+        (Some(bytes), None) => return Err(damaged(format!("{} bytes are too long to lie inline", bytes.len()))),
+        (None, Some(placed)) => in_blocks(database, placed)?,
+        _ => return Err(damaged("it lies neither inline nor in blocks, or in both".into())),
     };
-    let manifest = Manifest::new(blocks).map_err(|error| damaged(error.to_string()))?;
-    if (manifest.size(), manifest.root()) != (size.cast_unsigned(), Digest(root)) {
-        return Err(damaged(format!("its blocks give root {}, its row says {}", manifest.root(), Digest(root))));
+    match content.manifest() {
+        Some(manifest) if manifest.root() != Digest(root) => {
+            Err(damaged(format!("its blocks give root {}, its row says {}", manifest.root(), Digest(root))))
+        }
+        _ => Ok(content),
     }
-    Ok(match inline {
-        Some(bytes) => Content::Inline { manifest, bytes: bytes.into() },
-        None => Content::Blocks { manifest, names: names.into() },
-    })
 }
 
-fn blocks(database: &Connection, content: i64) -> rusqlite::Result<Vec<(BlockRef, BlockName)>> {
-    let mut query =
-        database.prepare_cached("SELECT file, len, hash FROM block WHERE content = ?1 ORDER BY number")?;
-    let rows = query.query_map([content], |row| {
-        Ok((BlockRef { len: row.get(1)?, hash: Digest(row.get(2)?) }, BlockName(row.get(0)?)))
-    })?;
-    rows.collect()
+fn in_blocks(database: &Connection, placed: Placed) -> Result<Content, StoreError> {
+    let manifest = placed.manifest(database)?;
+    if manifest.top().is_some() {
+        return Ok(Content::Tree(Box::new(Tree::new(manifest, placed))));
+    }
+    let count = manifest.block_count();
+    let blocks = placed.blocks(database, 0..count as u64).map_err(failed)?;
+    let names = (0..count as u64).map(|number| blocks.get(&number).map(|(name, _)| *name)).collect();
+    Ok(Content::Blocks { manifest, names })
 }
 
 /// One page of a directory's entries after `after`.

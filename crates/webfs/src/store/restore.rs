@@ -5,7 +5,7 @@ use super::blocks::{BlockFolder, BlockName, Disk, RealDisk};
 use super::dump::{FRAME_BLOCK, FRAME_DATABASE, FRAME_END, FRAME_HEAD, MAGIC, missing};
 use super::error::StoreError;
 use super::making::Making;
-use super::{Store, collect, schema};
+use super::{Store, schema, tree};
 use crate::limits::BLOCK_BYTES;
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -68,7 +68,7 @@ fn fill(
     let (database, row) = schema::writer(&making.draft(), &making.draft())?;
     let epoch = Epoch(row.epoch.max(seen).0.saturating_add(1));
     schema::rename(&database, name, epoch)?;
-    let in_use = collect::blocks_in_use(&database)?;
+    let in_use = tree::blocks_in_use(&database)?;
     if let Some((absent, _)) = in_use.iter().find(|(name, _)| !names.contains(name)) {
         return Err(missing(*absent));
     }

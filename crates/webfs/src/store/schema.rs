@@ -31,22 +31,39 @@ CREATE TABLE bucket (           -- access control lists, each stored once
     hash BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),
     body BLOB NOT NULL
 ) STRICT;
+CREATE TABLE line (             -- contents that came from each other by partial changes
+    id INTEGER PRIMARY KEY
+) STRICT;
 CREATE TABLE content (          -- one row per published version of a file
     id       INTEGER PRIMARY KEY,
     size     INTEGER NOT NULL,
     root     BLOB NOT NULL CHECK (length(root) = 32),
     inline   BLOB,              -- short content; else it is in `block`
-    replaced INTEGER            -- when a newer version took its place; null while in use
+    replaced INTEGER,           -- when a newer version took its place; null while in use
+    line     INTEGER REFERENCES line (id)
 ) STRICT;
+CREATE INDEX content_line ON content (line) WHERE line IS NOT NULL;
 CREATE INDEX content_replaced ON content (replaced) WHERE replaced IS NOT NULL;
-CREATE TABLE block (
-    content INTEGER NOT NULL REFERENCES content (id) ON DELETE CASCADE,
+CREATE TABLE block (            -- what has no row is a hole
+    line    INTEGER NOT NULL REFERENCES line (id) ON DELETE CASCADE,
     number  INTEGER NOT NULL,
+    born    INTEGER NOT NULL,   -- the first content of the line that has it
+    last    INTEGER REFERENCES content (id) ON DELETE CASCADE, -- the last one; null while the newest has it
     file    BLOB NOT NULL UNIQUE CHECK (length(file) = 16),
-    len     INTEGER NOT NULL CHECK (len > 0),
     hash    BLOB NOT NULL CHECK (length(hash) = 32),
-    PRIMARY KEY (content, number)
+    PRIMARY KEY (line, number, born)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX block_last ON block (last) WHERE last IS NOT NULL;
+CREATE TABLE manifest_node (    -- the hashes of the nodes of trees of blocks
+    line    INTEGER NOT NULL REFERENCES line (id) ON DELETE CASCADE,
+    level   INTEGER NOT NULL,
+    number  INTEGER NOT NULL,
+    born    INTEGER NOT NULL,
+    last    INTEGER REFERENCES content (id) ON DELETE CASCADE,
+    hash    BLOB NOT NULL CHECK (length(hash) = 32),
+    PRIMARY KEY (line, level, number, born)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX manifest_node_last ON manifest_node (last) WHERE last IS NOT NULL;
 CREATE TABLE node (
     id       INTEGER PRIMARY KEY,
     kind     INTEGER NOT NULL CHECK (kind IN (0, 1, 2)),
@@ -164,7 +181,7 @@ pub(super) fn writer(path: &Path, dir: &Path) -> Result<(Connection, VolumeRow),
     }
     match format {
         FORMAT => {}
-        1 | 2 => upgrade::from(format, &mut database)
+        1 | 2 => upgrade::upgrade(&mut database, format)
             .map_err(failed("bringing the volume to the present data format"))?,
         _ => return Err(StoreError::NoVolume { dir: dir.into() }),
     }

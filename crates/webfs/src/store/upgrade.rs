@@ -38,7 +38,7 @@ CREATE INDEX node_bucket ON node (bucket);
 
 /// Format 2 kept one name with each object; format 3 keeps names apart, so that a file can have several and a move
 /// touches one row.
-const FROM_2: &str = "
+const NAMES_FROM_2: &str = "
 CREATE TABLE name (
     parent  INTEGER NOT NULL REFERENCES new_node (id),
     name    TEXT NOT NULL,
@@ -73,15 +73,48 @@ CREATE TABLE settled (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// Format 2 kept the blocks of each content apart; in format 3 contents of one line share them.
+const BLOCKS_FROM_2: &str = "
+CREATE TABLE line (id INTEGER PRIMARY KEY) STRICT;
+INSERT INTO line SELECT id FROM content WHERE inline IS NULL;
+ALTER TABLE content ADD COLUMN line INTEGER REFERENCES line (id);
+UPDATE content SET line = id WHERE inline IS NULL;
+CREATE INDEX content_line ON content (line) WHERE line IS NOT NULL;
+CREATE TABLE new_block (
+    line    INTEGER NOT NULL REFERENCES line (id) ON DELETE CASCADE,
+    number  INTEGER NOT NULL,
+    born    INTEGER NOT NULL,
+    last    INTEGER REFERENCES content (id) ON DELETE CASCADE,
+    file    BLOB NOT NULL UNIQUE CHECK (length(file) = 16),
+    hash    BLOB NOT NULL CHECK (length(hash) = 32),
+    PRIMARY KEY (line, number, born)
+) STRICT, WITHOUT ROWID;
+INSERT INTO new_block SELECT content, number, content, NULL, file, hash FROM block;
+DROP TABLE block;
+ALTER TABLE new_block RENAME TO block;
+CREATE INDEX block_last ON block (last) WHERE last IS NOT NULL;
+CREATE TABLE manifest_node (
+    line    INTEGER NOT NULL REFERENCES line (id) ON DELETE CASCADE,
+    level   INTEGER NOT NULL,
+    number  INTEGER NOT NULL,
+    born    INTEGER NOT NULL,
+    last    INTEGER REFERENCES content (id) ON DELETE CASCADE,
+    hash    BLOB NOT NULL CHECK (length(hash) = 32),
+    PRIMARY KEY (line, level, number, born)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX manifest_node_last ON manifest_node (last) WHERE last IS NOT NULL;
+";
+
 /// From an earlier format to the present one.
-pub(super) fn from(format: i64, database: &mut Connection) -> rusqlite::Result<()> {
+pub(super) fn upgrade(database: &mut Connection, from: i64) -> rusqlite::Result<()> {
     // Objects refer to objects whose rows come later; all references are looked at before the commit.
     database.pragma_update(None, "foreign_keys", false)?;
     let transaction = database.transaction()?;
-    if format < 2 {
+    if from == 1 {
         transaction.execute_batch(FROM_1)?;
     }
-    transaction.execute_batch(FROM_2)?;
+    transaction.execute_batch(BLOCKS_FROM_2)?;
+    transaction.execute_batch(NAMES_FROM_2)?;
     transaction.pragma_update(None, "user_version", 3)?;
     let broken = transaction.prepare("PRAGMA foreign_key_check")?.exists([])?;
     if broken {
@@ -104,6 +137,85 @@ mod tests {
     fn list(name: &str) -> Bucket {
         let who: Who = format!("spiffe://lab.example/user/{name}").parse().expect("a principal");
         Bucket::new([(who, Rights::OWNER)]).expect("a list")
+    }
+
+    /// How format 2 kept contents and blocks.
+    const CONTENTS_OF_2: &str = "
+CREATE TABLE content (
+    id       INTEGER PRIMARY KEY,
+    size     INTEGER NOT NULL,
+    root     BLOB NOT NULL CHECK (length(root) = 32),
+    inline   BLOB,
+    replaced INTEGER
+) STRICT;
+CREATE INDEX content_replaced ON content (replaced) WHERE replaced IS NOT NULL;
+CREATE TABLE block (
+    content INTEGER NOT NULL REFERENCES content (id) ON DELETE CASCADE,
+    number  INTEGER NOT NULL,
+    file    BLOB NOT NULL UNIQUE CHECK (length(file) = 16),
+    len     INTEGER NOT NULL CHECK (len > 0),
+    hash    BLOB NOT NULL CHECK (length(hash) = 32),
+    PRIMARY KEY (content, number)
+) STRICT, WITHOUT ROWID;
+";
+
+    /// How format 2 kept objects with their names.
+    const NODES_OF_2: &str = "
+CREATE TABLE node (
+    id       INTEGER PRIMARY KEY,
+    parent   INTEGER REFERENCES node (id),
+    name     TEXT NOT NULL,
+    kind     INTEGER NOT NULL CHECK (kind IN (0, 1)),
+    content  INTEGER REFERENCES content (id),
+    epoch    INTEGER NOT NULL,
+    version  INTEGER NOT NULL,
+    modified INTEGER NOT NULL,
+    bucket   INTEGER NOT NULL REFERENCES bucket (id),
+    UNIQUE (parent, name),
+    CHECK ((kind = 0) = (content IS NOT NULL)),
+    CHECK ((parent IS NULL) = (id = 1))
+) STRICT;
+CREATE INDEX node_content ON node (content) WHERE content IS NOT NULL;
+CREATE INDEX node_bucket ON node (bucket);
+";
+
+    #[tokio::test]
+    async fn a_volume_of_format_2_keeps_its_files() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let name: VolumeName = "data.lab.example".parse().expect("a volume");
+        let (world, _) = World::simulated(1);
+        let store = Store::create(dir.path(), &name, &list("alice"), world.clone()).expect("a volume");
+        let bytes = crate::store::tests::filled(7, 2_500_000);
+        for (at, content) in [("f", &bytes[..]), ("g", b"short")] {
+            crate::store::tests::put(&store, at, content).await.expect("put");
+        }
+        drop(store);
+        let database = Connection::open(dir.path().join("volume.db")).expect("opens");
+        let back = format!(
+            "PRAGMA foreign_keys = 0; PRAGMA legacy_alter_table = 1; BEGIN;
+             ALTER TABLE content RENAME TO new_content; ALTER TABLE block RENAME TO new_block;
+             DROP INDEX content_replaced;
+             {CONTENTS_OF_2}
+             INSERT INTO content SELECT id, size, root, inline, replaced FROM new_content;
+             INSERT INTO block SELECT new_content.id, number, file,
+                 min(1048576, size - number * 1048576), hash
+                 FROM new_block JOIN new_content ON new_content.line = new_block.line;
+             ALTER TABLE node RENAME TO new_node; DROP INDEX node_content; DROP INDEX node_bucket;
+             {NODES_OF_2}
+             INSERT INTO node SELECT new_node.id, parent, coalesce(name.name, ''), kind, content, new_node.epoch,
+                 new_node.version, modified, bucket FROM new_node LEFT JOIN name ON name.node = new_node.id;
+             DROP TABLE name; DROP TABLE new_node; DROP TABLE settled;
+             DROP TABLE manifest_node; DROP TABLE new_block; DROP TABLE new_content; DROP TABLE line;
+             PRAGMA user_version = 2; COMMIT;"
+        );
+        database.execute_batch(&back).expect("as it was");
+        drop(database);
+        for _ in 0..2 {
+            let store = Store::open(dir.path(), world.clone()).expect("opened");
+            assert_eq!(crate::store::tests::cat(&store, "f").await.as_deref(), Some(&bytes[..]));
+            assert_eq!(crate::store::tests::cat(&store, "g").await.as_deref(), Some(&b"short"[..]));
+            crate::store::tests::assert_whole(&store).await;
+        }
     }
 
     /// The tables as format 1 had them.

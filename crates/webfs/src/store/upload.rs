@@ -6,13 +6,15 @@ use super::blocks::{BlockName, UploadFiles};
 use super::change::{Prepared, PreparedContent};
 use super::error::StoreError;
 use crate::limits::{BLOCK_BYTES, INLINE_BYTES, MAX_FILE_BYTES, UPLOAD_BLOCKS_IN_FLIGHT};
-use crate::model::{BlockRef, Manifest};
+use crate::manifest::is_zeros;
+use crate::model::{BlockRef, Manifest, ManifestError};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 
-type Written = Result<(BlockName, BlockRef), StoreError>;
+/// A block with its file; no file for zeros.
+pub(super) type Block = (Option<BlockName>, BlockRef);
 
 #[allow(clippy::cast_possible_truncation)] // 1 MiB
 const BLOCK_LEN: usize = BLOCK_BYTES as usize;
@@ -22,9 +24,8 @@ pub struct Upload {
     files: Arc<UploadFiles>,
     buffer: Vec<u8>,
     size: u64,
-    in_flight: VecDeque<JoinHandle<Written>>,
-    names: Vec<BlockName>,
-    blocks: Vec<BlockRef>,
+    in_flight: VecDeque<JoinHandle<Result<Block, StoreError>>>,
+    blocks: Vec<Block>,
 }
 
 impl Upload {
@@ -34,7 +35,6 @@ impl Upload {
             buffer: Vec::new(),
             size: 0,
             in_flight: VecDeque::new(),
-            names: Vec::new(),
             blocks: Vec::new(),
         }
     }
@@ -75,43 +75,55 @@ impl Upload {
         let Some(task) = self.in_flight.front_mut() else { return Ok(()) };
         let written = task.await.map_err(|_| StoreError::Closed)?;
         self.in_flight.pop_front();
-        let (name, block) = written?;
-        self.names.push(name);
-        self.blocks.push(block);
+        self.blocks.push(written?);
         Ok(())
     }
 
     /// All has arrived: writes and syncs what remains. The result is ready to be committed.
     pub async fn finish(mut self) -> Result<Prepared, StoreError> {
-        let rest = std::mem::take(&mut self.buffer);
         if self.size <= INLINE_BYTES {
-            let blocks = if rest.is_empty() { Vec::new() } else { vec![BlockRef::of(&rest)] };
-            return Ok(Prepared { manifest: manifest(blocks)?, content: PreparedContent::Inline(rest.into()) });
+            let rest = std::mem::take(&mut self.buffer);
+            let manifest = Manifest::of(&rest).map_err(too_large)?;
+            return Ok(Prepared { manifest, content: PreparedContent::Inline(rest.into()) });
         }
+        let (blocks, files) = self.finish_blocks().await?;
+        let manifest = Manifest::new(blocks.iter().map(|(_, block)| *block).collect()).map_err(too_large)?;
+        Ok(Prepared { manifest, content: PreparedContent::Blocks { blocks, files } })
+    }
+
+    /// Writes and syncs what remains: all blocks with their files.
+    pub(super) async fn finish_blocks(mut self) -> Result<(Vec<Block>, Arc<UploadFiles>), StoreError> {
+        let rest = std::mem::take(&mut self.buffer);
         while !self.in_flight.is_empty() {
             self.next_written().await?;
         }
         let files = self.files.clone();
         let last = tokio::task::spawn_blocking(move || {
-            let written = write_block(&files, &rest)?;
+            let written = if rest.is_empty() { None } else { Some(write_block(&files, &rest)?) };
             files.sync()?;
             Ok::<_, StoreError>(written)
         });
-        let (name, block) = last.await.map_err(|_| StoreError::Closed)??;
-        self.names.push(name);
-        self.blocks.push(block);
-        let content = PreparedContent::Blocks { names: self.names, files: self.files };
-        Ok(Prepared { manifest: manifest(self.blocks)?, content })
+        self.blocks.extend(last.await.map_err(|_| StoreError::Closed)??);
+        Ok((self.blocks, self.files))
+    }
+
+    /// What has arrived, if it is at most a block: then nothing of it is written yet.
+    pub(super) fn buffered(&self) -> Option<&[u8]> {
+        (self.size == self.buffer.len() as u64).then_some(&self.buffer[..])
     }
 }
 
-fn write_block(files: &UploadFiles, bytes: &[u8]) -> Written {
-    Ok((files.write(bytes)?, BlockRef::of(bytes)))
+/// Writes a block; one of zeros is a hole and costs nothing.
+pub(super) fn write_block(files: &UploadFiles, bytes: &[u8]) -> Result<Block, StoreError> {
+    if is_zeros(bytes) {
+        return Ok((None, BlockRef::zeros(bytes.len() as u64)));
+    }
+    Ok((Some(files.write(bytes)?), BlockRef::of(bytes)))
 }
 
-/// Our own cutting gives a valid manifest; the limit on size holds the limit on blocks.
-fn manifest(blocks: Vec<BlockRef>) -> Result<Manifest, StoreError> {
-    Manifest::new(blocks).map_err(|_| StoreError::TooLarge { limit: MAX_FILE_BYTES })
+/// Our own cutting gives a valid manifest; only its length can be wrong.
+fn too_large(_: ManifestError) -> StoreError {
+    StoreError::TooLarge { limit: MAX_FILE_BYTES }
 }
 
 impl std::fmt::Debug for Upload {

@@ -1,10 +1,11 @@
 //! Reads while all is well: what travels, what is shared, what is refused.
 
 use super::world::{HomeWorld, cat, content, filled, holder, open_file, path, until, usual_bucket, volume};
+use crate::manifest::NodePlace;
 use crate::model::FileKind;
 use crate::relay::ReplicaObject;
 use crate::serve::FileSource;
-use crate::store::{Change, Conditions};
+use crate::store::{Change, Conditions, Lookup};
 use futures_util::future::join_all;
 use std::sync::atomic::Ordering;
 use terms::{Code, Right, Rights, Who};
@@ -169,4 +170,47 @@ async fn change_bucket(home: &HomeWorld, bucket: Bucket) {
     let permit = gate.before_change(recalled.clone()).await.expect("admitted");
     let conditions = Conditions { recalled, ..Conditions::none() };
     home.store().change_with(change, conditions, permit).await.expect("committed");
+}
+
+#[tokio::test]
+async fn a_sparse_file_is_read_through_its_tree_and_holes_cost_nothing() {
+    let (home, dir) = (HomeWorld::new().await, tempfile::tempdir().expect("a folder"));
+    home.put("a", b"").await;
+    let (store, bytes) = (home.store(), filled(1, 2 * MIB));
+    let object = async || match store.lookup(&path("a")).await.expect("works") {
+        Lookup::Found(object) => object,
+        Lookup::Missing(_) => panic!("it is there"),
+    };
+    let resized = store.resize(object().await.as_ref(), 100 << 30).await.expect("made");
+    store.apply(Change::Patch(resized), Conditions::none()).await.expect("stored");
+    let mut patching = store.patch(object().await, 50 << 30).await.expect("begins");
+    patching.write(bytes.clone().into()).await.expect("takes content");
+    let patch = patching.finish().await.expect("made");
+    store.apply(Change::Patch(patch), Conditions::none()).await.expect("stored");
+
+    let link = home.link("n1");
+    let replica = home.replica(&link, dir.path()).await;
+    replica.connected().await.expect("connects");
+    let file = open_file(&replica, "a").await.expect("opens");
+    assert_eq!(file.entry().size, 100 << 30);
+    let first = (50 << 30) / MIB;
+    for (index, expected) in [(0, &vec![0; MIB][..]), (first, &bytes[..MIB]), (first + 1, &bytes[MIB..])] {
+        for _ in 0..2 {
+            assert!(file.read_block(index).await.expect("readable") == expected, "block {index}");
+        }
+    }
+    let counts = replica.state().await.expect("runs").counts;
+    assert_eq!((counts.blocks_fetched, counts.nodes_fetched), (2, 2), "one node a level, but the top");
+    let (leaf, hole) = (NodePlace::above(first as u64), NodePlace::above(0));
+    assert!(file.read_node(leaf).await.expect("known").is_some(), "it gives on what it has");
+    assert_eq!(file.read_node(hole).await.expect("known"), None);
+
+    let liar = home.link("n2");
+    let other = tempfile::tempdir().expect("a folder");
+    let replica = home.replica(&liar, other.path()).await;
+    replica.connected().await.expect("connects");
+    let file = open_file(&replica, "a").await.expect("opens");
+    liar.lies.store(true, Ordering::SeqCst);
+    let refused = file.read_block(first).await.expect_err("its node is wrong");
+    assert!(refused.detail.contains("node 2.0"), "{refused}");
 }

@@ -3,6 +3,7 @@
 
 use crate::cache::Cache;
 use crate::coherence::Coherence;
+use crate::manifest::NodePlace;
 use crate::relay::{HomeLink, LinkError, Replica, ReplicaFile, ReplicaObject};
 use crate::rules::LeaseRules;
 use crate::serve::{FileSource, Home, WriteRights};
@@ -310,6 +311,26 @@ impl HomeLink for TestLink {
         }
         .boxed()
     }
+
+    fn node<'a>(
+        &'a self,
+        path: &'a VolumePath,
+        root: Digest,
+        place: NodePlace,
+    ) -> BoxFuture<'a, Result<Bytes, LinkError>> {
+        async move {
+            let store = self.reach()?.home.store().clone();
+            let object = match store.lookup(path).await.map_err(|error| refused(error.into()))? {
+                Lookup::Found(object) if object.entry.etag == Some(root) => object,
+                _ => return Err(refused(Problem::new(Code::Conflict, "another version"))),
+            };
+            let node = store.read_node(&object, place).await.map_err(|error| refused(error.into()))?;
+            let node = node.ok_or_else(|| refused(Problem::new(Code::NotFound, "no such node")))?;
+            let lies = self.lies.load(Ordering::SeqCst);
+            Ok(if lies { node.iter().map(|byte| byte ^ 1).collect() } else { node.into() })
+        }
+        .boxed()
+    }
 }
 
 /// Waits for something that is on its way; what never comes is a failed test.
@@ -331,7 +352,7 @@ pub(super) async fn open_file(replica: &Replica, at: &str) -> Result<ReplicaFile
 
 pub(super) async fn content(file: &ReplicaFile) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::new();
-    for index in 0..file.manifest().blocks().len() {
+    for index in 0..file.manifest().block_count() {
         bytes.extend_from_slice(&file.read_block(index).await?);
     }
     Ok(bytes)

@@ -1,6 +1,7 @@
 //! Tests of the HTTP name space, below the connection: requests in, responses out.
 
 mod reads;
+mod sparse;
 mod writes;
 
 use super::{Home, WriteRights};

@@ -6,6 +6,7 @@ mod dump;
 mod lists;
 mod names;
 mod random;
+mod sparse;
 pub(super) mod torn;
 
 use super::{Change, Conditions, Lookup, Object, Outcome, Prepared, Put, Store, StoreError};
@@ -85,7 +86,7 @@ pub(super) async fn found(store: &Store, at: &str) -> Option<Arc<Object>> {
 
 pub(super) async fn content(store: &Store, object: &Object) -> Result<Vec<u8>, StoreError> {
     let mut bytes = Vec::new();
-    for index in 0..object.manifest().expect("a file").blocks().len() {
+    for index in 0..object.manifest().expect("a file").block_count() {
         bytes.extend_from_slice(&store.read_block(object, index).await?);
     }
     Ok(bytes)

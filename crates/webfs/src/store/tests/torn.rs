@@ -272,7 +272,7 @@ async fn read(store: &Store, at: &str) -> Result<Option<Vec<u8>>, String> {
         return Ok(None);
     };
     let mut bytes = Vec::new();
-    for index in 0..object.manifest().expect("a file").blocks().len() {
+    for index in 0..object.manifest().expect("a file").block_count() {
         bytes.extend_from_slice(&store.read_block(&object, index).await.map_err(failed("read"))?);
     }
     Ok(Some(bytes))

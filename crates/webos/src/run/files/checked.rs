@@ -2,18 +2,17 @@
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use std::collections::VecDeque;
-use terms::{Code, Problem};
-use webfs::model::{BlockRef, ManifestStatement};
+use terms::{Code, Digest, Problem};
+use webfs::limits::BLOCK_BYTES;
+use webfs::manifest::{Manifest, NodePlace, Seeker, Step, is_zeros};
 use wire::BodyError;
 
 /// The blocks of a body that is being received.
 pub struct Checked<B> {
     body: B,
-    blocks: VecDeque<BlockRef>,
+    seeker: Seeker,
     pending: BytesMut,
     index: usize,
-    passed: u64,
     what: String,
 }
 
@@ -22,43 +21,61 @@ where
     B: hyper::body::Body<Data = Bytes> + Unpin,
     B::Error: Into<BodyError>,
 {
-    /// The body of the file that `statement` describes; `what` names it in errors.
-    pub fn new(body: B, statement: &ManifestStatement, what: impl Into<String>) -> Self {
-        let blocks = statement.blocks.iter().copied().collect();
-        Self { body, blocks, pending: BytesMut::new(), index: 0, passed: 0, what: what.into() }
+    /// The body of the file with this manifest; `what` names it in errors.
+    pub fn new(body: B, manifest: Manifest, what: impl Into<String>) -> Self {
+        Self { body, seeker: Seeker::new(manifest), pending: BytesMut::new(), index: 0, what: what.into() }
     }
 
     /// Where the blocks begin that were not handed on.
-    pub fn ahead(&self) -> impl Iterator<Item = u64> + use<'_, B> {
-        self.blocks.iter().scan(self.passed, |at, block| {
-            let begins = *at;
-            *at += u64::from(block.len);
-            Some(begins)
-        })
+    pub fn ahead(&self) -> impl Iterator<Item = u64> + use<B> {
+        (self.index as u64..self.seeker.manifest().block_count() as u64).map(|index| index * BLOCK_BYTES)
     }
 
-    /// The next block, or nothing at the end of the file.
+    /// What of the manifest is needed before the next block can be checked.
+    pub fn needs(&mut self) -> Option<(NodePlace, Digest)> {
+        match self.expected()? {
+            Step::Need(place, hash) => Some((place, hash)),
+            Step::Block(_) | Step::Hole(_) => None,
+        }
+    }
+
+    /// Takes in what was needed.
+    pub fn learn(&mut self, place: NodePlace, hash: Digest, node: &[u8]) -> Result<(), Problem> {
+        self.seeker.learn(place, hash, node).map_err(|error| self.wrong(&format!("has a wrong manifest ({error})")))
+    }
+
+    fn expected(&mut self) -> Option<Step> {
+        (self.index < self.seeker.manifest().block_count()).then(|| self.seeker.block(self.index))
+    }
+
+    /// The next block, or nothing at the end of the file. [`Checked::needs`] comes first.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
-        let Some(block) = self.blocks.front().copied() else {
+        let Some(expected) = self.expected() else {
             return if self.more().await? || !self.pending.is_empty() {
                 Err(self.wrong("is too long"))
             } else {
                 Ok(None)
             };
         };
-        while self.pending.len() < block.len as usize {
+        let held = self.seeker.manifest().bytes_of(self.index);
+        #[allow(clippy::cast_possible_truncation)] // 1 MiB
+        let len = (held.end - held.start) as usize;
+        while self.pending.len() < len {
             if !self.more().await? {
                 let problem = Problem::new(Code::Unavailable, format!("{} ended early", self.what));
                 return Err(problem.next("try again"));
             }
         }
-        let bytes = self.pending.split_to(block.len as usize).freeze();
-        if !block.matches(&bytes) {
+        let bytes = self.pending.split_to(len).freeze();
+        let right = match expected {
+            Step::Block(block) => block.matches(&bytes),
+            Step::Hole(_) => is_zeros(&bytes),
+            Step::Need(..) => false,
+        };
+        if !right {
             return Err(self.wrong(&format!("is wrong in block {}", self.index)));
         }
-        self.blocks.pop_front();
         self.index += 1;
-        self.passed += u64::from(block.len);
         Ok(Some(bytes))
     }
 
@@ -93,27 +110,16 @@ mod tests {
     use super::*;
     use http_body_util::StreamBody;
     use hyper::body::Frame;
-    use terms::{Epoch, UnixMs, Version, VolumePath};
-    use webfs::model::{Entry, FileKind, Manifest, ObjectVersion};
 
-    fn statement(content: &[u8]) -> ManifestStatement {
-        let manifest = Manifest::of(content).expect("small");
-        let entry = Entry {
-            kind: FileKind::File,
-            size: manifest.size(),
-            etag: Some(manifest.root()),
-            version: ObjectVersion { epoch: Epoch(1), version: Version(1) },
-            modified: UnixMs(0),
-        };
-        let volume = "data.lab.example".parse().expect("valid");
-        ManifestStatement::new(&volume, &VolumePath::new("a").expect("valid"), &entry, &manifest)
+    fn manifest(content: &[u8]) -> Manifest {
+        Manifest::of(content).expect("small")
     }
 
     async fn receive(signed: &[u8], sent: &[u8], piece: usize) -> Result<Vec<u8>, Problem> {
         let frames: Vec<Result<Frame<Bytes>, BodyError>> =
             sent.chunks(piece).map(|part| Ok(Frame::data(Bytes::copy_from_slice(part)))).collect();
         let body = StreamBody::new(futures_util::stream::iter(frames));
-        let mut checked = Checked::new(body, &statement(signed), "a");
+        let mut checked = Checked::new(body, manifest(signed), "a");
         let mut all = Vec::new();
         while let Some(block) = checked.next().await? {
             all.extend_from_slice(&block);
@@ -130,7 +136,7 @@ mod tests {
         assert_eq!(receive(b"", b"", 1).await, Ok(Vec::new()));
         let body =
             StreamBody::new(futures_util::stream::iter([Ok::<_, BodyError>(Frame::data(content.clone().into()))]));
-        let mut checked = Checked::new(body, &statement(&content), "a");
+        let mut checked = Checked::new(body, manifest(&content), "a");
         assert_eq!(checked.ahead().collect::<Vec<_>>(), [0, 1 << 20, 2 << 20]);
         checked.next().await.expect("right");
         assert_eq!(checked.ahead().collect::<Vec<_>>(), [1 << 20, 2 << 20]);

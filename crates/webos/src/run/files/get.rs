@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use terms::{ByteCount, Code, Location, Problem, VolumePath};
+use terms::{ByteCount, Code, Digest, Location, Problem, VolumePath};
 use webfs::model::ManifestStatement;
 
 /// A file that has begun to arrive.
@@ -26,12 +26,17 @@ struct Arriving {
     content: Checked<Incoming>,
     volume: Volume,
     path: VolumePath,
+    root: Digest,
 }
 
 impl Arriving {
     /// The next block. Once a body has begun its sender can only break it off, and what is under way may be lost with
     /// it; so the sender is asked for the next blocks one by one, to hear why.
     async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        while let Some((place, hash)) = self.content.needs() {
+            let node = self.volume.manifest_node(&self.path, self.root, place).await?;
+            self.content.learn(place, hash, &node)?;
+        }
         let problem = match self.content.next().await {
             Err(problem) if problem.code == Code::Unavailable => problem,
             other => return other,
@@ -72,9 +77,11 @@ async fn arriving(volume: &Volume, location: &Location, download: Download) -> R
             .next("list it with `webos ls`, or fetch all of it with `webos get -r`"));
     }
     let statement = statement(volume, location, &download).await?;
+    let manifest = statement.manifest().map_err(|error| Problem::new(Code::Denied, error.to_string()))?;
     Ok(Arriving {
         entry: statement.entry(),
-        content: Checked::new(download.body, &statement, location.to_string()),
+        content: Checked::new(download.body, manifest, location.to_string()),
+        root: statement.root,
         volume: volume.clone(),
         path: location.path.clone(),
     })

@@ -8,10 +8,12 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use std::fs::File;
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use terms::{Code, Problem, VolumePath};
+use webfs::limits::BLOCK_BYTES;
+use webfs::manifest::is_zeros;
 use world::World;
 
 const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
@@ -89,7 +91,14 @@ impl Target {
 impl Landing {
     /// More content.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Problem> {
-        self.file.write_all(bytes).map_err(|error| crate::home::cannot("write", &self.shown, &error))
+        let cannot = |error: std::io::Error| crate::home::cannot("write", &self.shown, &error);
+        if bytes.len() as u64 == BLOCK_BYTES && is_zeros(bytes) {
+            // A hole stays one: the end is moved behind it, and the next block is written there.
+            let end = self.file.seek(SeekFrom::End(0)).map_err(cannot)? + BLOCK_BYTES;
+            self.file.set_len(end).map_err(cannot)?;
+            return self.file.seek(SeekFrom::End(0)).map(drop).map_err(cannot);
+        }
+        self.file.write_all(bytes).map_err(cannot)
     }
 
     /// Puts the complete file in its place; what was there before is replaced.
