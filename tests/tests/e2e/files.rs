@@ -75,10 +75,10 @@ fn what_is_too_large_is_refused_before_it_is_sent() {
     let alice = &realm.alice;
     fs::create_dir(alice.beside().join("large")).expect("made");
     let sparse = fs::File::create(alice.beside().join("large/file")).expect("made");
-    sparse.set_len((1 << 30) + 1).expect("sparse");
+    sparse.set_len((1 << 40) + 1).expect("sparse");
     write(alice, "large/small", "small");
     for words in [vec!["put", "large/file", Realm::VOLUME], vec!["put", "-r", "large", Realm::VOLUME]] {
-        alice.call(&words).run().fails(2, &["large/file has", "1 GiB", "nothing was sent"]);
+        alice.call(&words).run().fails(2, &["large/file has", "1024", "GiB", "nothing was sent"]);
     }
     assert_eq!(alice.ok(["ls", Realm::VOLUME]), "");
 }

@@ -20,6 +20,7 @@ mod realms;
 mod relay;
 mod renewal;
 mod sockets;
+mod sparse;
 mod systemd;
 mod tokens;
 mod two_realms;

@@ -63,7 +63,7 @@ impl LeftOut {
             (self.special, "special file", "special files"),
             (self.unreadable, "unreadable file", "unreadable files"),
             (self.names, "name that no volume takes", "names that no volume takes"),
-            (self.large, "file above 1 GiB", "files above 1 GiB"),
+            (self.large, "file above 1 TiB", "files above 1 TiB"),
         ];
         let said = parts.into_iter().filter(|part| part.0 > 0);
         let said: Vec<_> =
