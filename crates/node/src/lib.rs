@@ -38,6 +38,7 @@ mod serving;
 mod settings;
 mod strangers;
 mod tokens;
+mod upkeep;
 mod via;
 mod why;
 
