@@ -4,6 +4,7 @@
 mod renewal;
 mod rights;
 mod servers;
+mod upkeep;
 
 pub use renewal::{GRACE_PROOF, GraceProof, RENEW_PROOF, RenewReply, RenewRequest, grace_proof, renew_proof};
 pub use rights::{
@@ -11,6 +12,7 @@ pub use rights::{
     WhyRequest,
 };
 pub use servers::{NAME_SERVERS_ROUTE, NameServersReply, NameServersRequest};
+pub use upkeep::{UpkeepReply, UpkeepRequest, VolumeChecked, VolumeCollected};
 
 use crate::models::{Load, Offer, OfferState, Phase};
 use serde::{Deserialize, Serialize};
@@ -35,6 +37,8 @@ pub const WHY_ROUTE: &str = "/.webos/why";
 pub const VIA_ROUTE: &str = "/.webos/via";
 /// POST [`PublishRequest`], answered with [`PublishReply`].
 pub const PUBLISH_ROUTE: &str = "/.webos/publish";
+/// POST [`UpkeepRequest`], answered with [`UpkeepReply`]: has a volume checked or collected while its home runs.
+pub const UPKEEP_ROUTE: &str = "/.webos/upkeep";
 /// GET [`NodeStatus`].
 pub const STATUS_ROUTE: &str = "/.webos/status";
 /// POST [`StateUpdate`]: the load daemon gives the name server what it signed.

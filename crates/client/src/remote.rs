@@ -10,7 +10,7 @@ use crate::protocol::{
     GROUPS_ROUTE, GroupLine, GroupMessage, GroupOrder, GroupReply, NAME_SERVERS_ROUTE, NameServersReply,
     NameServersRequest, NodeStatus, PUBLISH_ROUTE, PURSE_ROUTE, PublishReply, PublishRequest, PurseRequest,
     REVOKE_ROUTE, RevokeReply, RevokeRequest, STATE_ROUTE, STATUS_ROUTE, StateUpdate, TOKEN_ROUTE, TokenReply,
-    TokenRequest, WITNESS_ROUTE, WitnessReply, WitnessWord,
+    TokenRequest, UPKEEP_ROUTE, UpkeepReply, UpkeepRequest, WITNESS_ROUTE, WitnessReply, WitnessWord,
 };
 use crate::session::{Client, request};
 use http::{Method, Request, Response};
@@ -150,6 +150,11 @@ impl Node {
     /// What the node lends.
     pub async fn offers(&self) -> Result<LendReply, Problem> {
         self.get(LEND_ROUTE).await
+    }
+
+    /// Has a volume checked or collected. For the node's owners.
+    pub async fn upkeep(&self, request: &UpkeepRequest) -> Result<UpkeepReply, Problem> {
+        self.post(UPKEEP_ROUTE, request).await
     }
 
     /// Publishes a folder as a service; the node must be the volume's home.

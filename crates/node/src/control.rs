@@ -15,6 +15,7 @@ use crate::recovery;
 use crate::rights;
 use crate::routes::Route;
 use crate::tokens;
+use crate::upkeep;
 use crate::via;
 use client::models::{VOLUME_KIND, VolumeRecord};
 use client::protocol::{Announcement, JoinRequest, NodeStatus, PublishRequest, RenewRequest, StateUpdate};
@@ -80,6 +81,7 @@ pub async fn answer(
         Route::Start => Ok(cbor(&state.serving.start(state, caller, message(body).await?.0).await?)),
         Route::Beat => Ok(cbor(&state.serving.beat(state, caller, message(body).await?.0)?)),
         Route::Drain => Ok(cbor(&state.serving.drain(state, caller, message(body).await?.0)?)),
+        Route::Upkeep => Ok(cbor(&upkeep::answer(state, caller, message(body).await?.0).await?)),
         Route::Status => Ok(cbor(&status(state).await)),
         Route::Witness | Route::Token => operate(state, &route, caller, get, body).await,
         Route::Session(_) | Route::File(..) | Route::Service(_) => {

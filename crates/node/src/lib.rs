@@ -39,6 +39,7 @@ mod serving;
 mod settings;
 mod strangers;
 mod tokens;
+mod upkeep;
 mod via;
 mod why;
 

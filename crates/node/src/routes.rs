@@ -65,6 +65,8 @@ pub enum Route {
     Beat,
     /// End a service's server here.
     Drain,
+    /// Check or collect a volume.
+    Upkeep,
     /// How this node stands.
     Status,
     /// Where a node's audit log ends.
@@ -128,6 +130,7 @@ pub const TABLE: &[Row] = &[
     ("/.webos/serve/start", POST, Access::Authenticated),
     ("/.webos/serve/beat", POST, Access::Authenticated),
     ("/.webos/serve/drain", POST, Access::Authenticated),
+    ("/.webos/upkeep", POST, Access::Authenticated),
     ("/.webos/status", GET, Access::Authenticated),
     ("/.webos/witness", BOTH, Access::Authenticated),
     ("/.webos/token", BOTH, Access::Authenticated),
@@ -212,6 +215,7 @@ fn route(pattern: &str, names: &Names<'_>) -> Result<Route, Problem> {
         "/.webos/serve/start" => Route::Start,
         "/.webos/serve/beat" => Route::Beat,
         "/.webos/serve/drain" => Route::Drain,
+        "/.webos/upkeep" => Route::Upkeep,
         "/.webos/status" => Route::Status,
         "/.webos/witness" => Route::Witness,
         "/.webos/token" => Route::Token,

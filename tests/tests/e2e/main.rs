@@ -25,6 +25,7 @@ mod systemd;
 mod tokens;
 mod two_realms;
 mod typing;
+mod upkeep;
 mod via;
 mod watch;
 mod world_fetch;

@@ -3,7 +3,9 @@
 use super::volume::must_be_home;
 use super::{Setup, reach, running};
 use crate::home::cannot;
-use crate::output::{Out, Outcome};
+use crate::output::{Failure, Out, Outcome, plural};
+use client::Node;
+use client::protocol::{UpkeepReply, UpkeepRequest, VolumeChecked, VolumeCollected};
 use serde::Serialize;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Read};
@@ -23,45 +25,59 @@ fn open(setup: &Setup, volume: &VolumeName) -> Result<Store, Problem> {
     })
 }
 
+/// The running node to ask: that of this folder, or the volume's home; none if the volume lies here and nobody has it.
+async fn running_home(setup: &Setup, volume: &VolumeName) -> Result<Option<Node>, Failure> {
+    let here = setup.folder.volume(volume).exists();
+    match (here, running::look(&setup.folder)) {
+        (true, None) => Ok(None),
+        (true, Some(running)) => Ok(Some(reach::client(setup)?.node(&running.principal, &running.address))),
+        (false, _) => {
+            let client = reach::client(setup)?;
+            let record = client.volume_record(volume).await?;
+            Ok(Some(client.node(&record.home, &record.address)))
+        }
+    }
+}
+
+fn unexpected() -> Problem {
+    Problem::new(Code::Internal, "the node answered something that was not asked")
+}
+
 #[derive(Serialize)]
 struct Checked {
     volume: String,
-    files: u64,
-    directories: u64,
-    blocks: u64,
-    bytes: u64,
-    orphans: u64,
-    faults: Vec<String>,
+    #[serde(flatten)]
+    found: VolumeChecked,
 }
 
 /// Checks a volume; a fault is a failure.
 pub async fn fsck(setup: &Setup, out: &mut Out, volume: &VolumeName) -> Outcome {
-    let report = open(setup, volume)?.fsck().await.map_err(|error| error.for_owner())?;
-    let checked = Checked {
-        volume: volume.to_string(),
-        files: report.files,
-        directories: report.directories,
-        blocks: report.blocks,
-        bytes: report.bytes,
-        orphans: report.orphans,
-        faults: report.faults.iter().map(ToString::to_string).collect(),
+    let found = match running_home(setup, volume).await? {
+        Some(node) => match node.upkeep(&UpkeepRequest::Check(volume.clone())).await? {
+            UpkeepReply::Checked(found) => found,
+            UpkeepReply::Collected(_) => return Err(unexpected().into()),
+        },
+        None => open(setup, volume)?.fsck().await.map_err(|error| error.for_owner())?.into(),
     };
-    out.result(&checked, |out, checked| {
-        checked.faults.iter().try_for_each(|fault| out.line(fault))?;
+    let checked = Checked { volume: volume.to_string(), found };
+    out.result(&checked, |out, Checked { volume, found }| {
+        for fault in &found.faults {
+            let fault = out.name(fault).into_owned();
+            out.line(&fault)?;
+        }
         out.line(&format!(
-            "{}: {} files, {} directories, {} blocks, {}; {} blocks of no file",
-            checked.volume,
-            checked.files,
-            checked.directories,
-            checked.blocks,
-            ByteCount(checked.bytes),
-            checked.orphans,
+            "{volume}: {} files, {} directories, {} blocks, {}; {} blocks of no file",
+            found.files,
+            found.directories,
+            found.blocks,
+            ByteCount(found.bytes),
+            found.orphans,
         ))
     })?;
-    if checked.faults.is_empty() {
+    if checked.found.faults.is_empty() {
         return Ok(());
     }
-    let what = format!("{volume} has {} faults", checked.faults.len());
+    let what = format!("{volume} is damaged in {}", plural(checked.found.faults.len() as u64, "place"));
     Err(Problem::new(Code::Internal, what)
         .next("restore it from a dump, or put back the files that it names")
         .into())
@@ -70,26 +86,24 @@ pub async fn fsck(setup: &Setup, out: &mut Out, volume: &VolumeName) -> Outcome 
 #[derive(Serialize)]
 struct Removed {
     volume: String,
-    versions: u64,
-    blocks: u64,
-    operations: u64,
-    lists: u64,
+    #[serde(flatten)]
+    removed: VolumeCollected,
 }
 
 /// Collects what nobody needs.
 pub async fn gc(setup: &Setup, out: &mut Out, volume: &VolumeName) -> Outcome {
-    let collected = open(setup, volume)?.collect().await.map_err(|error| error.for_owner())?;
-    let removed = Removed {
-        volume: volume.to_string(),
-        versions: collected.versions,
-        blocks: collected.blocks,
-        operations: collected.operations,
-        lists: collected.buckets,
+    let removed = match running_home(setup, volume).await? {
+        Some(node) => match node.upkeep(&UpkeepRequest::Collect(volume.clone())).await? {
+            UpkeepReply::Collected(removed) => removed,
+            UpkeepReply::Checked(_) => return Err(unexpected().into()),
+        },
+        None => open(setup, volume)?.collect().await.map_err(|error| error.for_owner())?.into(),
     };
-    out.result(&removed, |out, removed| {
+    let removed = Removed { volume: volume.to_string(), removed };
+    out.result(&removed, |out, Removed { volume, removed }| {
         out.line(&format!(
-            "{}: removed {} replaced versions, {} blocks, {} recorded operations, {} access lists",
-            removed.volume, removed.versions, removed.blocks, removed.operations, removed.lists
+            "{volume}: removed {} replaced versions, {} blocks, {} recorded operations, {} access lists",
+            removed.versions, removed.blocks, removed.operations, removed.lists
         ))
     })
 }

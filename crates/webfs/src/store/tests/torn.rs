@@ -3,6 +3,7 @@
 //!
 //! Disk and writer are this same test program, started again: the disk keeps what it was given, the writer dies.
 
+use super::path;
 use crate::store::blocks::{Disk, RealDisk};
 use crate::store::{Change, Conditions, Lookup, Put, Store, StoreError};
 use bytes::Bytes;
@@ -12,9 +13,8 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use terms::{OperationId, Rights, SessionId, VolumePath};
+use terms::{OperationId, SessionId};
 use torn::Torn;
-use trust::Bucket;
 use world::{Entropy, SimulatedEntropy, World};
 
 const DISK: &str = "WEBFS_TORN_DISK";
@@ -112,10 +112,6 @@ impl Disk for Without {
     }
 }
 
-fn path(text: &str) -> VolumePath {
-    VolumePath::new(text).expect("a valid path")
-}
-
 fn content(round: u64, task: u64, step: u64) -> Option<Vec<u8>> {
     let len = match step % 7 {
         6 => return None,
@@ -153,10 +149,8 @@ fn open(folder: &Path, sync: Option<Sync>) -> Result<Store, StoreError> {
     let disk = || Box::new(Without { sync, ..Without::default() });
     match Store::open_on(folder, World::real(), disk()) {
         Err(StoreError::NoVolume { .. }) => {
-            let owner = "spiffe://lab.example/user/owner".parse().expect("valid");
-            let bucket = Bucket::new([(owner, Rights::OWNER)]).expect("a small list");
             let name = "data.lab.example".parse().expect("valid");
-            Store::create_on(folder, &name, &bucket, World::real(), disk())
+            Store::create_on(folder, &name, &super::owner(), World::real(), disk())
         }
         other => other,
     }
@@ -268,14 +262,10 @@ fn expect<T: PartialEq + Debug>(what: &str, found: T, wanted: T) -> Result<(), S
 }
 
 async fn read(store: &Store, at: &str) -> Result<Option<Vec<u8>>, String> {
-    let Lookup::Found(object) = store.lookup(&path(at)).await.map_err(failed("lookup"))? else {
-        return Ok(None);
-    };
-    let mut bytes = Vec::new();
-    for index in 0..object.manifest().expect("a file").block_count() {
-        bytes.extend_from_slice(&store.read_block(&object, index).await.map_err(failed("read"))?);
+    match store.lookup(&path(at)).await.map_err(failed("lookup"))? {
+        Lookup::Found(object) => super::content(store, &object).await.map(Some).map_err(failed("read")),
+        Lookup::Missing(_) => Ok(None),
     }
-    Ok(Some(bytes))
 }
 
 impl Model {
