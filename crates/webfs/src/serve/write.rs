@@ -6,6 +6,7 @@ use super::file::{described, insert};
 use super::{Face, Home, check_right};
 use crate::limits::MAX_FILE_BYTES;
 use crate::model::{CHANGE_HEADER, PARENTS_HEADER, SIZE_HEADER};
+use crate::rules::LockEpoch;
 use crate::store::{Change, Conditions, Lookup, Outcome, Precondition, Prepared, Put, StoreError};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue};
@@ -81,7 +82,9 @@ impl Home {
         let content = self.receive(body).await?;
         let (may_create, may_replace) = self.may_write(rights, path)?;
         let put = Put { path: path.clone(), content, parents, may_create, may_replace };
-        self.commit(Change::Put(put), precondition, vec![rights.decided_on], operation).await
+        // A retry of what was applied is answered with its outcome, whatever became of the lock.
+        let lock = conditions::lock(&request.headers)?.filter(|_| !answered);
+        self.commit_under(lock, Change::Put(put), precondition, vec![rights.decided_on], operation).await
     }
 
     /// Whether the path may be created, and whether it may be replaced, now.
@@ -165,9 +168,24 @@ impl Home {
         decided_on: Vec<Digest>,
         operation: Option<OperationId>,
     ) -> Result<Outcome, Problem> {
+        self.commit_under(None, change, precondition, decided_on, operation).await
+    }
+
+    /// The same while a lock is held: refused if it was lost.
+    async fn commit_under(
+        &self,
+        lock: Option<LockEpoch>,
+        change: Change,
+        precondition: Precondition,
+        decided_on: Vec<Digest>,
+        operation: Option<OperationId>,
+    ) -> Result<Outcome, Problem> {
         let nearest = self.store.lookup(change.path()).await?.nearest().clone();
         let recalled = change.touches(&nearest);
-        let permit = self.gate.before_change(recalled.clone()).await?;
+        let permit = match lock {
+            Some(lock) => self.gate.before_locked_change(recalled.clone(), lock).await?,
+            None => self.gate.before_change(recalled.clone()).await?,
+        };
         let conditions = Conditions { precondition, decided_on: Some(decided_on), recalled, operation };
         Ok(self.store.change_with(change, conditions, permit).await?)
     }
@@ -178,8 +196,13 @@ impl Home {
             let precondition = conditions::of_change(&request.headers)?;
             let operation = conditions::operation(&request.headers)?;
             self.may_replace(rights, path)?;
-            self.commit(Change::Remove { path: path.clone() }, precondition, vec![rights.decided_on], operation)
-                .await
+            let answered = match operation {
+                Some(id) => self.store.is_recorded(id).await?,
+                None => false,
+            };
+            let lock = conditions::lock(&request.headers)?.filter(|_| !answered);
+            let change = Change::Remove { path: path.clone() };
+            self.commit_under(lock, change, precondition, vec![rights.decided_on], operation).await
         };
         match removed.await {
             Ok(outcome) => changed(&outcome),
