@@ -5,12 +5,13 @@
 mod event;
 mod locking;
 mod locks;
+mod state;
 mod table;
 
 use super::LeaseRules;
 use super::limits::{
     MAX_CALLBACKS, MAX_CALLBACKS_PER_HOLDER, MAX_CALLBACKS_PER_SESSION, MAX_FRAME_OBJECTS, MAX_PENDING_CHANGES,
-    MAX_SESSIONS, MAX_SESSIONS_PER_HOLDER, MAX_SHOWN_WAITS,
+    MAX_SESSIONS, MAX_SESSIONS_PER_HOLDER,
 };
 use super::message::{ByeReason, Down, Hello, Up};
 use crate::gate::Touched;
@@ -112,50 +113,6 @@ impl HomeLeases {
         let recall = self.table.first_recall_end().filter(|_| self.rules.checks.strike_off).map(|(end, ..)| *end);
         let lease = self.table.first_lease_end().filter(|_| self.rules.checks.strike_off).map(|(end, _)| end);
         [restart, recall, lease, self.locks.next_deadline()].into_iter().flatten().min()
-    }
-
-    /// The volume's change number: the highest that was given to a change.
-    pub fn change(&self) -> ChangeNumber {
-        self.change
-    }
-
-    /// Sessions with a lease, and those of before a restart that may still have one: count.
-    pub fn sessions(&self) -> usize {
-        self.table.len() + self.restart.as_ref().map_or(0, |restart| restart.unreported.len())
-    }
-
-    /// Who holds a session, each once.
-    pub fn holders(&self) -> Vec<Principal> {
-        let holders: std::collections::BTreeSet<_> =
-            self.table.sessions().map(|(_, session)| session.holder.clone()).collect();
-        holders.into_iter().collect()
-    }
-
-    /// Callbacks, including unacknowledged recalls: count.
-    pub fn callbacks(&self) -> usize {
-        self.table.holds()
-    }
-
-    /// Advisory locks that are held: count.
-    pub fn locks(&self) -> usize {
-        self.locks.len()
-    }
-
-    /// For whom changes wait now; at most [`MAX_SHOWN_WAITS`].
-    pub fn waiting(&self) -> Vec<Waiting> {
-        let before = self.restart.iter().flat_map(|restart| {
-            restart.unreported.values().map(|holder| Waiting {
-                holder: holder.clone(),
-                object: VolumePath::root(),
-                until: restart.until,
-            })
-        });
-        let recalls = self.table.recalls().filter_map(|(until, session, object, awaited_by)| {
-            let holder = self.table.get(&session)?.holder.clone();
-            let awaited = awaited_by.iter().any(|change| self.pending.contains_key(change));
-            awaited.then(|| Waiting { holder, object: object.clone(), until })
-        });
-        before.filter(|_| !self.pending.is_empty()).chain(recalls).take(MAX_SHOWN_WAITS).collect()
     }
 
     fn hello(&mut self, now: BootMs, hello: Hello, holder: Principal, actions: &mut Vec<HomeAction>) {
