@@ -9,5 +9,6 @@ pub mod dice;
 pub mod machine;
 pub mod network;
 pub mod recruit;
+pub mod relays;
 pub mod scheduler;
 pub mod seeds;

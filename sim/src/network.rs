@@ -101,6 +101,12 @@ impl Network {
         self.streams.contains_key(&stream)
     }
 
+    /// The other end of a stream, if it is whole.
+    pub fn other_end(&self, stream: u64, one: NodeId) -> Option<NodeId> {
+        let (a, b) = self.streams.get(&stream)?.ends;
+        Some(if a == one { b } else { a })
+    }
+
     /// When a frame arrives at one end of a stream, after all earlier ones; nothing if the stream is broken. A cut
     /// holds frames up, as retransmission does.
     pub fn frame(&mut self, dice: &Dice, now: u64, stream: u64, to: NodeId) -> Option<u64> {

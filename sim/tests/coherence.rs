@@ -65,3 +65,13 @@ fn without_the_restart_wait_a_holder_of_before_the_crash_serves_stale() {
 fn without_stream_numbers_a_late_answer_is_kept_without_a_callback() {
     finds(Checks { connections: false, ..Checks::ALL }, "from its cache");
 }
+
+#[test]
+fn without_lock_epochs_a_late_write_loses_the_next_holders_work() {
+    finds(Checks { lock_epochs: false, ..Checks::ALL }, "work was lost");
+}
+
+#[test]
+fn without_drain_the_next_holder_reads_before_an_admitted_write_is_there() {
+    finds(Checks { lock_drains: false, ..Checks::ALL }, "work was lost");
+}

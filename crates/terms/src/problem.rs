@@ -19,6 +19,8 @@ pub enum Code {
     Exists,
     /// The version named in the request is not the present one.
     Conflict,
+    /// The lock under which a change was to be made is not held any more.
+    LockLost,
     /// A recall, lease or other wait did not end in time.
     Timeout,
     /// Not now, or not here: try again later, or elsewhere as the sentence says.
@@ -43,6 +45,7 @@ impl Code {
             Self::Exists => 409,
             Self::Conflict => 412,
             Self::TooLarge => 413,
+            Self::LockLost => 423,
             Self::Busy => 429,
             Self::Internal => 500,
             Self::Unsupported => 501,
@@ -59,7 +62,8 @@ impl Code {
             Self::Denied => 3,
             Self::NotFound => 4,
             Self::Unavailable | Self::Timeout => 5,
-            Self::Exists | Self::Conflict | Self::Busy | Self::NoSpace | Self::Unsupported | Self::Internal => 1,
+            Self::Exists | Self::Conflict | Self::LockLost | Self::Busy => 1,
+            Self::NoSpace | Self::Unsupported | Self::Internal => 1,
         }
     }
 }

@@ -2,9 +2,10 @@
 //! holders, and until the commit has ended nobody is given a callback on them.
 //! It relies on the store to tell the permit how the commit ended; it never decides rights.
 
+use crate::rules::LockEpoch;
 use futures_util::future::{BoxFuture, FutureExt};
 use std::collections::BTreeSet;
-use terms::{ChangeNumber, Problem, VolumePath};
+use terms::{ChangeNumber, Code, Problem, VolumePath};
 
 /// The objects that a change may touch: what must have been recalled when it is committed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -64,6 +65,16 @@ pub trait ChangeGate: Send + Sync + 'static {
     /// Resolves when no holder trusts its copy of any of these objects any more; until the permit ends, none is
     /// given a callback on them.
     fn before_change(&self, touched: Touched) -> BoxFuture<'_, Result<Box<dyn ChangePermit>, Problem>>;
+
+    /// The same for a change under an advisory lock: refused when the lock is not held any more. Until the permit
+    /// ends the lock passes to nobody else. A gate that grants no locks refuses all.
+    fn before_locked_change(
+        &self,
+        _touched: Touched,
+        lock: LockEpoch,
+    ) -> BoxFuture<'_, Result<Box<dyn ChangePermit>, Problem>> {
+        std::future::ready(Err(lock_lost(lock))).boxed()
+    }
 }
 
 /// The gate of a volume that nobody caches: lets everything pass.
@@ -79,6 +90,11 @@ impl ChangeGate for Ungated {
         let permit: Box<dyn ChangePermit> = Box::new(Self);
         std::future::ready(Ok(permit)).boxed()
     }
+}
+
+/// What a change is told whose lock is not held any more.
+pub fn lock_lost(lock: LockEpoch) -> Problem {
+    Problem::new(Code::LockLost, format!("the lock {lock} was lost")).next("lock it again, read again, then write")
 }
 
 #[cfg(test)]

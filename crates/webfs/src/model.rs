@@ -217,6 +217,8 @@ pub const CHANGE_HEADER: &str = "webos-change";
 pub const SIZE_HEADER: &str = "webos-size";
 /// Request header of a mutation: `SESSIONHEX.SEQUENCE`, so that a retry is answered and not repeated.
 pub const OPERATION_HEADER: &str = "webos-operation";
+/// Request header of a mutation: the epoch of the lock under which it is made, as `EPOCH.NUMBER`.
+pub const LOCK_HEADER: &str = "webos-lock";
 /// Request header of a PUT: `?1` creates missing directories above the file.
 pub const PARENTS_HEADER: &str = "webos-parents";
 /// Media type of a signed manifest, asked for with `Accept`.

@@ -2,7 +2,7 @@
 
 use terms::{ChangeNumber, VolumePath};
 use webfs::model::ObjectVersion;
-use webfs::rules::{Answer, Down, Hello, Up};
+use webfs::rules::{Answer, Down, Hello, LockEpoch, Up};
 
 /// An event, at the node that the scheduler names with it. `life` numbers a process of a node: what was meant for
 /// an earlier one is dropped.
@@ -93,11 +93,39 @@ pub(super) enum Event {
     },
     /// A reader comes to a holder.
     Read,
+    /// Somebody at a holder begins work under a lock.
+    Work,
+    CancelLock {
+        life: u64,
+        waiter: u64,
+    },
+    /// The number to be written under a lock is known.
+    SendWrite(LockedWrite),
+    /// It arrives at the home.
+    Writes(LockedWrite),
+    /// It is answered, or given up.
+    Written {
+        life: u64,
+        epoch: LockEpoch,
+        done: bool,
+    },
     Answered {
         life: u64,
         request: u64,
         answer: Answer,
     },
+}
+
+/// The next number for an object, written under a lock.
+#[derive(Debug, Clone)]
+pub(super) struct LockedWrite {
+    pub(super) holder: usize,
+    pub(super) life: u64,
+    /// Names it: it is applied once.
+    pub(super) operation: u64,
+    pub(super) epoch: LockEpoch,
+    pub(super) object: VolumePath,
+    pub(super) value: u64,
 }
 
 /// A request of a holder for an object.

@@ -2,6 +2,7 @@
 
 use super::event::{Event, Open};
 use super::home::session_of;
+use super::locks::LockWork;
 use super::{FIRST_HOLDER, HOME, UNDER_WAY_MS, World};
 use crate::dice::Dice;
 use crate::machine::MachineClock;
@@ -30,7 +31,10 @@ pub(super) struct HolderProcess {
     connecting: bool,
     reads: BTreeMap<u64, ReadCall>,
     answers: BTreeMap<u64, ObjectVersion>,
-    next_waiter: u64,
+    pub(super) next_waiter: u64,
+    /// What is done under a lock.
+    pub(super) work: Option<LockWork>,
+    pub(super) written_since_heal: u64,
     tick_at: Option<u64>,
     cached_since_heal: u64,
 }
@@ -59,6 +63,9 @@ impl HolderNode {
         }
         if process.cached_since_heal == 0 {
             return Err("it served nothing from its cache".into());
+        }
+        if process.written_since_heal == 0 {
+            return Err("it wrote nothing under a lock".into());
         }
         Ok(())
     }
@@ -100,6 +107,10 @@ impl World {
                 self.holder_step(index, HolderEvent::Dropped { connection, change, objects });
             }
             Event::Read => self.read(index),
+            Event::Work => self.begin_work(index),
+            Event::CancelLock { life: meant, waiter } if meant == life => self.cancel_lock(index, waiter),
+            Event::SendWrite(write) if write.life == life => self.send_write(index, write),
+            Event::Written { life: meant, epoch, done } if meant == life => self.written(index, epoch, done),
             Event::Answered { life: meant, request, answer } if meant == life => {
                 if let (Answer::Found { version, .. }, Some(process)) = (answer, &mut self.holders[index].process) {
                     process.answers.insert(request, version);
@@ -157,6 +168,8 @@ impl World {
             reads,
             answers,
             next_waiter: 0,
+            work: None,
+            written_since_heal: 0,
             tick_at: None,
             cached_since_heal: 0,
         });
@@ -192,7 +205,7 @@ impl World {
         self.scheduler.after(self.dice.between(1, 100), node, Event::StreamOpened { life, stream });
     }
 
-    fn holder_step(&mut self, index: usize, event: HolderEvent) {
+    pub(super) fn holder_step(&mut self, index: usize, event: HolderEvent) {
         let now = self.scheduler.now();
         let holder = &mut self.holders[index];
         let Some(process) = &mut holder.process else { return };
@@ -250,10 +263,14 @@ impl World {
             HolderAction::ServeCached { waiter, object, version } => {
                 self.serve_cached(index, waiter, &object, version)
             }
+            HolderAction::Locked { waiter, epoch } => self.locked(index, waiter, epoch),
+            HolderAction::NotLocked { waiter, .. } => self.not_locked(index, waiter),
+            HolderAction::LockLost { epoch } => self.lock_lost(index, epoch),
             HolderAction::ServeAnswer { waiter, request, keep } => self.serve_answer(index, waiter, request, keep),
             HolderAction::Fail { waiter, failure } => {
                 process.reads.remove(&waiter);
                 self.counts.failed += 1;
+                self.read_under_lock(index, waiter, None);
                 if let ReadFailure::RolledBack { seen, offered } = failure {
                     self.violated(format!("holder {index} refused {offered} after {seen}, and the home is honest"));
                 }
@@ -269,13 +286,17 @@ impl World {
     }
 
     fn read(&mut self, index: usize) {
-        let (node, now) = (FIRST_HOLDER + index, self.scheduler.now());
-        self.scheduler.after(self.dice.between(1, 2 * self.read_every_ms), node, Event::Read);
+        self.scheduler.after(self.dice.between(1, 2 * self.read_every_ms), FIRST_HOLDER + index, Event::Read);
         let object = self.dice.one_of(&self.objects).clone();
-        let floor = self.home.store.version(&object);
         let Some(process) = &mut self.holders[index].process else { return };
         process.next_waiter += 1;
         let waiter = process.next_waiter;
+        self.read_as(index, waiter, object);
+    }
+
+    pub(super) fn read_as(&mut self, index: usize, waiter: u64, object: VolumePath) {
+        let (now, floor) = (self.scheduler.now(), self.home.store.version(&object));
+        let Some(process) = &mut self.holders[index].process else { return };
         process.reads.insert(waiter, ReadCall { object: object.clone(), since: now, floor });
         self.holder_step(index, HolderEvent::Read { waiter, object });
     }
@@ -297,6 +318,7 @@ impl World {
         if on_disk != Some(version) {
             self.violated(format!("holder {index} takes {object} {version} for cached, the disk has {on_disk:?}"));
         }
+        self.read_under_lock(index, waiter, Some(version));
     }
 
     fn serve_answer(&mut self, index: usize, waiter: u64, request: u64, keep: bool) {
@@ -317,5 +339,6 @@ impl World {
                 self.holders[index].index
             ));
         }
+        self.read_under_lock(index, waiter, Some(version));
     }
 }

@@ -1,14 +1,14 @@
 //! The home in the world of leases: its process may die, its store survives.
 
-use super::event::{Event, Open};
+use super::event::{Event, LockedWrite, Open};
 use super::{FIRST_HOLDER, HOME, World};
 use crate::dice::Dice;
 use crate::machine::MachineClock;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use terms::{BootMs, ChangeNumber, Epoch, Principal, SessionId, Version, VolumePath};
 use webfs::gate::Touched;
 use webfs::model::ObjectVersion;
-use webfs::rules::{Answer, ChangeRef, Down, Hello, HomeAction, HomeEvent, HomeLeases, HomeStart};
+use webfs::rules::{Answer, ChangeRef, Down, Hello, HomeAction, HomeEvent, HomeLeases, HomeStart, Refusal};
 
 /// How much longer than a lease a change may wait: milliseconds of the home's clock.
 const MARGIN_MS: u64 = 100;
@@ -30,6 +30,13 @@ pub(super) struct Store {
     change: ChangeNumber,
     recorded: BTreeMap<SessionId, Principal>,
     versions: BTreeMap<VolumePath, ObjectVersion>,
+    /// Lock numbers that may have been given out.
+    locks: u64,
+    /// The number that each object holds, and held at each version.
+    pub(super) numbers: BTreeMap<VolumePath, u64>,
+    numbers_at: BTreeMap<(VolumePath, ObjectVersion), u64>,
+    /// Writes that were applied: by holder, life and operation.
+    pub(super) operations: BTreeSet<(usize, u64, u64)>,
 }
 
 pub(super) struct HomeProcess {
@@ -47,9 +54,15 @@ struct Change {
     since: BootMs,
     paused_before: u64,
     admitted: bool,
+    write: Option<LockedWrite>,
 }
 
 impl Store {
+    /// The number in an object at a version.
+    pub(super) fn number(&self, object: &VolumePath, version: ObjectVersion) -> u64 {
+        self.numbers_at.get(&(object.clone(), version)).copied().unwrap_or_default()
+    }
+
     /// The version that every read which begins now must show, or a later one.
     pub(super) fn version(&self, object: &VolumePath) -> ObjectVersion {
         self.versions.get(object).copied().unwrap_or_default()
@@ -100,6 +113,7 @@ impl World {
                 self.send_down(hello, Down::Registered { request, change, current });
             }
             Event::Write => self.write(),
+            Event::Writes(write) => self.writes(write),
             Event::Commit { life: meant, token, change, given_up } if meant == life => {
                 self.commit(token, change, given_up);
             }
@@ -135,7 +149,7 @@ impl World {
         let store = &self.home.store;
         let recorded: Vec<_> = store.recorded.iter().map(|(id, holder)| (*id, holder.clone())).collect();
         self.counts.restart_waits += u64::from(!recorded.is_empty());
-        let start = HomeStart { epoch: Epoch(1), change: store.change, recorded };
+        let start = HomeStart { epoch: Epoch(1), change: store.change, locks: store.locks, recorded };
         let leases = HomeLeases::start(self.rules, self.home.clock.boot(self.scheduler.now()), start);
         let (streams, opens, changes) = Default::default();
         self.home.process = Some(HomeProcess { leases, streams, opens, changes, next_token: 0, tick_at: None });
@@ -190,8 +204,13 @@ impl World {
                 let event = Event::Commit { life, token, change, given_up };
                 self.scheduler.after(self.dice.below(30), HOME, event);
             }
-            HomeAction::Refuse { token, .. } => {
-                process.changes.remove(&token);
+            HomeAction::ReserveLocks { up_to } => self.home.store.locks = up_to,
+            HomeAction::Refuse { token, reason } => {
+                self.counts.late_writes += u64::from(matches!(reason, Refusal::LockLost(_)));
+                let refused = process.changes.remove(&token);
+                if let Some(write) = refused.and_then(|change| change.write) {
+                    self.answer_write(&write, false);
+                }
             }
         }
     }
@@ -232,20 +251,34 @@ impl World {
 
     fn write(&mut self) {
         self.scheduler.after(self.dice.between(1, 2 * self.write_every_ms), HOME, Event::Write);
-        let now = self.scheduler.now();
         let touched = self.thrown_touch();
+        self.begin_change(touched, None);
+    }
+
+    /// A write under a lock arrives.
+    fn writes(&mut self, write: LockedWrite) {
+        if self.home.store.operations.contains(&(write.holder, write.life, write.operation)) {
+            return self.answer_write(&write, true);
+        }
+        self.begin_change(Touched::objects([write.object.clone()]), Some(write));
+    }
+
+    fn begin_change(&mut self, touched: Touched, write: Option<LockedWrite>) {
+        let now = self.scheduler.now();
         let paused_before = self.home.paused_ms;
         let since = self.home.clock.boot(now);
         let Some(process) = &mut self.home.process else { return };
         process.next_token += 1;
         let token = process.next_token;
-        let change = Change { touched: touched.clone(), since_true: now, since, paused_before, admitted: false };
+        let lock = write.as_ref().map(|write| write.epoch);
+        let touches = touched.clone();
+        let change = Change { touched, since_true: now, since, paused_before, admitted: false, write };
         process.changes.insert(token, change);
         if self.dice.happens(30) {
             let event = Event::GiveUp { life: self.home.life, token };
             self.scheduler.after(self.dice.below(5_000), HOME, event);
         }
-        self.home_step(HomeEvent::Change { token, touched });
+        self.home_step(HomeEvent::Change { token, touched: touches, lock });
     }
 
     fn thrown_touch(&self) -> Touched {
@@ -261,16 +294,23 @@ impl World {
         let Some(change) = self.home.process.as_mut().and_then(|process| process.changes.remove(&token)) else {
             return;
         };
-        let committed = (!given_up).then(|| {
+        let applies = !given_up && change.write.as_ref().is_none_or(|write| self.commit_number(write));
+        let committed = applies.then(|| {
             let store = &mut self.home.store;
             store.change = store.change.next();
             let version = ObjectVersion { epoch: Epoch(1), version: Version(store.change.0) };
-            let touched = self.objects.iter().filter(|object| change.touched.covers(object));
-            store.versions.extend(touched.map(|object| (object.clone(), version)));
+            for object in self.objects.iter().filter(|object| change.touched.covers(object)) {
+                store.versions.insert(object.clone(), version);
+                let number = store.numbers.get(object).copied().unwrap_or_default();
+                store.numbers_at.insert((object.clone(), version), number);
+            }
             self.counts.changes += 1;
             store.change
         });
         self.home_step(HomeEvent::Ended { change: ChangeRef::Number(number), committed });
+        if let Some(write) = &change.write {
+            self.answer_write(write, !given_up);
+        }
     }
 
     fn give_up(&mut self, token: u64) {

@@ -1,11 +1,12 @@
 //! The world of leases: one home, some holders and writers, and everything that can go wrong between them.
 //! Checked: no read is served with a value older than the last change committed before the read began; no change
-//! waits longer than a lease; no honest home is taken for a liar; after healing everything goes on.
+//! waits longer than a lease; of numbers counted up under locks none is lost; no honest home is taken for a liar; after healing everything goes on.
 
 mod event;
 mod faults;
 mod holder;
 mod home;
+mod locks;
 
 use crate::dice::Dice;
 use crate::network::{Network, Weather};
@@ -48,6 +49,14 @@ pub struct Counts {
     pub long_waits: u64,
     /// Starts of a home that waited for recorded sessions.
     pub restart_waits: u64,
+    /// Locks granted.
+    pub locks: u64,
+    /// Locks that their holder was told to have lost.
+    pub locks_lost: u64,
+    /// Changes refused because their lock was lost.
+    pub late_writes: u64,
+    /// Numbers committed under locks.
+    pub numbers: u64,
     /// Streams that the home ended.
     pub byes: u64,
     /// Faults.
@@ -66,6 +75,10 @@ impl Counts {
         self.changes += other.changes;
         self.long_waits += other.long_waits;
         self.restart_waits += other.restart_waits;
+        self.locks += other.locks;
+        self.locks_lost += other.locks_lost;
+        self.late_writes += other.late_writes;
+        self.numbers += other.numbers;
         self.byes += other.byes;
         self.faults += other.faults;
         self.events += other.events;
@@ -93,6 +106,7 @@ struct World {
     holders: Vec<HolderNode>,
     read_every_ms: u64,
     write_every_ms: u64,
+    lock_every_ms: u64,
     healed: bool,
     counts: Counts,
     broken: Option<(u64, String)>,
@@ -115,6 +129,7 @@ impl World {
         let count = dice.between(1, 4);
         let holders = (0..count).map(|index| HolderNode::new(index, &dice)).collect();
         let (read_every_ms, write_every_ms) = (dice.between(30, 300), dice.between(200, 2500));
+        let lock_every_ms = dice.between(100, 2_000);
         let (faults, home) = (Faults::thrown(&dice), HomeNode::new(&dice));
         Self {
             scheduler: Scheduler::default(),
@@ -126,6 +141,7 @@ impl World {
             holders,
             read_every_ms,
             write_every_ms,
+            lock_every_ms,
             healed: false,
             counts: Counts::default(),
             broken: None,
@@ -140,6 +156,7 @@ impl World {
         for index in 0..self.holders.len() {
             self.scheduler.at(1, FIRST_HOLDER + index, Event::HolderStart);
             self.scheduler.at(2, FIRST_HOLDER + index, Event::Read);
+            self.scheduler.at(2, FIRST_HOLDER + index, Event::Work);
         }
         self.scheduler.at(3, HOME, Event::Write);
         self.scheduler.at(500, WORLD, Event::Fault);

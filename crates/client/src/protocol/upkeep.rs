@@ -29,6 +29,8 @@ pub struct VolumeChecked {
     pub files: u64,
     /// Directories with the root: count.
     pub directories: u64,
+    /// Symbolic links: count.
+    pub links: u64,
     /// Block files, checked byte by byte: count.
     pub blocks: u64,
     /// Content, replaced versions included: bytes.
@@ -41,9 +43,9 @@ pub struct VolumeChecked {
 
 impl From<Report> for VolumeChecked {
     fn from(report: Report) -> Self {
-        let Report { files, directories, blocks, bytes, orphans, faults } = report;
+        let Report { files, directories, links, blocks, bytes, orphans, faults } = report;
         let faults = faults.iter().map(ToString::to_string).collect();
-        Self { files, directories, blocks, bytes, orphans, faults }
+        Self { files, directories, links, blocks, bytes, orphans, faults }
     }
 }
 

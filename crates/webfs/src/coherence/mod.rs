@@ -4,6 +4,7 @@
 //! changes wait here until nobody trusts a copy of what they touch. It never decides rights and never reads content
 //! but to compare versions.
 
+mod debts;
 mod owner;
 mod stream;
 
@@ -12,7 +13,7 @@ mod tests;
 
 use crate::gate::{ChangeEnd, ChangeGate, ChangePermit, Touched};
 use crate::rules::limits::MAX_PENDING_CHANGES;
-use crate::rules::{Hello, LeaseRules, Waiting};
+use crate::rules::{Hello, LeaseRules, LockEpoch, Waiting};
 use crate::session::limits::{HOME_QUEUE, STREAM_QUEUE};
 use crate::store::{Store, StoreError};
 use bytes::Bytes;
@@ -45,6 +46,8 @@ pub struct LeaseState {
     pub callbacks: usize,
     /// Changes that wait or are being committed: count.
     pub changes: usize,
+    /// Advisory locks that are held: count.
+    pub locks: usize,
     /// Who holds a session, each once.
     pub holders: Vec<Principal>,
     /// For whom changes wait.
@@ -138,6 +141,24 @@ fn gone() -> Problem {
 
 impl ChangeGate for Coherence {
     fn before_change(&self, touched: Touched) -> BoxFuture<'_, Result<Box<dyn ChangePermit>, Problem>> {
+        self.admit(touched, None)
+    }
+
+    fn before_locked_change(
+        &self,
+        touched: Touched,
+        lock: LockEpoch,
+    ) -> BoxFuture<'_, Result<Box<dyn ChangePermit>, Problem>> {
+        self.admit(touched, Some(lock))
+    }
+}
+
+impl Coherence {
+    fn admit(
+        &self,
+        touched: Touched,
+        lock: Option<LockEpoch>,
+    ) -> BoxFuture<'_, Result<Box<dyn ChangePermit>, Problem>> {
         async move {
             let busy =
                 || Problem::new(Code::Busy, format!("{MAX_PENDING_CHANGES} changes of this volume wait already"));
@@ -147,7 +168,7 @@ impl ChangeGate for Coherence {
             let token = self.0.tokens.fetch_add(1, Ordering::Relaxed);
             let permit = Permit { place: Some(place), token, _room: room };
             let (answer, admitted) = oneshot::channel();
-            self.send(Order::Change { token, touched, answer }).await?;
+            self.send(Order::Change { token, touched, lock, answer }).await?;
             admitted.await.map_err(|_| gone())??;
             let permit: Box<dyn ChangePermit> = Box::new(permit);
             Ok(permit)

@@ -1,11 +1,13 @@
 //! The task that owns a volume's lease table: takes orders one by one, steps the rules, performs their actions in
 //! order. Sessions are recorded durably before anything is granted to them.
 
+use super::debts::Debts;
 use super::stream::{Say, Stream};
 use super::{Grant, LeaseState, MayRead};
-use crate::gate::Touched;
+use crate::gate::{Touched, lock_lost};
 use crate::rules::{
-    ByeReason, ChangeRef, Down, Hello, HomeAction, HomeEvent, HomeLeases, HomeStart, LeaseRules, Refusal, Up,
+    ByeReason, ChangeRef, Down, Hello, HomeAction, HomeEvent, HomeLeases, HomeStart, LeaseRules, LockEpoch,
+    Refusal, Up,
 };
 use crate::session::limits::{MAX_STREAMS, STOP_DEADLINE};
 use crate::store::{RecordedSession, Store, StoreError};
@@ -25,7 +27,7 @@ pub(super) enum Order {
     Hello { hello: Hello, holder: Principal, say: mpsc::Sender<Say> },
     Told { stream: Hello, message: Up },
     Open { holder: Principal, stream: Option<Hello>, object: VolumePath, answer: oneshot::Sender<Grant> },
-    Change { token: u64, touched: Touched, answer: oneshot::Sender<Result<(), Problem>> },
+    Change { token: u64, touched: Touched, lock: Option<LockEpoch>, answer: oneshot::Sender<Result<(), Problem>> },
     Ended { token: u64, committed: Option<ChangeNumber> },
     Expel { holder: Principal },
     State { answer: oneshot::Sender<LeaseState> },
@@ -48,6 +50,7 @@ pub(super) struct Owner {
     opens: HashMap<u64, oneshot::Sender<Grant>>,
     next_open: u64,
     changes: HashMap<u64, Option<oneshot::Sender<Result<(), Problem>>>>,
+    debts: Debts,
     stopping: Option<Stopping>,
 }
 
@@ -60,7 +63,8 @@ impl Owner {
     ) -> Result<Self, StoreError> {
         let recorded = store.recorded_sessions().await?;
         let recorded = recorded.into_iter().map(|session| (session.id, session.principal)).collect();
-        let start = HomeStart { epoch: store.epoch(), change: store.change(), recorded };
+        let locks = store.reserved_locks().await?;
+        let start = HomeStart { epoch: store.epoch(), change: store.change(), locks, recorded };
         let leases = HomeLeases::start(rules, world.clock.boot(), start);
         Ok(Self {
             store,
@@ -73,6 +77,7 @@ impl Owner {
             opens: HashMap::new(),
             next_open: 0,
             changes: HashMap::new(),
+            debts: Debts::default(),
             stopping: None,
         })
     }
@@ -143,9 +148,9 @@ impl Owner {
                 self.opens.insert(token, answer);
                 self.step(HomeEvent::Open { token, holder, stream, object }).await;
             }
-            Order::Change { token, touched, answer } => {
+            Order::Change { token, touched, lock, answer } => {
                 self.changes.insert(token, Some(answer));
-                self.step(HomeEvent::Change { token, touched }).await;
+                self.step(HomeEvent::Change { token, touched, lock }).await;
             }
             Order::Ended { token, committed } => {
                 self.changes.remove(&token);
@@ -159,6 +164,7 @@ impl Owner {
                     holders: self.leases.holders(),
                     callbacks: self.leases.callbacks(),
                     changes: self.changes.len(),
+                    locks: self.leases.locks(),
                     waiting: self.leases.waiting(),
                 });
             }
@@ -206,11 +212,11 @@ impl Owner {
     async fn act(&mut self, action: HomeAction) {
         match action {
             HomeAction::Record { .. } => {}
-            HomeAction::Forget { session } => {
-                // A record too many costs a restart one lease of waiting, nothing else.
-                if let Err(error) = self.store.end_session(session).await {
-                    tracing::warn!(%error, "a session's record could not be removed");
-                }
+            HomeAction::Forget { session } => self.debts.forget(&self.store, session).await,
+            HomeAction::ReserveLocks { up_to } => self.debts.reserve(&self.store, up_to).await,
+            // A restart would take the lock from its new holder, or give its epoch to somebody else.
+            HomeAction::Send { stream, message: Down::Locked { .. } } if !self.debts.settle(&self.store).await => {
+                self.streams.remove(&stream);
             }
             HomeAction::Send { stream, message } => {
                 let last = matches!(message, Down::Bye { .. });
@@ -229,11 +235,12 @@ impl Owner {
             }
             HomeAction::Admit { token, .. } => self.answer_change(token, Ok(())),
             HomeAction::Refuse { token, reason } => {
-                let code = match reason {
-                    Refusal::Busy => Code::Busy,
-                    Refusal::Stopping => Code::Unavailable,
+                let problem = match reason {
+                    Refusal::Busy => Problem::new(Code::Busy, reason.to_string()),
+                    Refusal::Stopping => Problem::new(Code::Unavailable, reason.to_string()),
+                    Refusal::LockLost(lock) => lock_lost(lock),
                 };
-                self.answer_change(token, Err(Problem::new(code, reason.to_string())));
+                self.answer_change(token, Err(problem));
             }
         }
     }

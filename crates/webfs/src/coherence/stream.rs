@@ -4,7 +4,7 @@
 use super::MayRead;
 use super::owner::Order;
 use crate::model::ObjectVersion;
-use crate::rules::{ByeReason, Down, Hello, Up};
+use crate::rules::{ByeReason, Down, Hello, LockRefusal, Up};
 use crate::session::limits::{HELLO_DEADLINE, STOP_DEADLINE, STREAM_QUEUE};
 use crate::session::{FrameError, FrameReader, encode};
 use crate::store::{Lookup, Store, StoreError};
@@ -65,6 +65,14 @@ impl Stream {
                     }
                 },
                 frame = frames.next::<Up>() => match frame {
+                    Ok(Some(Up::Lock { request, ref wish, .. }))
+                        if !may_lock(&store, &may_read, &wish.path).await =>
+                    {
+                        let reason = LockRefusal::Denied;
+                        if send(&down, Down::NotLocked { request, reason }).await.is_err() {
+                            return;
+                        }
+                    }
                     Ok(Some(message)) => {
                         let last = message == Up::Leave;
                         if tell(&owner, Order::Told { stream: hello, message }).await.is_err() {
@@ -111,6 +119,13 @@ async fn refuse(down: &mpsc::Sender<Bytes>, holder: &Principal, error: &FrameErr
     if !matches!(error, FrameError::Cut | FrameError::Broken(_)) {
         let _ = send(down, Down::Bye { reason: ByeReason::Malformed }).await;
     }
+}
+
+/// Whoever may read an object, or what would lie there, may lock it.
+async fn may_lock(store: &Store, may_read: &MayRead, path: &VolumePath) -> bool {
+    let Ok(lookup) = store.lookup(path).await else { return false };
+    let Ok(bucket) = store.bucket(lookup.bucket()).await else { return false };
+    may_read(&Location { volume: store.name().clone(), path: path.clone() }, &bucket)
 }
 
 /// Which of these are what the store has now, and the holder may read. What cannot be read is not current.

@@ -9,7 +9,9 @@ mod file;
 mod held;
 pub mod limits;
 mod link;
+mod lock;
 mod owner;
+mod stream;
 
 #[cfg(test)]
 mod tests;
@@ -17,16 +19,20 @@ mod tests;
 pub use blocks::ReplicaCounts;
 pub use file::{ReplicaDirectory, ReplicaFile, ReplicaLink, ReplicaObject};
 pub use link::{HomeLink, LinkError, PoolLink};
+pub use lock::LockGuard;
 
 use crate::cache::{Cache, CacheError};
-use crate::rules::LeaseRules;
+use crate::rules::limits::MAX_LOCKS_PER_SESSION;
+use crate::rules::{LeaseRules, LockMode, LockWish};
 use blocks::{Blocks, blocking};
 use limits::REPLICA_QUEUE;
+use lock::Ticket;
 use owner::{Order, Owner};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use terms::{Code, Problem, SessionId, VolumeName, VolumePath};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use trust::PublicKey;
 use world::World;
 
@@ -53,6 +59,8 @@ struct Inner {
     inbox: mpsc::Sender<Order>,
     blocks: Arc<Blocks>,
     connected: watch::Receiver<bool>,
+    locks: Arc<Semaphore>,
+    tickets: AtomicU64,
 }
 
 impl Replica {
@@ -75,7 +83,8 @@ impl Replica {
         let (inbox, orders) = mpsc::channel(REPLICA_QUEUE);
         // It ends with the last handle.
         tokio::spawn(owner.run(orders));
-        Ok(Self(Arc::new(Inner { inbox, blocks, connected })))
+        let (locks, tickets) = (Arc::new(Semaphore::new(MAX_LOCKS_PER_SESSION)), AtomicU64::new(0));
+        Ok(Self(Arc::new(Inner { inbox, blocks, connected, locks, tickets })))
     }
 
     /// Opens an object as it is now.
@@ -85,6 +94,23 @@ impl Replica {
     /// answers otherwise.
     pub async fn open(&self, path: &VolumePath) -> Result<ReplicaObject, Problem> {
         self.ask(|answer| Order::Open { path: path.clone(), answer }).await?
+    }
+
+    /// Locks a path, waiting so long while others hold it: they exclude each other, not those who do not ask. What is
+    /// opened after this shows all that was published under the lock before. Dropping the future gives up the wait.
+    ///
+    /// # Errors
+    /// [`Code::Timeout`] if others hold it, [`Code::Unavailable`] if the home does not answer.
+    pub async fn lock(&self, path: &VolumePath, mode: LockMode, wait: Duration) -> Result<LockGuard, Problem> {
+        let busy =
+            |_| Problem::new(Code::Busy, format!("{MAX_LOCKS_PER_SESSION} locks are held or waited for here"));
+        let room = self.0.locks.clone().try_acquire_owned().map_err(busy)?;
+        let place = self.0.inbox.clone().reserve_owned().await.map_err(|_| self.closed())?;
+        let number = self.0.tickets.fetch_add(1, Ordering::Relaxed);
+        let ticket = Ticket { number, place: Some(place), _room: room };
+        let wish = LockWish::whole(path.clone(), mode, number);
+        let granted = self.ask(|answer| Order::Lock { ticket: number, wish, wait, answer }).await??;
+        Ok(LockGuard::new(path.clone(), granted, ticket))
     }
 
     /// The volume.

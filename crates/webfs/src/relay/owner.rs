@@ -7,20 +7,20 @@ use super::file::ReplicaObject;
 use super::held::Held;
 use super::limits::{HELD_BYTES, LEAVE_DEADLINE, OPENS_IN_FLIGHT, RETRY_FIRST, RETRY_MOST};
 use super::link::LinkError;
+use super::lock::{LockAnswered, LockBook, Stands};
+use super::stream::{Stream, connect, drain, next_frame};
 use crate::cache::{CacheError, Sieve};
-use crate::rules::{Answer, Down, Hello, Holder, HolderAction, HolderEvent, LeaseRules, ReadFailure};
-use crate::session::limits::STREAM_QUEUE;
+use crate::rules::{Answer, Down, Hello, Holder, HolderAction, HolderEvent, LeaseRules, LockWish, ReadFailure};
 use crate::session::{FrameError, FrameReader, OpenRequest, encode};
 use bytes::Bytes;
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use terms::{BootMs, Code, Problem, SessionId, VolumePath};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use trust::PublicKey;
 use wire::Body;
 
@@ -29,6 +29,8 @@ type OpenAnswered = oneshot::Sender<Result<ReplicaObject, Problem>>;
 /// What the owner is asked.
 pub(super) enum Order {
     Open { path: VolumePath, answer: OpenAnswered },
+    Lock { ticket: u64, wish: LockWish, wait: Duration, answer: LockAnswered },
+    Unlock { ticket: u64 },
     State { answer: oneshot::Sender<ReplicaState> },
     Close { answer: oneshot::Sender<()> },
 }
@@ -45,13 +47,6 @@ struct Found {
     callback: bool,
 }
 
-struct Stream {
-    up: mpsc::Sender<Bytes>,
-    down: FrameReader,
-    /// The rules' number; known once they have greeted.
-    connection: Option<u64>,
-}
-
 pub(super) struct Owner {
     blocks: Arc<Blocks>,
     home_key: PublicKey,
@@ -62,6 +57,7 @@ pub(super) struct Owner {
     opens: Arc<Semaphore>,
     waiters: HashMap<u64, OpenAnswered>,
     next_waiter: u64,
+    locks: LockBook,
     held: HashMap<VolumePath, Arc<Held>>,
     sieve: Sieve<VolumePath>,
     /// Whether a session stands.
@@ -86,6 +82,7 @@ impl Owner {
             opens: Arc::new(Semaphore::new(OPENS_IN_FLIGHT)),
             waiters: HashMap::new(),
             next_waiter: 0,
+            locks: LockBook::default(),
             held: HashMap::new(),
             sieve: Sieve::default(),
             tell,
@@ -122,6 +119,11 @@ impl Owner {
                         return;
                     }
                     Some(Order::Open { path, answer }) => self.open(path, answer),
+                    Some(Order::Lock { ticket, wish, wait, answer }) => {
+                        self.locks.asked(ticket, wish.path.clone(), answer);
+                        self.step(HolderEvent::Lock { waiter: ticket, wish, wait });
+                    }
+                    Some(Order::Unlock { ticket }) => self.unlock(ticket),
                     Some(Order::State { answer }) => {
                         let _ = answer.send(self.state());
                     }
@@ -155,6 +157,14 @@ impl Owner {
         self.next_waiter += 1;
         self.waiters.insert(self.next_waiter, answer);
         self.step(HolderEvent::Read { waiter: self.next_waiter, object: path });
+    }
+
+    fn unlock(&mut self, ticket: u64) {
+        match self.locks.dropped(ticket) {
+            Stands::Waiting => self.step(HolderEvent::CancelLock { waiter: ticket }),
+            Stands::Held(epoch) => self.step(HolderEvent::Unlock { epoch }),
+            Stands::Nothing => {}
+        }
     }
 
     fn told(&mut self, frame: Result<Option<Down>, FrameError>) {
@@ -237,7 +247,10 @@ impl Owner {
                     tracing::info!(volume = %self.blocks.volume, %reason, "the home ended the session");
                 }
                 if let Some(stream) = self.stream.take_if(|stream| stream.connection == Some(connection)) {
-                    self.tasks.spawn(drain(stream));
+                    self.tasks.spawn(async move {
+                        drain(stream).await;
+                        Done::Finished
+                    });
                     self.connect_later();
                 }
             }
@@ -245,6 +258,11 @@ impl Owner {
                 // Nobody below holds copies under a lease of ours.
                 self.step(HolderEvent::Dropped { connection, change, objects });
             }
+            HolderAction::Locked { waiter, epoch } => self.locks.locked(waiter, epoch),
+            HolderAction::NotLocked { waiter, failure } => {
+                self.locks.not_locked(waiter, failure, self.blocks.link.home());
+            }
+            HolderAction::LockLost { epoch } => self.locks.lost(epoch),
             HolderAction::Ask { request, stream, object } => self.ask(request, stream, object),
             HolderAction::ServeCached { waiter, object, .. } => self.serve_cached(waiter, object),
             HolderAction::ServeAnswer { waiter, keep, .. } => {
@@ -355,14 +373,11 @@ impl Owner {
     }
 
     fn connect_after(&mut self, delay: Duration) {
-        let blocks = self.blocks.clone();
+        let link = self.blocks.link.clone();
         self.tasks.spawn(async move {
             sleep(delay).await;
-            let (up, mut frames) = mpsc::channel::<Bytes>(STREAM_QUEUE);
-            let frames = futures_util::stream::poll_fn(move |context| {
-                frames.poll_recv(context).map(|frame| frame.map(Ok::<_, Infallible>))
-            });
-            Done::Stream { up, down: blocks.link.stream(wire::body::stream(frames)).await }
+            let (up, down) = connect(&*link).await;
+            Done::Stream { up, down }
         });
     }
 
@@ -378,22 +393,5 @@ impl Owner {
             }
         }
         drain(stream).await;
-    }
-}
-
-/// Lets a stream end in order, so that the last frame arrives. A home that does not take note waits for the lease.
-async fn drain(stream: Stream) -> Done {
-    let Stream { up, mut down, .. } = stream;
-    drop(up);
-    let drained = async { while let Ok(Some(_)) = down.next::<Down>().await {} };
-    let _ = timeout(LEAVE_DEADLINE, drained).await;
-    Done::Finished
-}
-
-/// The next frame from the home; never, without a stream.
-async fn next_frame(stream: &mut Option<Stream>) -> Result<Option<Down>, FrameError> {
-    match stream {
-        Some(stream) => stream.down.next().await,
-        None => std::future::pending().await,
     }
 }

@@ -1,6 +1,7 @@
 //! What holder and home say to each other on the session stream, in the order of the stream.
 //! The first frame upwards is a [`Hello`]; every grant and every recall carries the volume's change number.
 
+use super::lock::{LockClaim, LockEpoch, LockRefusal, LockWish};
 use crate::model::ObjectVersion;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -38,6 +39,30 @@ pub enum Up {
         /// At most [`super::limits::MAX_FRAME_OBJECTS`].
         objects: Vec<(VolumePath, ObjectVersion)>,
     },
+    /// Asks for an advisory lock.
+    Lock {
+        /// Names the request.
+        request: u64,
+        /// What is wanted.
+        wish: LockWish,
+        /// How long the asker waits while others hold it: milliseconds. None at all asks whether it is free.
+        wait_ms: u64,
+    },
+    /// The asker waits no more. If it was granted meanwhile, the holder unlocks it.
+    Cancel {
+        /// The request.
+        request: u64,
+    },
+    /// Gives a lock back. What was changed under it has been published before.
+    Unlock {
+        /// The grant.
+        epoch: LockEpoch,
+    },
+    /// All locks that the holder has, once on each new stream. Answered by [`Down::Locks`].
+    Claim {
+        /// At most [`super::limits::MAX_LOCKS_PER_SESSION`].
+        locks: Vec<LockClaim>,
+    },
     /// The holder trusts nothing any more: the session has ended.
     Leave,
 }
@@ -52,13 +77,18 @@ pub enum Down {
         epoch: Epoch,
         /// The lease: milliseconds.
         lease_ms: u32,
-        /// The volume's change number.
+        /// The server's change number.
         change: ChangeNumber,
+        /// How many relays stand between the holder and the home.
+        #[serde(default)]
+        depth: u8,
     },
     /// The lease is extended.
     Granted {
         /// The renewal that is answered.
         id: u64,
+        /// The lease: milliseconds. A relay's is no longer than what is left of its own.
+        lease_ms: u32,
         /// The volume's change number.
         change: ChangeNumber,
         /// Objects with an unacknowledged recall: the lease is not extended for these.
@@ -79,6 +109,31 @@ pub enum Down {
         change: ChangeNumber,
         /// A part of the objects asked for.
         current: Vec<VolumePath>,
+    },
+    /// The lock is the holder's. What it knows of the object after this frame is what the last holder published, or
+    /// later: each recall of before was sent on the same stream.
+    Locked {
+        /// The request that is answered.
+        request: u64,
+        /// The grant, to be named by changes under it.
+        epoch: LockEpoch,
+    },
+    /// The lock is not granted.
+    NotLocked {
+        /// The request that is answered.
+        request: u64,
+        /// Why.
+        reason: LockRefusal,
+    },
+    /// Answers [`Up::Claim`]: the holder has these, and no others.
+    Locks {
+        /// The grants.
+        held: Vec<LockEpoch>,
+    },
+    /// A lock is the holder's no more.
+    LockLost {
+        /// The grant.
+        epoch: LockEpoch,
     },
     /// The home grants nothing on this stream any more; what was granted ends.
     Bye {
@@ -105,6 +160,8 @@ pub enum ByeReason {
     Full,
     /// The holder has as many sessions as one principal may have.
     FullForYou,
+    /// There are as many relays between the home and here as there may be: ask one that is nearer to it.
+    TooDeep,
     /// A frame broke a limit or an order of the protocol.
     Malformed,
 }
@@ -119,6 +176,7 @@ impl fmt::Display for ByeReason {
             Self::RightsChanged => "the holder's rights have changed",
             Self::Full => "the home has as many sessions as it can hold",
             Self::FullForYou => "this principal has as many sessions with the volume as one may have",
+            Self::TooDeep => "too many relays stand between this one and the home",
             Self::Malformed => "a frame was not understood",
         })
     }

@@ -5,11 +5,16 @@
 mod holder;
 mod home;
 pub mod limits;
+mod lock;
 mod message;
+mod relay;
 
-pub use holder::{Answer, Holder, HolderAction, HolderEvent, ReadFailure};
+pub use holder::{Answer, Holder, HolderAction, HolderEvent, LockFailure, ReadFailure};
 pub use home::{ChangeRef, HomeAction, HomeEvent, HomeLeases, HomeStart, Refusal, Waiting};
+pub use lock::{LockClaim, LockEpoch, LockMode, LockRefusal, LockSpan, LockWish};
 pub use message::{ByeReason, Down, Hello, Up};
+
+pub use relay::{Relay, RelayAction, RelayEvent};
 
 use std::time::Duration;
 
@@ -51,10 +56,30 @@ pub struct Checks {
     pub restart_wait: bool,
     /// Late frames of an older stream of the same session are ignored, and its answers not kept.
     pub connections: bool,
+    /// A change under a lock is refused when that lock is not held any more.
+    pub lock_epochs: bool,
+    /// A lost lock passes on only when the changes admitted under it have ended.
+    pub lock_drains: bool,
+    /// A relay acknowledges a recall only after its own holders have, or their leases have ended.
+    pub acknowledges_last: bool,
+    /// What a relay grants ends with its own lease.
+    pub grants_within_lease: bool,
+    /// On a new stream a holder trusts only what it has registered there.
+    pub registers_anew: bool,
 }
 
 impl Checks {
     /// Every check is made.
-    pub const ALL: Self =
-        Self { change_numbers: true, self_fencing: true, strike_off: true, restart_wait: true, connections: true };
+    pub const ALL: Self = Self {
+        change_numbers: true,
+        self_fencing: true,
+        strike_off: true,
+        restart_wait: true,
+        connections: true,
+        lock_epochs: true,
+        lock_drains: true,
+        acknowledges_last: true,
+        grants_within_lease: true,
+        registers_anew: true,
+    };
 }

@@ -2,6 +2,7 @@
 //! Dates are not looked at: a strong tag is always there, and says more.
 
 use crate::model::etag_root;
+use crate::rules::LockEpoch;
 use crate::store::Precondition;
 use http::HeaderMap;
 use http::header::{CONTENT_RANGE, HeaderName, IF_MATCH, IF_NONE_MATCH, IF_RANGE};
@@ -110,6 +111,12 @@ pub(super) fn part(headers: &HeaderMap) -> Result<Option<Written>, Problem> {
     parsed().map(Some).ok_or_else(|| {
         Problem::new(Code::Invalid, "the Content-Range of a PUT is 'bytes FIRST-LAST/*' or 'bytes */LENGTH'")
     })
+}
+
+/// The lock under which a change is made, if any.
+pub(super) fn lock(headers: &HeaderMap) -> Result<Option<LockEpoch>, Problem> {
+    let Some(value) = headers.get(crate::model::LOCK_HEADER) else { return Ok(None) };
+    value.to_str().unwrap_or_default().parse().map(Some)
 }
 
 #[cfg(test)]

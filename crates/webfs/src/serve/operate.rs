@@ -103,6 +103,6 @@ impl Home {
             operation,
             ..Conditions::none()
         };
-        self.commit_under(change, conditions).await
+        self.commit_under(None, change, conditions).await
     }
 }

@@ -6,6 +6,7 @@ use super::file::{described, insert};
 use super::{Face, Home, check_right};
 use crate::limits::MAX_FILE_BYTES;
 use crate::model::{CHANGE_HEADER, PARENTS_HEADER, SIZE_HEADER};
+use crate::rules::LockEpoch;
 use crate::store::{
     Change, Conditions, Lookup, Outcome, Patch, Precondition, Prepared, Put, StoreError, TargetLists,
 };
@@ -111,18 +112,20 @@ impl Home {
             Some(id) => self.store.is_recorded(id).await?,
             None => false,
         };
+        // A retry of what was applied is answered with its outcome, whatever became of the lock.
+        let lock = conditions::lock(&request.headers)?.filter(|_| !answered);
         if !answered {
             self.refuse_early(rights, path, &precondition).await?;
         }
         if let Some(part) = part {
             let change = Change::Patch(self.receive_part(path, part, body).await?);
             self.may_replace(rights, path)?;
-            return self.commit(change, precondition, vec![rights.decided_on], operation).await;
+            return self.commit_under(lock, change, conditions(precondition, rights, operation)).await;
         }
         let content = self.receive(body).await?;
         let (may_create, may_replace) = self.may_write(rights, path)?;
         let put = Put { path: path.clone(), content, parents, may_create, may_replace };
-        self.commit(Change::Put(put), precondition, vec![rights.decided_on], operation).await
+        self.commit_under(lock, Change::Put(put), conditions(precondition, rights, operation)).await
     }
 
     /// Whether the path may be created, and whether it may be replaced, now.
@@ -243,16 +246,22 @@ impl Home {
         operation: Option<OperationId>,
     ) -> Result<Outcome, Problem> {
         let conditions = Conditions { precondition, decided_on: Some(decided_on), operation, ..Conditions::none() };
-        self.commit_under(change, conditions).await
+        self.commit_under(None, change, conditions).await
     }
 
+    /// The same under these conditions, while a lock is held: refused if it was lost.
     pub(super) async fn commit_under(
         &self,
+        lock: Option<LockEpoch>,
         change: Change,
         mut conditions: Conditions,
     ) -> Result<Outcome, Problem> {
         conditions.recalled = self.store.touched(&change).await?;
-        let permit = self.gate.before_change(conditions.recalled.clone()).await?;
+        let recalled = conditions.recalled.clone();
+        let permit = match lock {
+            Some(lock) => self.gate.before_locked_change(recalled, lock).await?,
+            None => self.gate.before_change(recalled).await?,
+        };
         Ok(self.store.change_with(change, conditions, permit).await?)
     }
 
@@ -262,8 +271,13 @@ impl Home {
             let precondition = conditions::of_change(&request.headers)?;
             let operation = conditions::operation(&request.headers)?.map(|id| id_of(rights.subject(), id));
             self.may_replace(rights, path)?;
-            self.commit(Change::Remove { path: path.clone() }, precondition, vec![rights.decided_on], operation)
-                .await
+            let answered = match operation {
+                Some(id) => self.store.is_recorded(id).await?,
+                None => false,
+            };
+            let lock = conditions::lock(&request.headers)?.filter(|_| !answered);
+            let change = Change::Remove { path: path.clone() };
+            self.commit_under(lock, change, conditions(precondition, rights, operation)).await
         };
         match removed.await {
             Ok(outcome) => changed(&outcome),
@@ -354,6 +368,12 @@ pub(super) fn id_of(subject: Option<&Principal>, id: OperationId) -> OperationId
     let mut session = [0; 16];
     hasher.finalize_xof().fill(&mut session);
     OperationId { session: SessionId(session), ..id }
+}
+
+/// The conditions of a change with these rights.
+fn conditions(precondition: Precondition, rights: &WriteRights, operation: Option<OperationId>) -> Conditions {
+    let decided_on = Some(vec![rights.decided_on]);
+    Conditions { precondition, decided_on, operation, ..Conditions::none() }
 }
 
 /// Refuses what is too long by its own word.

@@ -8,6 +8,14 @@ use std::path::Path;
 use terms::{ChangeNumber, Digest, Epoch, UnixMs, VolumeName};
 use trust::Bucket;
 
+/// What a volume has since locks exist. An earlier build does not look at it, so the format stays the same.
+const LOCKS: &str = "
+CREATE TABLE IF NOT EXISTS locks (
+    id       INTEGER PRIMARY KEY CHECK (id = 1),
+    reserved INTEGER NOT NULL   -- lock epochs up to this number may have been granted
+) STRICT;
+";
+
 /// The data format that this build writes (`PRAGMA user_version`).
 const FORMAT: i64 = 3;
 
@@ -185,6 +193,7 @@ pub(super) fn writer(path: &Path, dir: &Path) -> Result<(Connection, VolumeRow),
             .map_err(failed("bringing the volume to the present data format"))?,
         _ => return Err(StoreError::NoVolume { dir: dir.into() }),
     }
+    database.execute_batch(LOCKS).map_err(failed("preparing the locks' number"))?;
     let row = volume_row(&database)?;
     Ok((database, row))
 }

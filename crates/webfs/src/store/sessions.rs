@@ -45,6 +45,26 @@ impl Store {
         .await
     }
 
+    /// Records that locks up to this number may have been granted: a restart gives out greater ones.
+    pub async fn reserve_locks(&self, up_to: u64) -> Result<(), StoreError> {
+        self.write(move |database, _| {
+            let sql = "INSERT INTO locks VALUES (1, ?1)
+                       ON CONFLICT (id) DO UPDATE SET reserved = max(reserved, excluded.reserved)";
+            database.execute(sql, [up_to.cast_signed()]).map_err(failed)?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The highest number that [`Store::reserve_locks`] has recorded.
+    pub async fn reserved_locks(&self) -> Result<u64, StoreError> {
+        let query = |database: &rusqlite::Connection| {
+            let sql = "SELECT coalesce(max(reserved), 0) FROM locks";
+            database.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned).map_err(failed)
+        };
+        self.0.readers.read("reading the locks' number", query).await
+    }
+
     /// All recorded sessions, ordered by id.
     pub async fn recorded_sessions(&self) -> Result<Vec<RecordedSession>, StoreError> {
         let query = |database: &rusqlite::Connection| {

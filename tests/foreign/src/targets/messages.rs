@@ -20,9 +20,13 @@ pub const FRAMES: Target = Target {
         let path = || VolumePath::new("a/b").expect("a path");
         let hello = Hello { session: SessionId([7; 16]), connection: 3 };
         let up = [Up::Renew { id: 1 }, Up::Ack { change: ChangeNumber(9), objects: vec![path()] }, Up::Leave];
-        let welcome = Down::Welcome { epoch: Epoch(1), lease_ms: 9000, change: ChangeNumber(4) };
+        let welcome = Down::Welcome { epoch: Epoch(1), lease_ms: 9000, change: ChangeNumber(4), depth: 0 };
         let recall = Down::Recall { change: ChangeNumber(5), objects: vec![path(), path()] };
-        let said = [welcome, recall, Down::Granted { id: 1, change: ChangeNumber(5), excluded: vec![path()] }];
+        let said = [
+            welcome,
+            recall,
+            Down::Granted { id: 1, lease_ms: 9000, change: ChangeNumber(5), excluded: vec![path()] },
+        ];
         let upwards = up.iter().map(encode).fold(encode(&hello).to_vec(), |all, frame| [&all[..], &frame].concat());
         let downwards: Vec<u8> = said.iter().flat_map(|down| encode(down).to_vec()).collect();
         let first = Value::serialized(&hello).expect("a message");

@@ -2,5 +2,6 @@
 //! falsified.
 
 mod cuts;
+mod locks;
 mod reads;
 mod world;

@@ -149,6 +149,15 @@ impl HomeWorld {
         assert!(response.status().is_success(), "{:?}", response.status());
     }
 
+    /// A PUT by the owner under a lock.
+    pub(super) async fn put_under(&self, lock: &str, at: &str, bytes: &'static [u8]) -> StatusCode {
+        let running = self.running().expect("it runs");
+        let request = Request::put("https://home/x").header("webos-lock", lock).body(()).expect("valid");
+        let rights = self.rights(at, &usual_bucket());
+        let body = wire::body::full(bytes);
+        running.home.put(&rights, &path(at), &request.into_parts().0, body).await.status()
+    }
+
     pub(super) async fn delete(&self, at: &str) {
         let running = self.running().expect("it runs");
         let request = Request::delete("https://home/x").body(()).expect("valid").into_parts().0;

@@ -1,7 +1,9 @@
 //! What happens to a holder, and what it must do: the events and actions of its machine.
 
 use crate::model::ObjectVersion;
+use crate::rules::lock::{LockEpoch, LockRefusal, LockWish};
 use crate::rules::message::{ByeReason, Down, Hello, Up};
+use std::time::Duration;
 use terms::{ChangeNumber, VolumePath};
 
 /// What happens to a holder.
@@ -56,6 +58,27 @@ pub enum HolderEvent {
         /// The object.
         object: VolumePath,
     },
+    /// Somebody wants a lock.
+    Lock {
+        /// Returned in the answer.
+        waiter: u64,
+        /// What is wanted.
+        wish: LockWish,
+        /// How long to wait while others hold it.
+        wait: Duration,
+    },
+    /// Whoever wanted a lock waits no more.
+    CancelLock {
+        /// The request's waiter.
+        waiter: u64,
+    },
+    /// Whoever held a lock gives it back.
+    Unlock {
+        /// The grant.
+        epoch: LockEpoch,
+    },
+    /// The lease is to be renewed now, if no renewal is under way.
+    Renew,
     /// A deadline may have passed.
     Tick,
     /// The holder gives up its session.
@@ -117,6 +140,25 @@ pub enum HolderAction {
         /// Whether the cache may keep it.
         keep: bool,
     },
+    /// The lock is held. What is read from now on shows what was published under it before.
+    Locked {
+        /// Who wanted it.
+        waiter: u64,
+        /// The grant.
+        epoch: LockEpoch,
+    },
+    /// The lock is not granted.
+    NotLocked {
+        /// Who wanted it.
+        waiter: u64,
+        /// Why.
+        failure: LockFailure,
+    },
+    /// A lock is held no more: whoever relied on it must not write.
+    LockLost {
+        /// The grant.
+        epoch: LockEpoch,
+    },
     /// The read fails.
     Fail {
         /// The read.
@@ -142,6 +184,15 @@ pub enum Answer {
     Nothing,
     /// The home did not answer.
     Failed,
+}
+
+/// Why a lock is not granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockFailure {
+    /// The home said so.
+    Refused(LockRefusal),
+    /// The home did not answer in time.
+    Unreachable,
 }
 
 /// Why a read fails.

@@ -3,13 +3,15 @@
 //! passed two thirds. It relies on its caller to deliver each stream's frames in order and answers whenever.
 
 mod event;
+mod locks;
 mod reads;
 
 use super::LeaseRules;
 use super::limits::{GREETING_DEADLINE, MAX_CALLBACKS_PER_SESSION, MAX_FRAME_OBJECTS};
 use super::message::{ByeReason, Down, Hello, Up};
 use crate::model::ObjectVersion;
-pub use event::{Answer, HolderAction, HolderEvent, ReadFailure};
+pub use event::{Answer, HolderAction, HolderEvent, LockFailure, ReadFailure};
+use locks::HeldLocks;
 use reads::Request;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -43,6 +45,8 @@ pub struct Holder {
     last_connection: u64,
     epoch: Epoch,
     lease: Duration,
+    lease_end: BootMs,
+    depth: u8,
     trusted_until: BootMs,
     renewals: BTreeMap<u64, BootMs>,
     next_renewal: BootMs,
@@ -53,6 +57,7 @@ pub struct Holder {
     requests: BTreeMap<u64, Request>,
     /// The request that a further reader of the object may join.
     open: BTreeMap<VolumePath, u64>,
+    locks: HeldLocks,
 }
 
 impl Holder {
@@ -65,6 +70,8 @@ impl Holder {
             last_connection: 0,
             epoch: Epoch::default(),
             lease: rules.lease,
+            lease_end: BootMs::default(),
+            depth: 0,
             trusted_until: BootMs::default(),
             renewals: BTreeMap::new(),
             next_renewal: BootMs::default(),
@@ -74,6 +81,7 @@ impl Holder {
             cached: BTreeMap::new(),
             requests: BTreeMap::new(),
             open: BTreeMap::new(),
+            locks: HeldLocks::default(),
         }
     }
 
@@ -96,26 +104,33 @@ impl Holder {
             HolderEvent::Evict { object } => {
                 self.cached.remove(&object);
             }
-            HolderEvent::Tick => {}
+            HolderEvent::Lock { waiter, wish, wait } => self.lock(now, waiter, wish, wait, &mut actions),
+            HolderEvent::CancelLock { waiter } => self.cancel_lock(waiter, &mut actions),
+            HolderEvent::Unlock { epoch } => self.unlock(epoch, &mut actions),
+            HolderEvent::Renew if self.renewals.is_empty() => self.next_renewal = now.min(self.next_renewal),
+            HolderEvent::Renew | HolderEvent::Tick => {}
             HolderEvent::Leave => {
                 if let Link::Up { connection } = self.link {
                     actions.push(HolderAction::Send { connection, message: Up::Leave });
                     self.close(connection, None, &mut actions);
                 }
                 self.distrust();
+                self.lose_all_locks(&mut actions);
             }
         }
+        self.end_lock_waits(now, &mut actions);
         self.keep_alive(now, &mut actions);
         actions
     }
 
     /// When [`HolderEvent::Tick`] is due at the latest.
     pub fn next_deadline(&self) -> Option<BootMs> {
-        match self.link {
+        let link = match self.link {
             Link::Down => None,
             Link::Greeting { since, .. } => Some(since.plus(GREETING_DEADLINE)),
             Link::Up { .. } => Some(self.next_renewal),
-        }
+        };
+        link.into_iter().chain(self.lock_deadline()).min()
     }
 
     /// Whether the lease covers this moment.
@@ -126,6 +141,21 @@ impl Holder {
     /// Until when the lease covers valid objects, without another renewal.
     pub fn trusted_until(&self) -> BootMs {
         self.trusted_until
+    }
+
+    /// When the last lease ends at the server above, at the earliest: counted from asking for it.
+    pub fn lease_end(&self) -> BootMs {
+        self.lease_end
+    }
+
+    /// How many relays stand between this holder and the home.
+    pub fn depth(&self) -> u8 {
+        self.depth
+    }
+
+    /// The highest epoch of the volume that was seen.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// Whether a stream is open and greeted.
@@ -170,7 +200,9 @@ impl Holder {
 
     /// From here on nothing that was granted before counts; the home may rely on it.
     fn distrust(&mut self) {
-        self.cached.values_mut().for_each(|cached| cached.valid = false);
+        if self.rules.checks.registers_anew {
+            self.cached.values_mut().for_each(|cached| cached.valid = false);
+        }
         self.trusted_until = BootMs::default();
         self.renewals.clear();
     }
@@ -192,25 +224,27 @@ impl Holder {
 
     fn told(&mut self, now: BootMs, connection: u64, message: Down, actions: &mut Vec<HolderAction>) {
         match (message, self.link) {
-            (Down::Welcome { epoch, lease_ms, change }, Link::Greeting { since, .. }) => {
+            (Down::Welcome { epoch, lease_ms, change, depth }, Link::Greeting { since, .. }) => {
                 if epoch < self.epoch {
                     return self.close(connection, None, actions);
                 }
-                self.epoch = epoch;
+                (self.epoch, self.depth) = (epoch, depth);
                 self.lease = Duration::from_millis(lease_ms.into());
                 self.link = Link::Up { connection };
                 self.highest_recall = change;
                 (self.next_renewal, self.last_granted) = (now.plus(self.rules.renew_every), now);
                 self.trust_from(since);
                 self.register(actions);
+                self.claim_locks(now, connection, actions);
             }
-            (Down::Granted { id, change, excluded }, Link::Up { .. }) => {
+            (Down::Granted { id, lease_ms, change, excluded }, Link::Up { .. }) => {
                 if !excluded.is_empty() {
                     self.recalled(connection, change, excluded, actions);
                 }
                 let Some(sent) = self.renewals.remove(&id) else { return };
                 self.renewals.retain(|earlier, _| *earlier > id);
                 self.last_granted = now;
+                self.lease = Duration::from_millis(lease_ms.into());
                 self.trust_from(sent);
             }
             (Down::Recall { change, objects }, Link::Up { .. }) => {
@@ -219,8 +253,15 @@ impl Holder {
             (Down::Registered { request, change, current }, Link::Up { .. }) => {
                 self.registered(request, change, current);
             }
+            (Down::Locked { request, epoch }, Link::Up { .. }) => self.locked(request, epoch, actions),
+            (Down::NotLocked { request, reason }, Link::Up { .. }) => {
+                self.not_locked(request, LockFailure::Refused(reason), actions);
+            }
+            (Down::Locks { held }, Link::Up { .. }) => self.claimed(&held, actions),
+            (Down::LockLost { epoch }, Link::Up { .. }) => self.lock_lost(epoch, actions),
             (Down::Bye { reason }, _) => {
                 self.distrust();
+                self.lose_all_locks(actions);
                 actions.push(HolderAction::Send { connection, message: Up::Leave });
                 self.close(connection, Some(reason), actions);
             }
@@ -230,6 +271,7 @@ impl Holder {
     }
 
     fn trust_from(&mut self, sent: BootMs) {
+        self.lease_end = self.lease_end.max(sent.plus(self.lease.min(self.rules.lease)));
         let until = match self.rules.checks.self_fencing {
             true => sent.plus(self.rules.trusted_for(self.lease)),
             false => BootMs(u64::MAX),
@@ -289,7 +331,9 @@ impl Holder {
             Link::Greeting { connection, since } if now >= since.plus(GREETING_DEADLINE) => {
                 self.close(connection, None, actions);
             }
-            Link::Up { connection } if now >= self.last_granted.plus(self.lease) && now >= self.next_renewal => {
+            Link::Up { connection }
+                if now >= self.last_granted.plus(self.rules.lease) && now >= self.next_renewal =>
+            {
                 self.close(connection, None, actions);
             }
             Link::Up { connection } if now >= self.next_renewal => {

@@ -31,7 +31,7 @@ impl Reader {
     fn connect(&mut self, secs: u64, change: u64) -> Vec<HolderAction> {
         self.at(secs, HolderEvent::Connected);
         let connection = self.0.last_connection;
-        let message = Down::Welcome { epoch: Epoch(1), lease_ms: 10_000, change: ChangeNumber(change) };
+        let message = Down::Welcome { epoch: Epoch(1), lease_ms: 10_000, change: ChangeNumber(change), depth: 0 };
         self.at(secs, HolderEvent::Told { connection, message })
     }
 
@@ -94,10 +94,11 @@ fn trust_counts_from_sending_the_renewal() {
         [HolderAction::Send { message: Up::Renew { id }, .. }] => *id,
         other => panic!("{other:?}"),
     };
-    reader.told(6, Down::Granted { id, change: ChangeNumber(100), excluded: vec![] });
+    reader.told(6, Down::Granted { id, lease_ms: 10_000, change: ChangeNumber(100), excluded: vec![] });
     assert!(reader.is_valid(9, "a"));
     assert!(!reader.is_valid(10, "a"), "3 s + 6.667 s");
-    let again = reader.told(10, Down::Granted { id, change: ChangeNumber(100), excluded: vec![] });
+    let again =
+        reader.told(10, Down::Granted { id, lease_ms: 10_000, change: ChangeNumber(100), excluded: vec![] });
     assert!(asked(&again).is_none() && !reader.is_valid(10, "a"), "an answer counts once");
 }
 
@@ -140,7 +141,7 @@ fn excluded_objects_are_recalled_objects() {
     reader.answer(1, request, 5, 100, true);
     reader.at(3, HolderEvent::Tick);
     let excluded = vec![path("a")];
-    let actions = reader.told(3, Down::Granted { id: 2, change: ChangeNumber(101), excluded });
+    let actions = reader.told(3, Down::Granted { id: 2, lease_ms: 10_000, change: ChangeNumber(101), excluded });
     assert!(matches!(actions.as_slice(), [HolderAction::Drop { .. }]), "{actions:?}");
     assert!(!reader.is_valid(3, "a"));
 }
@@ -198,7 +199,7 @@ fn a_home_that_goes_back_is_refused() {
 
     let connection = reader.0.last_connection + 1;
     reader.at(3, HolderEvent::Connected);
-    let message = Down::Welcome { epoch: Epoch(0), lease_ms: 10_000, change: ChangeNumber(9) };
+    let message = Down::Welcome { epoch: Epoch(0), lease_ms: 10_000, change: ChangeNumber(9), depth: 0 };
     let actions = reader.at(3, HolderEvent::Told { connection, message });
     assert_eq!(actions, [HolderAction::Close { connection, reason: None }], "a lower epoch");
 }

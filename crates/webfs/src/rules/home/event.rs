@@ -3,6 +3,7 @@
 use crate::gate::Touched;
 use crate::model::ObjectVersion;
 use crate::rules::limits::MAX_PENDING_CHANGES;
+use crate::rules::lock::LockEpoch;
 use crate::rules::message::{Down, Hello, Up};
 use terms::{BootMs, ChangeNumber, Epoch, Principal, SessionId, VolumePath};
 
@@ -41,6 +42,8 @@ pub enum HomeEvent {
         token: u64,
         /// What it may touch.
         touched: Touched,
+        /// The lock under which it is made, if any.
+        lock: Option<LockEpoch>,
     },
     /// The change is durable, or will not happen.
     Ended {
@@ -111,6 +114,11 @@ pub enum HomeAction {
         /// Whether the holder has a callback; if not it may use the answer once.
         callback: bool,
     },
+    /// Record durably, before any later action, that locks up to this number may have been granted.
+    ReserveLocks {
+        /// The number.
+        up_to: u64,
+    },
     /// Nobody trusts a copy of what the change touches any more: commit it.
     Admit {
         /// The change, as it was asked for.
@@ -136,6 +144,9 @@ pub enum Refusal {
     /// The home stops.
     #[error("the volume's home is stopping")]
     Stopping,
+    /// The lock under which it was to be made is not held.
+    #[error("the lock {0} was lost")]
+    LockLost(LockEpoch),
 }
 
 /// For whom a change waits.
@@ -156,6 +167,8 @@ pub struct HomeStart {
     pub epoch: Epoch,
     /// The volume's change number in the store.
     pub change: ChangeNumber,
+    /// The highest number that [`HomeAction::ReserveLocks`] has recorded.
+    pub locks: u64,
     /// The sessions that were recorded and not forgotten.
     pub recorded: Vec<(SessionId, Principal)>,
 }

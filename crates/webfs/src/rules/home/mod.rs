@@ -3,17 +3,23 @@
 //! It relies on its caller to perform actions in order, `Record` durably before what follows.
 
 mod event;
+mod locking;
+mod locks;
+mod state;
 mod table;
 
 use super::LeaseRules;
 use super::limits::{
     MAX_CALLBACKS, MAX_CALLBACKS_PER_HOLDER, MAX_CALLBACKS_PER_SESSION, MAX_FRAME_OBJECTS, MAX_PENDING_CHANGES,
-    MAX_SESSIONS, MAX_SESSIONS_PER_HOLDER, MAX_SHOWN_WAITS,
+    MAX_SESSIONS, MAX_SESSIONS_PER_HOLDER,
 };
 use super::message::{ByeReason, Down, Hello, Up};
 use crate::gate::Touched;
+use crate::rules::lock::LockEpoch;
 pub use event::{ChangeRef, HomeAction, HomeEvent, HomeStart, Refusal, Waiting};
+use locks::Locks;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 use table::Table;
 use terms::{BootMs, ChangeNumber, Epoch, Principal, SessionId, VolumePath};
 
@@ -23,6 +29,7 @@ struct Pending {
     touched: Touched,
     /// Unacknowledged recalls.
     waits: usize,
+    lock: Option<LockEpoch>,
     admitted: bool,
 }
 
@@ -41,18 +48,25 @@ pub struct HomeLeases {
     table: Table,
     pending: BTreeMap<ChangeNumber, Pending>,
     restart: Option<Restart>,
+    locks: Locks,
     stopping: bool,
+    /// What is granted ends by then: at a relay.
+    grants_end: Option<BootMs>,
+    depth: u8,
 }
 
 impl HomeLeases {
     /// The table after a start: without sessions, but waiting for those that were recorded.
     pub fn start(rules: LeaseRules, now: BootMs, start: HomeStart) -> Self {
-        let HomeStart { epoch, change, recorded } = start;
+        let HomeStart { epoch, change, locks, recorded } = start;
         let unreported: BTreeMap<_, _> = recorded.into_iter().collect();
         let wait = rules.checks.restart_wait && !unreported.is_empty();
-        let restart = wait.then(|| Restart { until: now.plus(rules.lease), unreported });
+        let until = now.plus(rules.lease);
+        let locks = Locks::start(epoch, locks, wait.then(|| (until, unreported.keys().copied().collect())));
+        let locks = if rules.checks.lock_drains { locks } else { locks.without_drain() };
+        let restart = wait.then_some(Restart { until, unreported });
         let (table, pending) = Default::default();
-        Self { rules, epoch, change, table, pending, restart, stopping: false }
+        Self { rules, epoch, change, table, pending, restart, locks, stopping: false, grants_end: None, depth: 0 }
     }
 
     /// Takes one event; returns what must be done, in order.
@@ -67,8 +81,8 @@ impl HomeLeases {
                 let callback = own && self.give_callback(stream, &object);
                 actions.push(HomeAction::Granted { token, change: self.change, callback });
             }
-            HomeEvent::Change { token, touched } => self.begin_change(token, touched, &mut actions),
-            HomeEvent::Ended { change, committed } => self.end_change(change, committed),
+            HomeEvent::Change { token, touched, lock } => self.begin_change(token, touched, lock, &mut actions),
+            HomeEvent::Ended { change, committed } => self.end_change(change, committed, &mut actions),
             HomeEvent::Expel { holder } => self.expel(&holder, &mut actions),
             HomeEvent::Tick => {}
             HomeEvent::Stop => self.stop(&mut actions),
@@ -76,51 +90,29 @@ impl HomeLeases {
         actions
     }
 
+    /// From here on what is granted ends by then: at a relay, whose own lease ends.
+    pub(super) fn grant_until(&mut self, end: Option<BootMs>) {
+        self.grants_end = end;
+    }
+
+    /// Under which epoch, and behind how many relays a relay serves.
+    pub(super) fn stand_at(&mut self, epoch: Epoch, depth: u8) {
+        (self.epoch, self.depth) = (epoch, depth);
+    }
+
+    /// The end of what is granted now, and how long that is: milliseconds.
+    fn term(&self, now: BootMs) -> (BootMs, u32) {
+        let full = now.plus(self.rules.lease);
+        let end = self.grants_end.map_or(full, |end| end.clamp(now, full));
+        (end, u32::try_from(end.since(now).as_millis()).unwrap_or(u32::MAX))
+    }
+
     /// When [`HomeEvent::Tick`] is due at the latest.
     pub fn next_deadline(&self) -> Option<BootMs> {
         let restart = self.restart.as_ref().map(|restart| restart.until);
         let recall = self.table.first_recall_end().filter(|_| self.rules.checks.strike_off).map(|(end, ..)| *end);
         let lease = self.table.first_lease_end().filter(|_| self.rules.checks.strike_off).map(|(end, _)| end);
-        [restart, recall, lease].into_iter().flatten().min()
-    }
-
-    /// The volume's change number: the highest that was given to a change.
-    pub fn change(&self) -> ChangeNumber {
-        self.change
-    }
-
-    /// Sessions with a lease, and those of before a restart that may still have one: count.
-    pub fn sessions(&self) -> usize {
-        self.table.len() + self.restart.as_ref().map_or(0, |restart| restart.unreported.len())
-    }
-
-    /// Who holds a session, each once.
-    pub fn holders(&self) -> Vec<Principal> {
-        let holders: std::collections::BTreeSet<_> =
-            self.table.sessions().map(|(_, session)| session.holder.clone()).collect();
-        holders.into_iter().collect()
-    }
-
-    /// Callbacks, including unacknowledged recalls: count.
-    pub fn callbacks(&self) -> usize {
-        self.table.holds()
-    }
-
-    /// For whom changes wait now; at most [`MAX_SHOWN_WAITS`].
-    pub fn waiting(&self) -> Vec<Waiting> {
-        let before = self.restart.iter().flat_map(|restart| {
-            restart.unreported.values().map(|holder| Waiting {
-                holder: holder.clone(),
-                object: VolumePath::root(),
-                until: restart.until,
-            })
-        });
-        let recalls = self.table.recalls().filter_map(|(until, session, object, awaited_by)| {
-            let holder = self.table.get(&session)?.holder.clone();
-            let awaited = awaited_by.iter().any(|change| self.pending.contains_key(change));
-            awaited.then(|| Waiting { holder, object: object.clone(), until })
-        });
-        before.filter(|_| !self.pending.is_empty()).chain(recalls).take(MAX_SHOWN_WAITS).collect()
+        [restart, recall, lease, self.locks.next_deadline()].into_iter().flatten().min()
     }
 
     fn hello(&mut self, now: BootMs, hello: Hello, holder: Principal, actions: &mut Vec<HomeAction>) {
@@ -144,13 +136,14 @@ impl HomeLeases {
         }
         // The holder trusts nothing now: that acknowledges every recall.
         let released = self.table.release_all(hello.session);
-        self.table.begin(hello.session, holder, hello.connection, now.plus(self.rules.lease));
-        let lease_ms = u32::try_from(self.rules.lease.as_millis()).unwrap_or(u32::MAX);
-        let welcome = Down::Welcome { epoch: self.epoch, lease_ms, change: self.change };
+        let (end, lease_ms) = self.term(now);
+        self.table.begin(hello.session, holder, hello.connection, end);
+        let welcome = Down::Welcome { epoch: self.epoch, lease_ms, change: self.change, depth: self.depth };
         actions.push(HomeAction::Send { stream: hello, message: welcome });
         self.report(&hello.session);
         self.stop_waiting(released, actions);
         self.admit_ready(actions);
+        self.with_locks(actions, |locks, words| locks.new_stream(hello.session, words));
     }
 
     fn told(&mut self, now: BootMs, stream: Hello, message: Up, actions: &mut Vec<HomeAction>) {
@@ -174,6 +167,17 @@ impl HomeLeases {
                 objects.retain(|(object, _)| self.give_callback(stream, object));
                 actions.push(HomeAction::Compare { stream, request, change: self.change, objects });
             }
+            Up::Lock { request, wish, wait_ms } => {
+                let (session, wait) = (stream.session, Duration::from_millis(wait_ms));
+                self.with_locks(actions, |locks, words| locks.ask(now, session, request, wish, wait, words));
+            }
+            Up::Cancel { request } => {
+                self.with_locks(actions, |locks, words| locks.cancel(stream.session, request, words));
+            }
+            Up::Unlock { epoch } => {
+                self.with_locks(actions, |locks, words| locks.unlock(stream.session, epoch, words));
+            }
+            Up::Claim { locks } => self.claim(stream, locks, actions),
             Up::Leave => self.end_session(stream.session, actions),
         }
     }
@@ -186,8 +190,9 @@ impl HomeLeases {
             let reason = if self.stopping { ByeReason::Stopping } else { ByeReason::StruckOff };
             return actions.push(bye(stream, reason));
         }
-        self.table.extend(stream.session, now.plus(self.rules.lease));
-        let message = Down::Granted { id, change: self.change, excluded };
+        let (end, lease_ms) = self.term(now);
+        self.table.extend(stream.session, end);
+        let message = Down::Granted { id, lease_ms, change: self.change, excluded };
         actions.push(HomeAction::Send { stream, message });
     }
 
@@ -209,11 +214,19 @@ impl HomeLeases {
         !refused && self.table.hold(stream.session, object)
     }
 
-    fn begin_change(&mut self, token: u64, touched: Touched, actions: &mut Vec<HomeAction>) {
+    fn begin_change(
+        &mut self,
+        token: u64,
+        touched: Touched,
+        lock: Option<LockEpoch>,
+        actions: &mut Vec<HomeAction>,
+    ) {
+        let lock = lock.filter(|_| self.rules.checks.lock_epochs);
+        let lost = lock.filter(|lock| !self.locks.awaits_claims() && !self.locks.is_held(*lock));
         let refusal = match () {
             () if self.stopping => Some(Refusal::Stopping),
             () if self.pending.len() >= MAX_PENDING_CHANGES => Some(Refusal::Busy),
-            () => None,
+            () => lost.map(Refusal::LockLost),
         };
         if let Some(reason) = refusal {
             return actions.push(HomeAction::Refuse { token, reason });
@@ -239,18 +252,22 @@ impl HomeLeases {
                 message: Down::Recall { change, objects: objects.to_vec() },
             }));
         }
-        self.pending.insert(change, Pending { token, touched, waits, admitted: false });
+        self.pending.insert(change, Pending { token, touched, waits, lock, admitted: false });
         self.admit_ready(actions);
     }
 
-    fn end_change(&mut self, change: ChangeRef, committed: Option<ChangeNumber>) {
-        match change {
-            ChangeRef::Number(number) => {
-                self.pending.remove(&number);
-            }
-            ChangeRef::Token(token) => self.pending.retain(|_, pending| pending.token != token),
-        }
+    fn end_change(&mut self, change: ChangeRef, committed: Option<ChangeNumber>, actions: &mut Vec<HomeAction>) {
         self.change = self.change.max(committed.unwrap_or_default());
+        let number = match change {
+            ChangeRef::Number(number) => Some(number),
+            ChangeRef::Token(token) => {
+                self.pending.iter().find(|(_, pending)| pending.token == token).map(|(number, _)| *number)
+            }
+        };
+        let ended = number.and_then(|number| self.pending.remove(&number));
+        if let Some(lock) = ended.filter(|ended| ended.admitted).and_then(|ended| ended.lock) {
+            self.with_locks(actions, |locks, words| locks.published(lock, words));
+        }
     }
 
     fn stop_waiting(&mut self, released: impl IntoIterator<Item = ChangeNumber>, actions: &mut Vec<HomeAction>) {
@@ -273,6 +290,10 @@ impl HomeLeases {
         }
         let ready = self.pending.iter_mut().filter(|(_, pending)| pending.waits == 0 && !pending.admitted);
         for (change, pending) in ready {
+            if pending.lock.is_some_and(|lock| self.locks.awaits_claims() || !self.locks.is_held(lock)) {
+                continue;
+            }
+            pending.lock.into_iter().for_each(|lock| self.locks.publish(lock));
             pending.admitted = true;
             actions.push(HomeAction::Admit { token: pending.token, change: *change });
         }
@@ -293,6 +314,7 @@ impl HomeLeases {
             actions.extend(restart.unreported.into_keys().map(|session| HomeAction::Forget { session }));
             self.admit_ready(actions);
         }
+        self.with_locks(actions, |locks, words| locks.expire(now, words));
         if !self.rules.checks.strike_off {
             return;
         }
@@ -313,6 +335,7 @@ impl HomeLeases {
         self.table.remove(session);
         actions.push(HomeAction::Forget { session });
         self.stop_waiting(released, actions);
+        self.with_locks(actions, |locks, words| locks.end_session(session, words));
     }
 
     /// Nothing is granted on the holder's streams any more; until it leaves or its lease ends it is still told.
@@ -338,5 +361,7 @@ fn bye(stream: Hello, reason: ByeReason) -> HomeAction {
     HomeAction::Send { stream, message: Down::Bye { reason } }
 }
 
+#[cfg(test)]
+mod lock_tests;
 #[cfg(test)]
 mod tests;

@@ -86,8 +86,8 @@ impl Table {
     pub(super) fn extend(&mut self, id: SessionId, lease_end: BootMs) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         self.lease_ends.remove(&(session.lease_end, id));
-        session.lease_end = lease_end;
-        self.lease_ends.insert((lease_end, id));
+        session.lease_end = lease_end.max(session.lease_end);
+        self.lease_ends.insert((session.lease_end, id));
     }
 
     pub(super) fn silence(&mut self, id: &SessionId) {

@@ -7,41 +7,41 @@ use crate::rules::message::{ByeReason, Down, Hello, Up};
 use crate::rules::{Checks, LeaseRules};
 use terms::{BootMs, ChangeNumber, Epoch, Principal, SessionId, VolumePath};
 
-fn path(text: &str) -> VolumePath {
+pub(super) fn path(text: &str) -> VolumePath {
     VolumePath::new(text).expect("valid")
 }
 
-fn holder(name: &str) -> Principal {
+pub(super) fn holder(name: &str) -> Principal {
     format!("spiffe://lab.example/server/{name}").parse().expect("valid")
 }
 
-fn stream(session: u8, connection: u64) -> Hello {
+pub(super) fn stream(session: u8, connection: u64) -> Hello {
     Hello { session: SessionId([session; 16]), connection }
 }
 
-struct Home(HomeLeases);
+pub(super) struct Home(pub(super) HomeLeases);
 
 impl Home {
-    fn new(recorded: &[(u8, &str)]) -> Self {
+    pub(super) fn new(recorded: &[(u8, &str)]) -> Self {
         let recorded = recorded.iter().map(|(id, name)| (SessionId([*id; 16]), holder(name))).collect();
-        let start = HomeStart { epoch: Epoch(3), change: ChangeNumber(100), recorded };
+        let start = HomeStart { epoch: Epoch(3), change: ChangeNumber(100), locks: 40, recorded };
         Self(HomeLeases::start(LeaseRules::default(), BootMs(0), start))
     }
 
-    fn at(&mut self, secs: u64, event: HomeEvent) -> Vec<HomeAction> {
+    pub(super) fn at(&mut self, secs: u64, event: HomeEvent) -> Vec<HomeAction> {
         self.0.step(BootMs(secs * 1000), event)
     }
 
-    fn hello(&mut self, secs: u64, session: u8, connection: u64) -> Vec<HomeAction> {
+    pub(super) fn hello(&mut self, secs: u64, session: u8, connection: u64) -> Vec<HomeAction> {
         let name = format!("n{session}");
         self.at(secs, HomeEvent::Hello { hello: stream(session, connection), holder: holder(&name) })
     }
 
-    fn told(&mut self, secs: u64, stream: Hello, message: Up) -> Vec<HomeAction> {
+    pub(super) fn told(&mut self, secs: u64, stream: Hello, message: Up) -> Vec<HomeAction> {
         self.at(secs, HomeEvent::Told { stream, message })
     }
 
-    fn open(&mut self, secs: u64, stream: Hello, object: &str) -> (u64, bool) {
+    pub(super) fn open(&mut self, secs: u64, stream: Hello, object: &str) -> (u64, bool) {
         let holder = holder(&format!("n{}", stream.session.0[0]));
         match self.at(secs, HomeEvent::Open { token: 1, holder, stream, object: path(object) }).as_slice() {
             [.., HomeAction::Granted { change, callback, .. }] => (change.0, *callback),
@@ -50,16 +50,16 @@ impl Home {
     }
 
     fn change(&mut self, secs: u64, token: u64, object: &str) -> Vec<HomeAction> {
-        self.at(secs, HomeEvent::Change { token, touched: Touched::objects([path(object)]) })
+        self.at(secs, HomeEvent::Change { token, touched: Touched::objects([path(object)]), lock: None })
     }
 
-    fn ended(&mut self, secs: u64, change: u64) {
+    pub(super) fn ended(&mut self, secs: u64, change: u64) {
         let change = ChangeNumber(change);
         self.at(secs, HomeEvent::Ended { change: ChangeRef::Number(change), committed: Some(change) });
     }
 }
 
-fn admitted(actions: &[HomeAction]) -> Vec<u64> {
+pub(super) fn admitted(actions: &[HomeAction]) -> Vec<u64> {
     let token = |action: &HomeAction| match action {
         HomeAction::Admit { token, .. } => Some(*token),
         _ => None,
@@ -123,7 +123,7 @@ fn renewing_without_acknowledging_extends_all_but_the_recalled() {
     home.change(4, 1, "a");
     let granted = home.told(6, stream(1, 1), Up::Renew { id: 2 });
     let excluded = vec![path("a")];
-    let expected = Down::Granted { id: 2, change: ChangeNumber(101), excluded };
+    let expected = Down::Granted { id: 2, lease_ms: 10_000, change: ChangeNumber(101), excluded };
     assert_eq!(granted, [HomeAction::Send { stream: stream(1, 1), message: expected }]);
     assert_eq!(admitted(&home.at(10, HomeEvent::Tick)), [1], "the term of the last renewal before the recall");
     // It may still trust b under its last renewal, so that is waited for; but nothing is extended any more.
@@ -200,7 +200,7 @@ fn a_subtree_recalls_all_below_in_frames_of_bounded_length() {
         home.open(0, stream(1, 1), &format!("d/{index}"));
     }
     home.open(0, stream(1, 1), "d-not");
-    let begun = home.at(1, HomeEvent::Change { token: 1, touched: Touched::subtree(path("d")) });
+    let begun = home.at(1, HomeEvent::Change { token: 1, touched: Touched::subtree(path("d")), lock: None });
     assert_eq!(recalled(&begun), 2);
     assert!(!home.open(1, stream(1, 1), "d/new").1, "what appears below gets no callback meanwhile");
     assert!(home.open(1, stream(1, 1), "d-not").1);
@@ -228,7 +228,7 @@ fn changes_are_bounded_and_may_be_given_up() {
 #[test]
 fn a_home_without_strike_off_waits_for_ever() {
     let rules = LeaseRules { checks: Checks { strike_off: false, ..Checks::ALL }, ..LeaseRules::default() };
-    let start = HomeStart { epoch: Epoch(1), change: ChangeNumber(0), recorded: vec![] };
+    let start = HomeStart { epoch: Epoch(1), change: ChangeNumber(0), locks: 0, recorded: vec![] };
     let mut home = Home(HomeLeases::start(rules, BootMs(0), start));
     home.hello(0, 1, 1);
     home.open(0, stream(1, 1), "a");
