@@ -115,8 +115,7 @@ fn certificates(folder: &Path, host: IpAddr) -> Result<()> {
     let issuing_params = authority("bench issuing")?;
     let issuing = issuing_params.signed_by(&issuing_key, &root_issuer)?;
     let issuer = Issuer::new(issuing_params, issuing_key);
-    let leaf =
-        CertificateParams::new(vec![host.to_string(), "localhost".to_owned()])?.signed_by(&key, &issuer)?;
+    let leaf = CertificateParams::new(vec![host.to_string(), "localhost".to_owned()])?.signed_by(&key, &issuer)?;
     let write =
         |name: &str, text: String| std::fs::write(folder.join(name), text).context("write nginx's certificate");
     write("chain.pem", leaf.pem() + &issuing.pem() + &root.pem())?;

@@ -92,7 +92,9 @@ impl Lab {
         self.answer()?;
         if (milliseconds > 0.0) != (self.rtt_ms > 0.0) {
             let change = if milliseconds > 0.0 { "-A" } else { "-D" };
-            for (from, to, queue) in [("client", "server", delay::QUEUES[0]), ("server", "client", delay::QUEUES[1])] {
+            for (from, to, queue) in
+                [("client", "server", delay::QUEUES[0]), ("server", "client", delay::QUEUES[1])]
+            {
                 let mut rule = at("router", "iptables");
                 rule.args([change, "FORWARD", "-i", from, "-o", to, "-j", "NFQUEUE", "--queue-num"]);
                 succeed(rule.arg(queue.to_string()))?;

@@ -5,8 +5,8 @@ use super::peers::Peers;
 use super::race::{Contender, race};
 use super::{Stage, client};
 use crate::report::{Goal, Row};
-use anyhow::{Context, Result, bail, ensure};
 use ::client::{Condition, PutOptions};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use std::cell::Cell;
 use std::fmt::Write;
@@ -101,9 +101,7 @@ pub fn contact(stage: &mut Stage) -> Row {
         std::fs::write(&batch, format!("get {} {}\n", from.display(), target.display()))?;
         let contenders = vec![
             Contender::new("webos cat", || first_byte(&mut ours.command(&["cat", &Ours::place(CONTACT)]))),
-            Contender::new("rclone sftp cat", || {
-                first_byte(peers.rclone_sftp("cat").arg(peers.at_sftp(CONTACT)))
-            }),
+            Contender::new("rclone sftp cat", || first_byte(peers.rclone_sftp("cat").arg(peers.at_sftp(CONTACT)))),
             Contender::new("sftp, to its end", || timed(&mut peers.sftp(&batch))),
         ];
         race(row, stage.config.pairs, contenders)?;
@@ -237,11 +235,8 @@ pub fn write(stage: &mut Stage) -> Row {
 /// Small files made one after the other, each durable before the next.
 pub fn create(stage: &mut Stage, exclusive: bool) -> Row {
     let config = &stage.config.create;
-    let (kind, with_delay) = if exclusive {
-        (", each with O_EXCL", config.exclusive_goal_at_most)
-    } else {
-        ("", config.goal_at_most)
-    };
+    let (kind, with_delay) =
+        if exclusive { (", each with O_EXCL", config.exclusive_goal_at_most) } else { ("", config.goal_at_most) };
     let work = named(stage, &format!("create {} files, each durable{kind}", config.files));
     let row = Row::new(work, "ms", goal(stage, with_delay));
     stage.row(row, |stage, row| {

@@ -1,6 +1,6 @@
 //! The library with a warm connection: one operation at a time, in round trips; and what holders cost a writer.
 
-use super::ours::{failed, Ours};
+use super::ours::{Ours, failed};
 use super::{Stage, client};
 use crate::report::{Goal, Row, median};
 use ::client::{PutOptions, Volume};
@@ -72,10 +72,7 @@ pub fn stat(stage: &mut Stage) -> Row {
 }
 
 /// Runs an operation for each sample on one warm connection, after one that does not count.
-fn in_round_trips<'a, F>(
-    stage: &'a Stage,
-    work: impl Fn(Volume, &'a Stage, usize) -> F,
-) -> Result<Vec<f64>>
+fn in_round_trips<'a, F>(stage: &'a Stage, work: impl Fn(Volume, &'a Stage, usize) -> F) -> Result<Vec<f64>>
 where
     F: Future<Output = Result<()>>,
 {
@@ -162,7 +159,10 @@ pub fn conflict(stage: &mut Stage) -> Vec<Row> {
             let last = (took.len() as f64 * SLOWEST) as usize;
             row.ours.push(took.get(last.min(took.len() - 1)).context("no writes")? - alone);
         }
-        row.notes.push(format!("over a median of {alone:.0} ms with one; {} writes a sample", stage.config.conflict.writes));
+        row.notes.push(format!(
+            "over a median of {alone:.0} ms with one; {} writes a sample",
+            stage.config.conflict.writes
+        ));
         Ok(())
     });
     vec![one, many]

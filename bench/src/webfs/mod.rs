@@ -11,7 +11,7 @@ mod race;
 
 use crate::Options;
 use crate::lab::{self, Lab};
-use crate::report::{Goal, Report, Row};
+use crate::report::{Goal, Report, Row, median};
 use anyhow::{Context, Result, bail};
 use ours::Ours;
 use peers::Peers;
@@ -87,6 +87,9 @@ impl Stage {
         if let Err(error) = measure(self, &mut row) {
             row.not_run = Some(format!("{error:#}"));
         }
+        if let Some(middle) = median(&row.ours) {
+            eprintln!("  ours {middle:.2} {}, the peer {:.2}", row.unit, median(&row.peer).unwrap_or(f64::NAN));
+        }
         row
     }
 }
@@ -111,11 +114,12 @@ pub fn run(options: &Options) -> Result<Option<Report>> {
     library::prepare(&stage)?;
     let rtt = stage.config.rtt_ms;
     stage.lab.set_rtt(rtt)?;
+    let mut library = vec![library::stat(&mut stage)];
+    library.extend(library::open(&mut stage));
+    library.extend(library::conflict(&mut stage));
     let mut rows = commands(&mut stage);
     rows.insert(0, in_round_trips(&rows[0], &stage));
-    rows.push(library::stat(&mut stage));
-    rows.extend(library::open(&mut stage));
-    rows.extend(library::conflict(&mut stage));
+    rows.extend(library);
     stage.lab.set_rtt(0.0)?;
     rows.extend(commands(&mut stage));
     rows.extend(elsewhere());

@@ -67,11 +67,6 @@ impl Ours {
         succeed(&mut self.command(&[word, "--help"])).is_ok()
     }
 
-    /// The node's process.
-    pub fn node_process(&self) -> u32 {
-        self.node.id()
-    }
-
     /// The address of a path, as commands take it.
     pub fn place(path: &str) -> String {
         format!("{VOLUME}/{path}")
