@@ -32,7 +32,11 @@ pub fn enter() -> Result<ExitStatus> {
     let mut command = Command::new("unshare");
     command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]);
     command.arg(std::env::current_exe().context("find this program")?).args(std::env::args_os().skip(1));
-    command.env(INSIDE, "1").status().context("start unshare (util-linux)")
+    // What is inside ends when this pipe closes: also if this process is killed.
+    let mut inside =
+        command.env(INSIDE, "1").stdin(Stdio::piped()).spawn().context("start unshare (util-linux)")?;
+    let _open = inside.stdin.take();
+    inside.wait().context("wait for the laboratory's end")
 }
 
 /// A namespace may only use what the machine allows; what was allowed before is restored at the end.
@@ -73,7 +77,7 @@ impl Lab {
         let mut up = Command::new("sh");
         up.args(["-euc", UP]).env("CONGESTION", CONGESTION).env("BUFFER_BYTES", BUFFER_BYTES.to_string());
         succeed(&mut up)?;
-        end_on_interrupt();
+        end_with_outside();
         // Before anything else that computes: a late delay is a wrong delay.
         let mut command = at("router", "chrt");
         command.args(["-f", "20"]).arg(std::env::current_exe()?).arg("delay");
@@ -153,8 +157,12 @@ pub fn succeed(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The first process of a namespace is not ended by an interrupt that it does not ask for.
-fn end_on_interrupt() {
+/// Ends with the process outside, and on an interrupt, which the first process of a namespace has to ask for.
+fn end_with_outside() {
+    std::thread::spawn(|| {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        std::process::exit(130);
+    });
     std::thread::spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         if let Ok(runtime) = runtime {

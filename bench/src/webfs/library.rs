@@ -188,9 +188,6 @@ fn written(stage: &Stage, holders: usize, writes: usize) -> Result<Vec<f64>> {
 }
 
 async fn replicas(ours: &Ours, count: usize) -> Result<Vec<Replica>> {
-    let mut all = Vec::new();
-    for number in 0..count {
-        all.push(ours.replica(&client(&format!("cache{number}"))).await?);
-    }
-    Ok(all)
+    let all = (0..count).map(|number| async move { ours.replica(&client(&format!("cache{number}"))).await });
+    futures_util::future::try_join_all(all).await
 }
