@@ -50,6 +50,11 @@ for_bench() {
     for_build
     have nginx || need nginx-light
     have curl || need curl
+    have rclone || need rclone
+    have sshd || need openssh-server
+    have sftp || need openssh-client
+    have ip || need iproute2
+    have iptables || need iptables
 }
 
 # Whether there is a Chromium: the variable and the names that tests/browser/browser.mjs knows.

@@ -3,12 +3,14 @@
 
 mod cpu;
 mod http1;
+mod lab;
 mod load;
 mod nginx;
 mod report;
 mod slice;
 mod tls;
 mod trust;
+mod webfs;
 mod world;
 
 use anyhow::{Context, Result, bail};
@@ -18,6 +20,7 @@ use std::process::ExitCode;
 const USAGE: &str = "webos-bench NAME [--short] [--json] [--webos PATH]
   slice          fronts against nginx, fetch against curl, recruiting, start
   trust          decisions beside Cedar, chains, memory
+  webfs          files at 40 ms beside curl, rclone and sftp; needs root
   --short        fewer and shorter samples: at most 45 s
   --json         every sample, as one JSON object
   --webos PATH   the program to measure; default: `webos` beside this program";
@@ -54,6 +57,9 @@ fn run() -> Result<()> {
             other => bail!("unknown argument '{other}'\n{USAGE}"),
         }
     }
+    if name == "delay" {
+        return lab::delay::run();
+    }
     if matches!(name.as_str(), "--help" | "-h" | "help") {
         println!("{USAGE}");
         return Ok(());
@@ -61,6 +67,10 @@ fn run() -> Result<()> {
     let report = match name.as_str() {
         "slice" => on_one_thread(slice::run(&options))?,
         "trust" => trust::run(&options)?,
+        "webfs" => match webfs::run(&options)? {
+            Some(report) => report,
+            None => return Ok(()),
+        },
         _ => bail!("there is no benchmark '{name}'\n{USAGE}"),
     };
     print!("{}", if options.json { report.json()? } else { report.table() });

@@ -1,9 +1,9 @@
 //! The peer: nginx with a P-256 certificate chain of the same shape as ours (root, issuing, leaf), on a free
-//! port of loopback. It ends with the value.
+//! port of loopback or at an address of a laboratory. It ends with the value.
 
 use anyhow::{Context, Result, bail};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -25,18 +25,25 @@ pub struct Nginx {
 impl Nginx {
     /// Starts it over the files of a folder.
     pub async fn start(config: &str, files: &Path) -> Result<Self> {
-        let folder = TempDir::new().context("make a folder for nginx")?;
-        certificates(folder.path())?;
         // Free when asked; nginx says so if another program was faster.
         let port =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|s| s.local_addr()).context("find a port")?.port();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self::start_at(address, Command::new(program()?), config, files).await
+    }
+
+    /// Starts it at an address, by a command that is, or becomes, nginx.
+    pub async fn start_at(address: SocketAddr, mut command: Command, config: &str, files: &Path) -> Result<Self> {
+        let folder = TempDir::new().context("make a folder for nginx")?;
+        certificates(folder.path(), address.ip())?;
         let config = config
             .replace("{folder}", &folder.path().display().to_string())
             .replace("{files}", &files.display().to_string())
-            .replace("{port}", &port.to_string());
+            .replace("{address}", &address.to_string())
+            .replace("{port}", &address.port().to_string());
         let path = folder.path().join("nginx.conf");
         std::fs::write(&path, config).context("write nginx's configuration")?;
-        let child = Command::new(program()?)
+        let child = command
             .arg("-p")
             .arg(folder.path())
             .arg("-c")
@@ -46,8 +53,7 @@ impl Nginx {
             .spawn()
             .context("start nginx")?;
         let root = folder.path().join("root.pem");
-        let mut nginx =
-            Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), root, child, _folder: folder };
+        let mut nginx = Self { address, root, child, _folder: folder };
         nginx.wait().await?;
         Ok(nginx)
     }
@@ -85,7 +91,8 @@ impl Drop for Nginx {
     }
 }
 
-fn program() -> Result<PathBuf> {
+/// Where nginx is.
+pub fn program() -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
     folders
@@ -94,7 +101,7 @@ fn program() -> Result<PathBuf> {
         .context("nginx is missing: make bench-setup")
 }
 
-fn certificates(folder: &Path) -> Result<()> {
+fn certificates(folder: &Path, host: IpAddr) -> Result<()> {
     let authority = |name: &str| -> Result<CertificateParams> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.distinguished_name.push(DnType::CommonName, name);
@@ -108,8 +115,7 @@ fn certificates(folder: &Path) -> Result<()> {
     let issuing_params = authority("bench issuing")?;
     let issuing = issuing_params.signed_by(&issuing_key, &root_issuer)?;
     let issuer = Issuer::new(issuing_params, issuing_key);
-    let leaf =
-        CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()])?.signed_by(&key, &issuer)?;
+    let leaf = CertificateParams::new(vec![host.to_string(), "localhost".to_owned()])?.signed_by(&key, &issuer)?;
     let write =
         |name: &str, text: String| std::fs::write(folder.join(name), text).context("write nginx's certificate");
     write("chain.pem", leaf.pem() + &issuing.pem() + &root.pem())?;

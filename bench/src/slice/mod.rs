@@ -85,13 +85,14 @@ pub async fn run(options: &Options) -> Result<Report> {
     Ok(Report { name: "slice", pairs: stage.config.pairs, rows })
 }
 
-fn open_to_all(folder: &Path) -> Result<()> {
+/// Lets everybody come into a folder.
+pub fn open_to_all(folder: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).context("open a folder")
 }
 
 /// A file of bytes that no compression and no deduplication makes smaller: xorshift, the same in every run.
-fn noise(path: &Path, bytes: u64) -> Result<()> {
+pub fn noise(path: &Path, bytes: u64) -> Result<()> {
     let name = || format!("write {}", path.display());
     let mut file = std::io::BufWriter::new(std::fs::File::create(path).with_context(name)?);
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
