@@ -8,7 +8,8 @@ use crate::remote::Node;
 use crate::session::request;
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, IF_MATCH, IF_NONE_MATCH, LAST_MODIFIED, RANGE,
+    ACCEPT, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, ETAG, HeaderMap, IF_MATCH, IF_NONE_MATCH,
+    LAST_MODIFIED, RANGE,
 };
 use http::{HeaderValue, Method, Response};
 use hyper::body::Incoming;
@@ -54,6 +55,8 @@ pub struct Download {
     pub entry: Entry,
     /// The signed manifest, if it came along.
     pub manifest: Option<SignedManifest>,
+    /// The path that symbolic links led to, if the volume's home followed some.
+    pub led_to: Option<VolumePath>,
     /// The bytes asked for.
     pub body: Incoming,
 }
@@ -64,11 +67,13 @@ pub struct Volume {
     node: Node,
     name: VolumeName,
     key: Option<PublicKey>,
+    /// Whether the node that is asked is the volume's home.
+    at_home: bool,
 }
 
 impl Volume {
-    pub(crate) fn new(node: Node, name: VolumeName, key: Option<PublicKey>) -> Self {
-        Self { node, name, key }
+    pub(crate) fn new(node: Node, name: VolumeName, key: Option<PublicKey>, at_home: bool) -> Self {
+        Self { node, name, key, at_home }
     }
 
     /// Which volume.
@@ -154,7 +159,15 @@ impl Volume {
             headers.insert(IF_MATCH, value(&etag_text(root))?);
         }
         let answer = self.ask(Method::GET, &self.url(path), headers, wire::body::empty()).await?;
-        download(answer)
+        let led_to = self.led_to(answer.headers());
+        Ok(Download { led_to, ..download(answer)? })
+    }
+
+    /// Where links led. Only the home is believed: it says what stands at a path anyway.
+    fn led_to(&self, headers: &HeaderMap) -> Option<VolumePath> {
+        let place = headers.get(CONTENT_LOCATION).filter(|_| self.at_home)?.to_str().ok()?;
+        let path = place.strip_prefix(&format!("/{}", self.name))?;
+        VolumePath::from_url(path).ok()
     }
 
     /// Reads a small file.
@@ -285,7 +298,7 @@ pub(crate) fn download(answer: Response<Incoming>) -> Result<Download, Problem> 
     let entry = entry_of(answer.headers())?;
     let manifest = answer.headers().get(MANIFEST_HEADER).and_then(|text| text.to_str().ok());
     let manifest = manifest.and_then(SignedManifest::from_header);
-    Ok(Download { entry, manifest, body: answer.into_body() })
+    Ok(Download { entry, manifest, led_to: None, body: answer.into_body() })
 }
 
 /// What the header fields of an answer say of a file or directory.

@@ -239,13 +239,14 @@ impl Client {
     pub async fn volume(&self, volume: &VolumeName) -> Result<Volume, Problem> {
         let record = self.volume_record(volume).await?;
         let home = self.node(&record.home, &record.address);
-        Ok(Volume::new(home, volume.clone(), Some(record.key)))
+        Ok(Volume::new(home, volume.clone(), Some(record.key), true))
     }
 
     /// The same files through a given node, such as a relay.
     pub async fn volume_at(&self, volume: &VolumeName, node: &Node) -> Result<Volume, Problem> {
         let record = self.volume_record(volume).await?;
-        Ok(Volume::new(node.clone(), volume.clone(), Some(record.key)))
+        let at_home = record.home == *node.principal();
+        Ok(Volume::new(node.clone(), volume.clone(), Some(record.key), at_home))
     }
 }
 

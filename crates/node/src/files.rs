@@ -7,6 +7,7 @@ use crate::gatekeeper::{Caller, Gatekeeper};
 use crate::guard;
 use crate::limits::UPLOAD_PAUSE;
 use client::protocol::{AclChange, AclView};
+use http::header::{CONTENT_LOCATION, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response};
 use hyper::body::Incoming;
@@ -65,7 +66,15 @@ async fn get(
     let found = follow(home.store(), gate, caller, path).await?;
     let authorised = gate.allow(caller, &found.location, Right::Read, &found.bucket).await?;
     match found.lookup {
-        Lookup::Found(object) => Ok(home.get(&authorised, object, change, parts).await),
+        Lookup::Found(object) => {
+            let mut response = home.get(&authorised, object, change, parts).await;
+            // What links led to: what is signed, is signed of that path.
+            let url = format!("/{}/{}", found.location.volume, found.location.path.to_url());
+            if let (true, Ok(url)) = (found.location.path != *path, HeaderValue::from_str(&url)) {
+                response.headers_mut().insert(CONTENT_LOCATION, url);
+            }
+            Ok(response)
+        }
         Lookup::Missing(missing) => Err(Problem::new(Code::NotFound, format!("there is no {}", found.location))
             .next(nearest(&found.location, &missing))),
     }

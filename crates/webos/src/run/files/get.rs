@@ -76,6 +76,8 @@ async fn arriving(volume: &Volume, location: &Location, download: Download) -> R
         return Err(Problem::new(Code::Invalid, format!("{location} is a folder"))
             .next("list it with `webos ls`, or fetch all of it with `webos get -r`"));
     }
+    let path = download.led_to.clone().unwrap_or_else(|| location.path.clone());
+    let location = &Location { volume: location.volume.clone(), path };
     let statement = statement(volume, location, &download).await?;
     let manifest = statement.manifest().map_err(|error| Problem::new(Code::Denied, error.to_string()))?;
     Ok(Arriving {
