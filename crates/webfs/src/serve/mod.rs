@@ -10,6 +10,7 @@ mod file;
 mod look;
 mod media;
 mod operate;
+mod proofs;
 mod range;
 mod source;
 mod write;
@@ -21,8 +22,8 @@ pub use directory::{Directory, after, directory};
 pub use file::file;
 pub use look::MayShow;
 pub use operate::SmallPut;
+pub use proofs::{ListRights, PlaceRights, TakeRights, WriteRights};
 pub use source::{FileSource, HomeFile};
-pub use write::{ListRights, PlaceRights, TakeRights, WriteRights};
 
 use crate::gate::ChangeGate;
 use crate::store::{Object, Store};

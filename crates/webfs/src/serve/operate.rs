@@ -1,7 +1,8 @@
 //! Changes that came in a control message: each takes the proofs of the rights that it uses, and checks that they are
 //! the right ones.
 
-use super::write::{PlaceRights, TakeRights, WriteRights, id_of};
+use super::proofs::{PlaceRights, TakeRights, WriteRights};
+use super::write::id_of;
 use super::{Home, check_right};
 use crate::protocol::When;
 use crate::store::{Change, Conditions, Outcome, Precondition, Put, StoreError};

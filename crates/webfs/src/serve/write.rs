@@ -3,13 +3,12 @@
 
 use super::conditions::{self, Written};
 use super::file::{described, insert};
+use super::proofs::{ListRights, WriteRights};
 use super::{Face, Home, check_right};
 use crate::limits::MAX_FILE_BYTES;
 use crate::model::{CHANGE_HEADER, PARENTS_HEADER, SIZE_HEADER};
 use crate::rules::LockEpoch;
-use crate::store::{
-    Change, Conditions, Lookup, Outcome, Patch, Precondition, Prepared, Put, StoreError, TargetLists,
-};
+use crate::store::{Change, Conditions, Lookup, Outcome, Patch, Precondition, Prepared, Put, StoreError};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
 use http::request::Parts;
@@ -19,54 +18,6 @@ use std::pin::pin;
 use terms::{Code, Digest, OperationId, Principal, Problem, Right, SessionId, VolumePath};
 use trust::{Authorised, Bucket};
 use wire::{Body, BodyError};
-
-/// What somebody may do to a path, and the access control list on which that was decided.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WriteRights {
-    /// The hash of the list: the object's, or that of the nearest one above if there is none.
-    pub decided_on: Digest,
-    /// The proof of [`Right::Write`] on the path: it may be created.
-    pub create: Option<Authorised>,
-    /// The proof of [`Right::Modify`] on the path: it may be replaced or removed.
-    pub replace: Option<Authorised>,
-}
-
-impl WriteRights {
-    /// Whose rights these are.
-    pub(super) fn subject(&self) -> Option<&Principal> {
-        self.create.as_ref().or(self.replace.as_ref())?.subject()
-    }
-}
-
-/// The right to take an object from its place: to read, modify and so remove it and all below it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TakeRights {
-    /// The hashes of the lists on which it was decided: the object's, and those of all below it.
-    pub decided_on: Vec<Digest>,
-    /// The proofs of [`Right::Read`] and [`Right::Modify`] on the path.
-    pub take: [Authorised; 2],
-}
-
-/// The right to put something into a place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlaceRights {
-    /// The lists on which it was decided.
-    pub decided_on: TargetLists,
-    /// The proof of [`Right::Write`] on the path, under the directory's list.
-    pub create: Authorised,
-    /// The proof of [`Right::Modify`] on what stands there, if something does.
-    pub replace: Option<Authorised>,
-}
-
-/// What somebody may do to an access control list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListRights {
-    /// The hashes of the present lists on which it was decided: the object's, and for a change of all below it
-    /// those of [`crate::store::Store::buckets_below`].
-    pub decided_on: Vec<Digest>,
-    /// The proof of [`Right::Administer`] on the path.
-    pub administer: Authorised,
-}
 
 impl Home {
     /// Forgets the outcomes of a principal's session below a number: it has them.

@@ -17,6 +17,7 @@ mod making;
 mod memory;
 mod mutate;
 mod names;
+mod nodes;
 mod patch;
 mod read;
 mod readers;
