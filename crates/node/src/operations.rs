@@ -55,8 +55,12 @@ pub async fn look(home: &Home, gate: &Gatekeeper, caller: &Caller, look: Look) -
 }
 
 impl MayShow for Asked<'_> {
-    async fn may_show(&self, location: &Location, bucket: &Bucket) -> Result<Authorised, Problem> {
-        self.gate.allow(self.caller, location, Right::Read, bucket).await
+    async fn may_show(&self, location: &Location, bucket: &Bucket, asked: bool) -> Result<Authorised, Problem> {
+        if asked {
+            return self.gate.allow(self.caller, location, Right::Read, bucket).await;
+        }
+        let may = self.gate.would_allow(self.caller, location, Right::Read, bucket).await;
+        may.ok_or_else(|| Problem::new(Code::Denied, format!("no right to read {location}")))
     }
 }
 
@@ -117,14 +121,14 @@ impl Asked<'_> {
         to: &VolumePath,
         id: Option<OperationId>,
     ) -> Result<Outcome, Problem> {
-        let taking = self.taking(from).await?;
+        let taking = self.taking(from, matches!(change, Change::Link { .. })).await?;
         let placing = self.placing(to).await?;
         self.home.relocate(&taking, &placing, change, id).await
     }
 
     /// The right to take all of it: whoever moves or links what others may not read would hand it to readers of the new
     /// place.
-    async fn taking(&self, from: &VolumePath) -> Result<TakeRights, Problem> {
+    async fn taking(&self, from: &VolumePath, shared: bool) -> Result<TakeRights, Problem> {
         let found = find(self.home.store(), from).await?;
         let decided_on = match &found.lookup {
             Lookup::Found(_) => self.home.store().buckets_below(from).await?,
@@ -135,7 +139,12 @@ impl Asked<'_> {
             let below = self.home.store().bucket(*hash).await?;
             self.both(&found, &below).await?;
         }
-        Ok(TakeRights { decided_on, take })
+        // A further name shares the access list: whoever may change it there, changes it here.
+        let administer = match shared {
+            true => Some(self.gate.allow(self.caller, &found.location, Right::Administer, &found.bucket).await?),
+            false => None,
+        };
+        Ok(TakeRights { decided_on, take, administer })
     }
 
     async fn both(&self, found: &Found, bucket: &Arc<Bucket>) -> Result<[Authorised; 2], Problem> {

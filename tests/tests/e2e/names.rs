@@ -86,6 +86,7 @@ fn a_move_shows_nobody_what_its_maker_could_not_read() {
         vec!["mv".into(), at("d/plain"), at("kept/new")],
         vec!["mv".into(), at("d/plain"), at("kept/k")],
         vec!["ln".into(), at("d/plain"), at("kept/new")],
+        vec!["ln".into(), at("d/plain"), at("inbox/shared")],
         vec!["mv".into(), at("kept/k"), at("inbox/k")],
         vec!["ln".into(), at("kept/k"), at("inbox/k")],
         vec!["ln".into(), "-s".into(), "x".into(), at("kept/soft")],
@@ -100,6 +101,8 @@ fn a_move_shows_nobody_what_its_maker_could_not_read() {
     alice.ok(["acl", "grant", "user/bob", "r", &at("d/private")]);
     bob.ok(["mv", &at("d"), &at("inbox/d")]);
     assert_eq!(bob.ok(["cat", &at("inbox/d/private")]), "x");
+    alice.ok(["acl", "grant", "user/bob", "a", &at("inbox/d/plain")]);
+    bob.ok(["ln", &at("inbox/d/plain"), &at("inbox/shared")]);
     bob.ok(["mv", &at("inbox/d/plain"), &at("inbox/old")]);
     assert_eq!(alice.ok(["cat", &at("inbox/old")]), "p");
 }

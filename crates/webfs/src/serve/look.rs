@@ -16,11 +16,13 @@ const FILE_BYTES: usize = 600;
 
 /// Decides whether a location may be read, given the list that governs it.
 pub trait MayShow: Sync {
-    /// The proof, or why not.
+    /// The proof, or why not. What is not `asked` for by its name, but comes along, may be left out without a word: that is
+    /// nobody's affront.
     fn may_show(
         &self,
         location: &Location,
         bucket: &Bucket,
+        asked: bool,
     ) -> impl Future<Output = Result<Authorised, Problem>> + Send;
 }
 
@@ -35,6 +37,7 @@ struct Answer<'a, M> {
 impl Home {
     /// Answers a look.
     pub async fn look<M: MayShow>(&self, look: Look, may: &M) -> Result<LookReply, Problem> {
+        let mut asked = look.folders.len();
         let mut folders: VecDeque<(VolumePath, String)> = look.folders.into();
         let mut answer = Answer {
             home: self,
@@ -44,7 +47,8 @@ impl Home {
             reply: LookReply::default(),
         };
         while let Some((path, after)) = folders.pop_front() {
-            let page = answer.page(&path, &after).await;
+            let page = answer.page(&path, &after, asked > 0).await;
+            asked = asked.saturating_sub(1);
             if let (true, Ok(listing)) = (look.deep, &page) {
                 folders.extend(folders_in(&path, listing));
             }
@@ -66,13 +70,13 @@ fn folders_in(path: &VolumePath, listing: &Listing) -> Vec<(VolumePath, String)>
 
 impl<M: MayShow> Answer<'_, M> {
     /// What of a folder has room.
-    async fn page(&mut self, path: &VolumePath, after: &str) -> Result<Listing, Box<Problem>> {
+    async fn page(&mut self, path: &VolumePath, after: &str, asked: bool) -> Result<Listing, Box<Problem>> {
         let store = self.home.store();
         let location = place(store.name(), path);
         self.room = self.room.saturating_sub(ENTRY_BYTES + path.as_str().len());
         let lookup = store.lookup(path).await.map_err(boxed)?;
         let bucket = store.bucket(lookup.bucket()).await.map_err(boxed)?;
-        self.may.may_show(&location, &bucket).await.map_err(Box::new)?;
+        self.may.may_show(&location, &bucket, asked).await.map_err(Box::new)?;
         if matches!(lookup, Lookup::Missing(_)) {
             return Err(Box::new(Problem::new(Code::NotFound, format!("there is no {location}"))));
         }
@@ -105,7 +109,7 @@ impl<M: MayShow> Answer<'_, M> {
             let change = store.change();
             let Lookup::Found(object) = store.lookup(&path).await? else { continue };
             let bucket = store.bucket(object.bucket).await?;
-            if self.may.may_show(&place(store.name(), &path), &bucket).await.is_err() {
+            if self.may.may_show(&place(store.name(), &path), &bucket, false).await.is_err() {
                 continue;
             }
             let Some(content) = object.inline().map(|bytes| bytes.to_vec()) else { continue };

@@ -7,7 +7,7 @@ use super::{Home, check_right};
 use crate::protocol::When;
 use crate::store::{Change, Conditions, Outcome, Precondition, Put, StoreError};
 use bytes::Bytes;
-use terms::{OperationId, Problem, Right, VolumePath};
+use terms::{Code, OperationId, Problem, Right, VolumePath};
 
 impl From<When> for Precondition {
     fn from(when: When) -> Self {
@@ -91,6 +91,12 @@ impl Home {
         let to = change.target().cloned().unwrap_or_default();
         for (proof, right) in taking.take.iter().zip([Right::Read, Right::Modify]) {
             check_right(proof, volume, change.path(), right, now)?;
+        }
+        if matches!(change, Change::Link { .. }) {
+            let what =
+                || Problem::new(Code::Denied, format!("/{}: a further name takes the right a", change.path()));
+            let administer = taking.administer.as_ref().ok_or_else(what)?;
+            check_right(administer, volume, change.path(), Right::Administer, now)?;
         }
         check_right(&placing.create, volume, &to, Right::Write, now)?;
         if placing.decided_on.replaced.is_some() {

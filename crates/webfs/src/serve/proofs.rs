@@ -30,6 +30,8 @@ pub struct TakeRights {
     pub decided_on: Vec<Digest>,
     /// The proofs of [`terms::Right::Read`] and [`terms::Right::Modify`] on the path.
     pub take: [Authorised; 2],
+    /// The proof of [`terms::Right::Administer`] on the path, for a further name: it shares the list.
+    pub administer: Option<Authorised>,
 }
 
 /// The right to put something into a place.

@@ -257,7 +257,8 @@ pub struct Mv {
 /// Give a file another name, or make a symbolic link with -s
 ///
 /// A symbolic link leads to another path of its own volume: TARGET is a path relative to the folder that holds the link,
-/// or one from the volume's root if it begins with `/`. Readers follow it, and need the right r on the link too.
+/// or one from the volume's root if it begins with `/`. Readers follow it, and need the right r on the link too. A further
+/// name shares content and access list, and takes the rights r, m and a on the file.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Examples:
