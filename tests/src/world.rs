@@ -102,6 +102,13 @@ impl LocalWorld {
         self.console_says(&format!("api/{what}"), &words)
     }
 
+    /// Starts a node again that was killed, once its end has been noticed: until then the console says that it is still
+    /// ending.
+    pub fn revive(&self, name: &str) {
+        eventually("its end is noticed", || self.pid(name).is_none().then_some(()));
+        self.act(&format!("nodes/{name}/revive"), None);
+    }
+
     /// All that the console knows.
     ///
     /// # Panics

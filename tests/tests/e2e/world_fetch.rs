@@ -75,8 +75,7 @@ fn round(watch: &Watch<'_>, world: &LocalWorld, content: &[u8], after: u64) -> b
     assert!(sum(&done, "discarded") <= BLOCK, "nothing twice beyond one block: {done}");
     assert_eq!(sum(&done, "received") - sum(&done, "discarded"), SIZE as u64, "{done}");
     let Some((name, middle)) = killed else { return false };
-    eventually("its end is noticed", || world.pid(&name).is_none().then_some(()));
-    world.act(&format!("nodes/{name}/revive"), None);
+    world.revive(&name);
     if middle {
         say(&format!("killed {name} after {after} bytes: {}", done["servers"]));
         let left = |event: &Value| event["event"] == "left" && event["server"] == name.as_str();
@@ -160,7 +159,7 @@ fn without_the_home_cached_ranges_are_served_until_the_lease_ends() {
     let to = world.home.beside().join("got.bin");
     let mut fetching = fetch(&world, &to);
     fetching.wait_for("it waits", |event| event["event"] == "waiting");
-    world.act("nodes/home/revive", None);
+    world.revive("home");
     fetching.wait_for("the end", |event| event["event"] == "done");
     assert!(fs::read(&to).expect("there") == content, "the digest is equal");
 }
@@ -173,7 +172,7 @@ fn without_the_home_a_download_waits_and_goes_on_when_it_is_back() {
     fetching.wait_for("some progress", |event| event["have"].as_u64() >= Some(2 * BLOCK));
     world.act("nodes/home/kill", None);
     fetching.wait_for("it waits", |event| event["event"] == "waiting");
-    world.act("nodes/home/revive", None);
+    world.revive("home");
     let done = fetching.wait_for("the end", |event| event["event"] == "done");
     assert_eq!(sum(&done, "received") - sum(&done, "discarded"), SIZE as u64, "{done}");
     assert!(fs::read(&to).expect("there") == content, "the digest is equal");

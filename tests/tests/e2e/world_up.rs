@@ -171,7 +171,7 @@ fn a_wait_and_dead_nodes_are_told_of() {
     let words = ["fetch", url, "-o", "copy"];
     let mut fetching = Talking::start(world.home.call(words).into_command(), false);
     eventually("it says so", || fetching.log().contains("waiting: ").then_some(()));
-    world.act("nodes/home/revive", None);
+    world.revive("home");
     assert_eq!(fetching.end(), Some(0), "{}", fetching.log());
     assert!(fetching.log().contains("going on"), "{}", fetching.log());
 }

@@ -70,7 +70,7 @@ impl Supervisor {
         let seat = self.seat(name).ok_or_else(|| Self::unknown(name))?;
         if seat.child.is_some() || seat.reviving {
             let state = if seat.killed { "is still ending" } else { "runs or is being started" };
-            return Err(Problem::new(Code::Conflict, format!("{name} {state}")));
+            return Err(Problem::new(Code::Conflict, format!("{name} {state}")).next("try again in a moment"));
         }
         let port = seat.address.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
         let port = port.ok_or_else(|| Problem::new(Code::Internal, format!("{} has no port", seat.address)))?;
