@@ -21,10 +21,11 @@ pub mod renewal;
 mod rights;
 mod session;
 mod sign;
+mod walk;
 
 pub use files::{Condition, Download, PutOptions, Volume};
 pub use folder::Folder;
-pub use operations::{Below, Tree};
 pub use purse::{Kept, Purse};
 pub use remote::Node;
 pub use session::Client;
+pub use walk::{Below, Stretch, Walk};

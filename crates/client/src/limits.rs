@@ -63,6 +63,6 @@ const _: () = assert!(LAST_NAME_SERVER_ANSWER.as_secs() < trust::limits::MIN_FEE
 pub const REVOKED_WITHIN: Duration = Duration::from_secs(3);
 
 /// The answer to one look at folders: bytes. What it may hold, and the overhead of its encoding.
-pub const MAX_LOOK_ANSWER_BYTES: usize = 4 * webfs::protocol::LOOK_ANSWER_BYTES;
+pub const MAX_LOOK_ANSWER_BYTES: usize = 4 * webfs::limits::LOOK_ANSWER_BYTES;
 /// Attempts of a batch whose answer was lost, all under the same numbers, so that it happens once: count.
 pub const BATCH_ATTEMPTS: u32 = 3;

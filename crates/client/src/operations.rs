@@ -1,19 +1,13 @@
-//! Many changes in one request, and whole trees in a few answers, at a volume's home.
-//!
-//! Each change has its own number in this client's session, so that a batch whose answer was lost is sent again and
-//! happens once. What an answer shows is bounded and goes forward, whatever the home says.
+//! Many changes in one request, at a volume's home. Each has its own number in this client's session, so that a batch
+//! whose answer was lost is sent again and happens once.
 
 use crate::Volume;
-use crate::limits::{BATCH_ATTEMPTS, MAX_LISTED, MAX_LOOK_ANSWER_BYTES};
-use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use crate::limits::BATCH_ATTEMPTS;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use terms::{Code, Problem, SessionId, VolumeName, VolumePath};
-use webfs::model::{DirEntry, FileKind, Manifest};
-use webfs::protocol::{
-    BATCH_ROUTE, Batch, BatchReply, Done, LOOK_ROUTE, Look, LookReply, MAX_BATCH, MAX_BATCH_BYTES,
-    MAX_LOOK_FOLDERS, Operation, Page,
-};
+use terms::{Code, Problem, SessionId, VolumeName};
+use webfs::limits::{MAX_BATCH, MAX_BATCH_BYTES};
+use webfs::protocol::{BATCH_ROUTE, Batch, BatchReply, Done, Operation};
 
 /// What an operation costs in a batch beside paths and content: bytes, roughly.
 const OPERATION_BYTES: usize = 64;
@@ -75,26 +69,6 @@ impl Drop for Given<'_> {
     }
 }
 
-/// An object of a tree.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Below {
-    /// Its path.
-    pub path: VolumePath,
-    /// What its folder says of it.
-    pub entry: DirEntry,
-}
-
-/// A folder and all below it.
-#[derive(Debug, Default)]
-pub struct Tree {
-    /// All objects, without the top itself, in the order of their paths.
-    pub objects: Vec<Below>,
-    /// The checked content of small files, if it was asked for.
-    pub contents: BTreeMap<VolumePath, Bytes>,
-    /// Folders that are not shown, and why.
-    pub hidden: Vec<(VolumePath, Problem)>,
-}
-
 impl Volume {
     /// Makes changes, in as few requests as they fit into; one outcome each. Those that meet happen in their order.
     pub async fn perform(&self, operations: Vec<Operation>) -> Result<Vec<Result<Done, Problem>>, Problem> {
@@ -131,86 +105,6 @@ impl Volume {
         let what =
             format!("{} answered {} of {} operations", self.node().principal(), reply.outcomes.len(), given.count);
         Err(Problem::new(Code::Internal, what).next("look at what is there now; ask who keeps the volume's home"))
-    }
-
-    /// A folder and all below it, in as few answers as it fits into; with the content of small files if asked for.
-    pub async fn tree(&self, top: &VolumePath, contents: bool) -> Result<Tree, Problem> {
-        let mut tree = Tree::default();
-        let mut wanted = VecDeque::from([(top.clone(), String::new())]);
-        while !wanted.is_empty() {
-            let folders: Vec<_> = wanted.drain(..wanted.len().min(MAX_LOOK_FOLDERS)).collect();
-            let look = Look { folders: folders.clone(), deep: true, contents };
-            let reply: LookReply = self
-                .node()
-                .post_bounded(&format!("{LOOK_ROUTE}/{}", self.name()), &look, MAX_LOOK_ANSWER_BYTES)
-                .await?;
-            self.take(&mut tree, &mut wanted, folders, reply)?;
-        }
-        if let [(path, problem)] = tree.hidden.as_slice()
-            && path == top
-        {
-            return Err(problem.clone());
-        }
-        tree.objects.sort_by(|one, other| one.path.cmp(&other.path));
-        Ok(tree)
-    }
-
-    fn take(
-        &self,
-        tree: &mut Tree,
-        wanted: &mut VecDeque<(VolumePath, String)>,
-        asked: Vec<(VolumePath, String)>,
-        reply: LookReply,
-    ) -> Result<(), Problem> {
-        // What is to be shown: what was asked for, and what the pages themselves name.
-        let mut open: BTreeMap<VolumePath, String> = asked.into_iter().collect();
-        let before = open.len() + wanted.len();
-        for Page { path, listing } in reply.pages {
-            let Some(after) = open.remove(&path) else { return Err(self.odd("shows a folder twice, or unasked")) };
-            let listing = match listing {
-                Ok(listing) => listing,
-                Err(problem) => {
-                    tree.hidden.push((path, problem));
-                    continue;
-                }
-            };
-            if !listing.entries.iter().map(|entry| &entry.name).is_sorted_by(|one, next| one < next)
-                || listing.entries.first().is_some_and(|first| first.name <= after)
-                || (listing.more && listing.entries.is_empty())
-            {
-                return Err(self.odd("lists a folder in no order"));
-            }
-            if let Some(last) = listing.entries.last().filter(|_| listing.more) {
-                wanted.push_back((path.clone(), last.name.clone()));
-            }
-            if tree.objects.len() + listing.entries.len() > MAX_LISTED {
-                let what = format!("there are more than {MAX_LISTED} objects below {}", self.name());
-                return Err(Problem::new(Code::TooLarge, what).next("look at its folders one by one"));
-            }
-            for entry in listing.entries {
-                // A name that would lead elsewhere is refused here.
-                let below = path.join(&entry.name).map_err(|error| self.odd(&error.to_string()))?;
-                if entry.kind == FileKind::Directory {
-                    open.insert(below.clone(), String::new());
-                }
-                tree.objects.push(Below { path: below, entry });
-            }
-        }
-        for file in reply.files {
-            let statement = self.statement(&file.path, &file.manifest)?;
-            if !Manifest::of(&file.content).is_ok_and(|found| found.root() == statement.root) {
-                return Err(self.odd("sends content that is not what it signed"));
-            }
-            tree.contents.insert(file.path, file.content.into());
-        }
-        wanted.extend(open);
-        let stuck = wanted.len() >= before && tree.objects.is_empty() && tree.hidden.is_empty() && before > 1;
-        if stuck { Err(self.odd("shows nothing of what it was asked for")) } else { Ok(()) }
-    }
-
-    fn odd(&self, what: &str) -> Problem {
-        Problem::new(Code::Invalid, format!("{} {what}", self.node().principal()))
-            .next("ask who keeps the volume's home")
     }
 }
 
@@ -249,6 +143,7 @@ fn cost(operation: &Operation) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use terms::VolumePath;
     use webfs::protocol::When;
 
     #[test]

@@ -27,7 +27,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use terms::{Code, Label, Location, OperationId, Problem, Right, Serial, ServiceName, UnixMs, VolumeName};
-use webfs::protocol::{MAX_BATCH_BYTES, MAX_LOOK_BYTES};
+use webfs::limits::{MAX_BATCH_BYTES, MAX_LOOK_BYTES};
 use webfs::session::OpenRequest;
 use wire::{Body, Envelope, read_body};
 

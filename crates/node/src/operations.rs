@@ -8,12 +8,13 @@ use futures_util::{FutureExt, StreamExt, stream};
 use std::sync::Arc;
 use terms::{Code, Location, OperationId, Problem, Right, VolumePath};
 use trust::{Authorised, Bucket};
-use webfs::protocol::{
-    Batch, BatchReply, Done, Look, LookReply, MAX_BATCH, MAX_BATCH_FILE_BYTES, MAX_LOOK_FOLDERS,
-};
-use webfs::protocol::{Operation, waves};
+use webfs::limits::{MAX_BATCH, MAX_BATCH_FILE_BYTES, MAX_LOOK_FOLDERS};
+use webfs::protocol::{Batch, BatchReply, Done, Look, LookReply, Operation, waves};
 use webfs::serve::{Home, MayShow, PlaceRights, SmallPut, TakeRights, WriteRights};
 use webfs::store::{Change, Lookup, Outcome, TargetLists};
+
+/// The first number of a session.
+const FIRST_NUMBER: u64 = 1;
 
 /// Who asks what of which volume.
 struct Asked<'a> {
@@ -29,18 +30,17 @@ pub async fn batch(home: &Home, gate: &Gatekeeper, caller: &Caller, batch: Batch
         return Err(Problem::new(Code::Invalid, what).next("send several batches"));
     }
     let asked = Asked { home, gate, caller };
-    let mut outcomes = Vec::with_capacity(batch.operations.len());
-    for wave in waves(&batch.operations) {
-        let mut operations: Vec<BoxFuture<'_, Result<Done, Problem>>> = Vec::with_capacity(wave.len());
-        for (sequence, operation) in &batch.operations[wave] {
-            let id = OperationId { session: batch.session, sequence: *sequence };
-            operations.push(asked.perform(operation, id).boxed());
+    // At once with the first changes, so that one commit takes both: nothing of this batch is settled.
+    let settle = async {
+        match batch.settled > FIRST_NUMBER {
+            true => home.settle(caller.subject(), batch.session, batch.settled).await,
+            false => Ok(()),
         }
-        let done = stream::iter(operations).buffered(OPERATIONS_AT_ONCE).collect::<Vec<_>>().await;
-        outcomes.extend(done);
-    }
-    if batch.settled > 0 {
-        home.settle(caller.subject(), batch.session, batch.settled).await?;
+    };
+    let (settled, outcomes) = futures_util::join!(settle, asked.perform_all(&batch));
+    // What was forgotten too little is forgotten with the next batch; the outcomes are what counts.
+    if let Err(problem) = settled {
+        tracing::warn!(%problem, "outcomes that a client has could not be forgotten");
     }
     Ok(BatchReply { outcomes })
 }
@@ -65,8 +65,25 @@ impl MayShow for Asked<'_> {
 }
 
 impl Asked<'_> {
+    async fn perform_all(&self, batch: &Batch) -> Vec<Result<Done, Problem>> {
+        let mut outcomes = Vec::with_capacity(batch.operations.len());
+        for wave in waves(&batch.operations) {
+            let mut operations: Vec<BoxFuture<'_, Result<Done, Problem>>> = Vec::with_capacity(wave.len());
+            for (sequence, operation) in &batch.operations[wave] {
+                let id = OperationId { session: batch.session, sequence: *sequence };
+                operations.push(self.perform(operation, id).boxed());
+            }
+            outcomes.extend(stream::iter(operations).buffered(OPERATIONS_AT_ONCE).collect::<Vec<_>>().await);
+        }
+        outcomes
+    }
+
     async fn perform(&self, operation: &Operation, id: OperationId) -> Result<Done, Problem> {
-        let outcome = self.outcome(operation, id).await?;
+        let outcome = match self.outcome(operation, id).await {
+            Ok(outcome) => outcome,
+            // What a retry asks for has happened: its rights may not fit what is there now, and need not.
+            Err(problem) => self.home.answered(self.caller.subject(), operation, id).await?.ok_or(problem)?,
+        };
         Ok(Done { change: outcome.change, entry: outcome.entry, created: outcome.created })
     }
 

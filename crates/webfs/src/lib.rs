@@ -11,6 +11,7 @@ pub mod limits;
 pub mod manifest;
 pub mod model;
 pub mod protocol;
+mod recent;
 pub mod relay;
 pub mod rules;
 pub mod serve;

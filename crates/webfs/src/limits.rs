@@ -28,6 +28,19 @@ pub const MAX_LINKS_FOLLOWED: usize = 16;
 /// The text of a symbolic link: bytes.
 pub const MAX_LINK_BYTES: usize = 4096;
 
+/// The greatest batch: operations. 400 when exceeded.
+pub const MAX_BATCH: usize = 512;
+/// The content of one file in a batch: bytes. Longer files are put on their own.
+pub const MAX_BATCH_FILE_BYTES: usize = 64 << 10;
+/// The body of a batch: bytes.
+pub const MAX_BATCH_BYTES: usize = 4 << 20;
+/// Folders named in one request to look: count.
+pub const MAX_LOOK_FOLDERS: usize = 256;
+/// The body of a request to look: bytes.
+pub const MAX_LOOK_BYTES: usize = 256 << 10;
+/// The most that one answer to a look holds: bytes, roughly. What is left is asked for again.
+pub const LOOK_ANSWER_BYTES: usize = 1 << 20;
+
 /// Verified blocks kept in memory: bytes. Hot files are answered without disk or hashing.
 pub const RECENT_BLOCK_BYTES: usize = 64 << 20;
 /// Looked-up objects kept in memory: bytes, roughly. Hot paths are answered without the database.

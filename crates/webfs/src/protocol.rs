@@ -3,25 +3,13 @@
 
 use crate::model::{Entry, Listing, SignedManifest};
 use serde::{Deserialize, Serialize};
-use terms::{ChangeNumber, Digest, Location, Problem, SessionId, VolumePath};
+use std::collections::BTreeSet;
+use terms::{ChangeNumber, Digest, Problem, SessionId, VolumePath};
 
 /// POST [`Batch`], answered with [`BatchReply`]: `/.webos/batch/NAME.REALM`.
 pub const BATCH_ROUTE: &str = "/.webos/batch";
 /// POST [`Look`], answered with [`LookReply`]: `/.webos/look/NAME.REALM`.
 pub const LOOK_ROUTE: &str = "/.webos/look";
-
-/// The greatest batch: operations. 400 when exceeded.
-pub const MAX_BATCH: usize = 512;
-/// The content of one file in a batch: bytes. Longer files are put on their own.
-pub const MAX_BATCH_FILE_BYTES: usize = 64 << 10;
-/// The body of a batch: bytes.
-pub const MAX_BATCH_BYTES: usize = 4 << 20;
-/// Folders named in one request to look: count.
-pub const MAX_LOOK_FOLDERS: usize = 256;
-/// The body of a request to look: bytes.
-pub const MAX_LOOK_BYTES: usize = 256 << 10;
-/// The most that one answer to a look holds: bytes, roughly. What is left is asked for again.
-pub const LOOK_ANSWER_BYTES: usize = 1 << 20;
 
 /// In which state an object must be for an operation to happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -40,7 +28,7 @@ pub enum When {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Operation {
-    /// Create or replace a file of at most [`MAX_BATCH_FILE_BYTES`].
+    /// Create or replace a file of at most [`crate::limits::MAX_BATCH_FILE_BYTES`].
     Put {
         /// Where.
         path: VolumePath,
@@ -111,20 +99,6 @@ impl Operation {
             _ => None,
         }
     }
-
-    /// Whether the outcome of one may depend on whether the other happened before: they meet in a path.
-    pub fn meets(&self, other: &Self) -> bool {
-        let paths = |operation: &Self| -> Vec<VolumePath> {
-            [Some(operation.path()), operation.target()].into_iter().flatten().cloned().collect()
-        };
-        let (own, others) = (paths(self), paths(other));
-        own.iter().any(|one| others.iter().any(|other| one.is_below(other) || other.is_below(one)))
-            || (self.makes_parents() && other.makes_parents())
-    }
-
-    fn makes_parents(&self) -> bool {
-        matches!(self, Self::Put { parents: true, .. } | Self::Mkdir { parents: true, .. })
-    }
 }
 
 /// Many changes in one request. Each happens or fails on its own; one that depends on an earlier one comes after it, and
@@ -135,7 +109,7 @@ pub struct Batch {
     pub session: SessionId,
     /// The client has the outcomes of all operations below this number: the home may forget them.
     pub settled: u64,
-    /// Number and change, at most [`MAX_BATCH`].
+    /// Number and change, at most [`crate::limits::MAX_BATCH`].
     pub operations: Vec<(u64, Operation)>,
 }
 
@@ -160,7 +134,7 @@ pub struct Done {
 /// Asks for what lies in folders, and below them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Look {
-    /// Folders with the name after which to begin (empty: with the first), at most [`MAX_LOOK_FOLDERS`].
+    /// Folders with the name after which to begin (empty: with the first), at most [`crate::limits::MAX_LOOK_FOLDERS`].
     pub folders: Vec<(VolumePath, String)>,
     /// Also what lies in the folders below, breadth first, as far as the answer has room.
     pub deep: bool,
@@ -199,14 +173,18 @@ pub struct LookReply {
     pub files: Vec<SmallFile>,
 }
 
-/// The ranges of a batch that may run at once, in order.
+/// The ranges of a batch that may run at once, in order: in none is there an operation that meets an earlier one in a
+/// path, at it, above it or below it. So none depends on whether another one happened before.
 pub fn waves(operations: &[(u64, Operation)]) -> Vec<std::ops::Range<usize>> {
-    let (mut waves, mut begin) = (Vec::new(), 0);
+    let (mut waves, mut begin, mut taken) = (Vec::new(), 0, BTreeSet::new());
     for (index, (_, operation)) in operations.iter().enumerate() {
-        if operations[begin..index].iter().any(|(_, earlier)| earlier.meets(operation)) {
+        let paths = || [Some(operation.path()), operation.target()].into_iter().flatten();
+        if paths().any(|path| meets(&taken, path)) {
             waves.push(begin..index);
             begin = index;
+            taken.clear();
         }
+        taken.extend(paths().map(|path| path.as_str()));
     }
     if begin < operations.len() {
         waves.push(begin..operations.len());
@@ -214,9 +192,14 @@ pub fn waves(operations: &[(u64, Operation)]) -> Vec<std::ops::Range<usize>> {
     waves
 }
 
-/// Names the place in problems.
-pub(crate) fn place(volume: &terms::VolumeName, path: &VolumePath) -> Location {
-    Location { volume: volume.clone(), path: path.clone() }
+/// Whether one of these paths is this one, or lies above or below it.
+fn meets(taken: &BTreeSet<&str>, path: &VolumePath) -> bool {
+    let mut up = std::iter::successors(Some(path.clone()), VolumePath::parent);
+    if up.any(|above| taken.contains(above.as_str())) {
+        return true;
+    }
+    let below = if path.is_root() { String::new() } else { format!("{path}/") };
+    taken.range(&*below..).next().is_some_and(|next| next.starts_with(&below))
 }
 
 #[cfg(test)]
@@ -245,7 +228,10 @@ mod tests {
             (vec![mkdir("d", false), put("d/a"), put("d/b")], vec![(0, 1), (1, 3)]),
             (vec![put("a"), put("a")], vec![(0, 1), (1, 2)]),
             (vec![put("a"), put("b"), rename("a", "c"), put("c"), put("d")], vec![(0, 2), (2, 3), (3, 5)]),
-            (vec![mkdir("x/y", true), mkdir("x/z", true)], vec![(0, 1), (1, 2)]),
+            (vec![mkdir("x/y", true), mkdir("x/z", true)], vec![(0, 2)]),
+            (vec![put("a!"), put("a"), put("a/b")], vec![(0, 2), (2, 3)]),
+            (vec![put("a/b"), put("a!"), put("a")], vec![(0, 2), (2, 3)]),
+            (vec![put("a"), mkdir("", true)], vec![(0, 1), (1, 2)]),
         ] {
             let found = waves(&numbered(operations.clone())).into_iter().map(|wave| (wave.start, wave.end));
             assert_eq!(found.collect::<Vec<_>>(), expected, "{operations:?}");

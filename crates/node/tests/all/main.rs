@@ -1,6 +1,7 @@
 //! Nodes of a realm in one process, over real sockets and real TLS, each with its own keys and folder.
 
 mod attacks;
+mod batches;
 mod bent;
 mod fickle;
 mod groups;

@@ -4,7 +4,7 @@
 use super::node::{Node, NodeError, NodePlace};
 use super::{BlockRef, Manifest, block_count};
 use crate::limits::NODES_KEPT;
-use crate::store::Recent;
+use crate::recent::Recent;
 use std::ops::Range;
 use std::sync::Arc;
 use terms::Digest;

@@ -1,9 +1,9 @@
 //! Many folders in one answer: breadth first, as far as there is room, each shown only to whoever may read it.
 
 use super::{FileSource, Home, HomeFile};
-use crate::limits::INLINE_BYTES;
+use crate::limits::{INLINE_BYTES, LOOK_ANSWER_BYTES};
 use crate::model::{FileKind, Listing};
-use crate::protocol::{LOOK_ANSWER_BYTES, Look, LookReply, Page, SmallFile, place};
+use crate::protocol::{Look, LookReply, Page, SmallFile};
 use crate::store::Lookup;
 use std::collections::VecDeque;
 use terms::{Code, Location, Problem, VolumePath};
@@ -72,7 +72,7 @@ impl<M: MayShow> Answer<'_, M> {
     /// What of a folder has room.
     async fn page(&mut self, path: &VolumePath, after: &str, asked: bool) -> Result<Listing, Box<Problem>> {
         let store = self.home.store();
-        let location = place(store.name(), path);
+        let location = Location { volume: store.name().clone(), path: path.clone() };
         self.room = self.room.saturating_sub(ENTRY_BYTES + path.as_str().len());
         let lookup = store.lookup(path).await.map_err(boxed)?;
         let bucket = store.bucket(lookup.bucket()).await.map_err(boxed)?;
@@ -109,7 +109,8 @@ impl<M: MayShow> Answer<'_, M> {
             let change = store.change();
             let Lookup::Found(object) = store.lookup(&path).await? else { continue };
             let bucket = store.bucket(object.bucket).await?;
-            if self.may.may_show(&place(store.name(), &path), &bucket, false).await.is_err() {
+            let location = Location { volume: store.name().clone(), path: path.clone() };
+            if self.may.may_show(&location, &bucket, false).await.is_err() {
                 continue;
             }
             let Some(content) = object.inline().map(|bytes| bytes.to_vec()) else { continue };

@@ -4,10 +4,10 @@
 use super::proofs::{PlaceRights, TakeRights, WriteRights};
 use super::write::id_of;
 use super::{Home, check_right};
-use crate::protocol::When;
-use crate::store::{Change, Conditions, Outcome, Precondition, Put, StoreError};
+use crate::protocol::{Operation, When};
+use crate::store::{Change, Conditions, Outcome, Precondition, Prepared, Put, StoreError};
 use bytes::Bytes;
-use terms::{Code, OperationId, Problem, Right, VolumePath};
+use terms::{Code, OperationId, Principal, Problem, Right, VolumePath};
 
 impl From<When> for Precondition {
     fn from(when: When) -> Self {
@@ -40,12 +40,42 @@ impl Home {
         operation: Option<OperationId>,
     ) -> Result<Outcome, Problem> {
         let (may_create, may_replace) = self.may_write(rights, path)?;
-        let mut upload = self.store.upload();
-        upload.write(Bytes::from(put.content)).await?;
-        let content = upload.finish().await?;
+        let content = self.prepare(put.content).await?;
         let change = Put { path: path.clone(), content, parents: put.parents, may_create, may_replace };
         let operation = operation.map(|id| id_of(rights.subject(), id));
         self.commit(Change::Put(change), put.when.into(), vec![rights.decided_on], operation).await
+    }
+
+    async fn prepare(&self, content: Vec<u8>) -> Result<Prepared, Problem> {
+        let mut upload = self.store.upload();
+        upload.write(Bytes::from(content)).await?;
+        Ok(upload.finish().await?)
+    }
+
+    /// The outcome of an operation that its principal has asked for before, if it is on record: to be told again. Nothing
+    /// is changed.
+    pub async fn answered(
+        &self,
+        by: Option<&Principal>,
+        operation: &Operation,
+        id: OperationId,
+    ) -> Result<Option<Outcome>, Problem> {
+        let id = id_of(by, id);
+        if !self.store.is_recorded(id).await? {
+            return Ok(None);
+        }
+        let change = match operation.clone() {
+            Operation::Put { path, content, parents, .. } => {
+                let content = self.prepare(content).await?;
+                Change::Put(Put { path, content, parents, may_create: false, may_replace: false })
+            }
+            Operation::Mkdir { path, parents } => Change::MakeDirectory { path, parents },
+            Operation::Remove { path, .. } => Change::Remove { path },
+            Operation::Symlink { path, target } => Change::MakeLink { path, target },
+            Operation::Link { from, to } => Change::Link { from, to },
+            Operation::Rename { from, to, replace } => Change::Rename { from, to, replace },
+        };
+        Ok(self.store.outcome_of(id, &change).await?)
     }
 
     /// Removes a file, a link or an empty directory.

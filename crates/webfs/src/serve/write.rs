@@ -71,12 +71,15 @@ impl Home {
         if let Some(part) = part {
             let change = Change::Patch(self.receive_part(path, part, body).await?);
             self.may_replace(rights, path)?;
-            return self.commit_under(lock, change, conditions(precondition, rights, operation)).await;
+            return self
+                .commit_under(lock, change, conditions(precondition, vec![rights.decided_on], operation))
+                .await;
         }
         let content = self.receive(body).await?;
         let (may_create, may_replace) = self.may_write(rights, path)?;
         let put = Put { path: path.clone(), content, parents, may_create, may_replace };
-        self.commit_under(lock, Change::Put(put), conditions(precondition, rights, operation)).await
+        self.commit_under(lock, Change::Put(put), conditions(precondition, vec![rights.decided_on], operation))
+            .await
     }
 
     /// Whether the path may be created, and whether it may be replaced, now.
@@ -196,8 +199,7 @@ impl Home {
         decided_on: Vec<Digest>,
         operation: Option<OperationId>,
     ) -> Result<Outcome, Problem> {
-        let conditions = Conditions { precondition, decided_on: Some(decided_on), operation, ..Conditions::none() };
-        self.commit_under(None, change, conditions).await
+        self.commit_under(None, change, conditions(precondition, decided_on, operation)).await
     }
 
     /// The same under these conditions, while a lock is held: refused if it was lost.
@@ -228,7 +230,7 @@ impl Home {
             };
             let lock = conditions::lock(&request.headers)?.filter(|_| !answered);
             let change = Change::Remove { path: path.clone() };
-            self.commit_under(lock, change, conditions(precondition, rights, operation)).await
+            self.commit_under(lock, change, conditions(precondition, vec![rights.decided_on], operation)).await
         };
         match removed.await {
             Ok(outcome) => changed(&outcome),
@@ -321,10 +323,9 @@ pub(super) fn id_of(subject: Option<&Principal>, id: OperationId) -> OperationId
     OperationId { session: SessionId(session), ..id }
 }
 
-/// The conditions of a change with these rights.
-fn conditions(precondition: Precondition, rights: &WriteRights, operation: Option<OperationId>) -> Conditions {
-    let decided_on = Some(vec![rights.decided_on]);
-    Conditions { precondition, decided_on, operation, ..Conditions::none() }
+/// The conditions of a change whose rights were decided on these lists.
+fn conditions(precondition: Precondition, decided_on: Vec<Digest>, operation: Option<OperationId>) -> Conditions {
+    Conditions { precondition, decided_on: Some(decided_on), operation, ..Conditions::none() }
 }
 
 /// Refuses what is too long by its own word.

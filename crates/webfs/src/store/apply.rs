@@ -138,21 +138,12 @@ impl Applying<'_> {
             return Err(StoreError::Root);
         }
         if walk.complete {
-            match walk.node.kind {
-                FileKind::File => {}
-                FileKind::Directory => return Err(StoreError::IsDirectory { path: path.clone() }),
-                FileKind::Link => return Err(StoreError::IsLink { path: path.clone() }),
-            }
+            file_content(path, &walk.node)?;
             if !put.may_replace {
                 return Err(refuse(false));
             }
             let content = self.insert_content(&put.content)?;
-            self.retire_content(walk.node.content)?;
-            self.execute(
-                "UPDATE node SET content = ?2, epoch = ?3, version = ?4, modified = ?5 WHERE id = ?1",
-                params![walk.node.id, content, self.epoch(), self.number(), self.time()],
-            )?;
-            self.touch_parents(walk.node.id)?;
+            self.replace_content(&walk.node, content)?;
         } else {
             if !put.may_create {
                 return Err(refuse(true));
@@ -214,7 +205,7 @@ impl Applying<'_> {
             "UPDATE node SET bucket = (SELECT id FROM bucket WHERE hash = ?2), epoch = ?3, version = ?4 WHERE id = ?1",
             params![walk.node.id, hash.0, self.epoch(), self.number()],
         )?;
-        self.relisted(walk)
+        self.entry_of(&walk.node)
     }
 
     /// Gives each list of the tree its successor. An object that has its new list already is told by its version,
@@ -234,11 +225,6 @@ impl Applying<'_> {
                  WHERE id IN below AND bucket = (SELECT id FROM bucket WHERE hash = ?5) AND NOT (epoch = ?3 AND version = ?4)", read::BELOW);
             self.execute(amend, params![walk.node.id, hash.0, self.epoch(), self.number(), old.0])?;
         }
-        self.relisted(walk)
-    }
-
-    /// The entry of an object whose list was changed: its content is as it was.
-    fn relisted(&self, walk: &Walk) -> Result<Entry, StoreError> {
         self.entry_of(&walk.node)
     }
 
@@ -274,7 +260,7 @@ impl Applying<'_> {
         if !walk.complete {
             return Err(StoreError::NotFound { path: path.clone() });
         }
-        let Some(old) = walk.node.content else { return Err(StoreError::IsDirectory { path: path.clone() }) };
+        let old = file_content(path, &walk.node)?;
         if root_of(self.database, old)? != patch.base {
             return Err(StoreError::Moved { path: path.clone() });
         }
@@ -282,17 +268,17 @@ impl Applying<'_> {
             PatchContent::Whole(prepared) => (self.insert_content(prepared)?, prepared.manifest.clone()),
             PatchContent::Blocks { size, changes, .. } => tree::change(self.database, old, *size, changes)?,
         };
-        self.replace_content(walk.node.id, old, content)?;
+        self.replace_content(&walk.node, content)?;
         Ok(self.file_entry(&manifest))
     }
 
-    fn replace_content(&self, node: i64, old: i64, new: i64) -> Result<(), StoreError> {
-        self.retire_content(Some(old))?;
+    fn replace_content(&self, node: &Node, content: i64) -> Result<(), StoreError> {
+        self.retire_content(node.content)?;
         self.execute(
             "UPDATE node SET content = ?2, epoch = ?3, version = ?4, modified = ?5 WHERE id = ?1",
-            params![node, new, self.epoch(), self.number(), self.time()],
+            params![node.id, content, self.epoch(), self.number(), self.time()],
         )?;
-        self.touch_parents(node)
+        self.touch_parents(node.id)
     }
 
     /// The content stays readable for those who have it open, until the collector comes.
@@ -342,6 +328,14 @@ impl Applying<'_> {
     pub(super) fn time(&self) -> i64 {
         self.now.0.cast_signed()
     }
+}
+
+/// The content of what must be a file.
+fn file_content(path: &VolumePath, node: &Node) -> Result<i64, StoreError> {
+    node.content.ok_or_else(|| match node.kind {
+        FileKind::Link => StoreError::IsLink { path: path.clone() },
+        FileKind::File | FileKind::Directory => StoreError::IsDirectory { path: path.clone() },
+    })
 }
 
 pub(super) fn link_entry(target: &str, version: ObjectVersion, modified: UnixMs) -> Entry {

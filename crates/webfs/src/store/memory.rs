@@ -3,9 +3,9 @@
 
 use super::blocks::BlockName;
 use super::read::Object;
-use super::recent::Recent;
 use crate::gate::Touched;
 use crate::limits::{RECENT_BLOCK_BYTES, RECENT_BUCKET_BYTES, RECENT_OBJECT_BYTES};
+use crate::recent::Recent;
 use bytes::Bytes;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -21,7 +21,6 @@ mod nodes;
 mod patch;
 mod read;
 mod readers;
-mod recent;
 mod restore;
 mod schema;
 mod sessions;
@@ -39,8 +38,6 @@ pub use collect::Collected;
 pub use dump::Dumped;
 pub use error::StoreError;
 pub use patch::Patching;
-pub(crate) use recent::Recent;
-
 pub use read::{Lookup, Missing, Object};
 pub use restore::Restored;
 pub use sessions::RecordedSession;
@@ -273,6 +270,13 @@ impl Store {
     /// Whether the ledger has an outcome for this operation.
     pub async fn is_recorded(&self, id: OperationId) -> Result<bool, StoreError> {
         self.0.readers.read("asking the ledger", move |database| ledger::is_recorded(database, id)).await
+    }
+
+    /// The recorded outcome of this change under this operation id. Another change under it is refused.
+    pub async fn outcome_of(&self, id: OperationId, change: &Change) -> Result<Option<Outcome>, StoreError> {
+        let fingerprint = change.fingerprint();
+        let query = move |database: &Connection| ledger::recorded(database, id, fingerprint);
+        self.0.readers.read("asking the ledger", query).await
     }
 
     /// Forgets the outcomes of a session below a number: its client has them. A retry of one is refused by name.

@@ -8,14 +8,6 @@ use std::path::Path;
 use terms::{ChangeNumber, Digest, Epoch, UnixMs, VolumeName};
 use trust::Bucket;
 
-/// What a volume has since locks exist. An earlier build does not look at it, so the format stays the same.
-const LOCKS: &str = "
-CREATE TABLE IF NOT EXISTS locks (
-    id       INTEGER PRIMARY KEY CHECK (id = 1),
-    reserved INTEGER NOT NULL   -- lock epochs up to this number may have been granted
-) STRICT;
-";
-
 /// The data format that this build writes (`PRAGMA user_version`).
 const FORMAT: i64 = 3;
 
@@ -50,7 +42,7 @@ CREATE TABLE content (          -- one row per published version of a file
     replaced INTEGER,           -- when a newer version took its place; null while in use
     line     INTEGER REFERENCES line (id)
 ) STRICT;
-CREATE INDEX content_line ON content (line) WHERE line IS NOT NULL;
+CREATE INDEX content_line ON content (line, replaced) WHERE line IS NOT NULL;
 CREATE INDEX content_replaced ON content (replaced) WHERE replaced IS NOT NULL;
 CREATE TABLE block (            -- what has no row is a hole
     line    INTEGER NOT NULL REFERENCES line (id) ON DELETE CASCADE,
@@ -109,6 +101,10 @@ CREATE TABLE settled (          -- below which number a session's client has eve
     below   INTEGER NOT NULL,
     at      INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE locks (            -- lock epochs up to this number may have been granted
+    id       INTEGER PRIMARY KEY CHECK (id = 1),
+    reserved INTEGER NOT NULL
+) STRICT;
 CREATE TABLE session (          -- who may hold callbacks: waited for after a crash
     id        BLOB PRIMARY KEY CHECK (length(id) = 16),
     principal TEXT NOT NULL,
@@ -193,7 +189,6 @@ pub(super) fn writer(path: &Path, dir: &Path) -> Result<(Connection, VolumeRow),
             .map_err(failed("bringing the volume to the present data format"))?,
         _ => return Err(StoreError::NoVolume { dir: dir.into() }),
     }
-    database.execute_batch(LOCKS).map_err(failed("preparing the locks' number"))?;
     let row = volume_row(&database)?;
     Ok((database, row))
 }

@@ -71,6 +71,10 @@ CREATE TABLE settled (
     below   INTEGER NOT NULL,
     at      INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE locks (
+    id       INTEGER PRIMARY KEY CHECK (id = 1),
+    reserved INTEGER NOT NULL
+) STRICT;
 ";
 
 /// Format 2 kept the blocks of each content apart; in format 3 contents of one line share them.
@@ -79,7 +83,7 @@ CREATE TABLE line (id INTEGER PRIMARY KEY) STRICT;
 INSERT INTO line SELECT id FROM content WHERE inline IS NULL;
 ALTER TABLE content ADD COLUMN line INTEGER REFERENCES line (id);
 UPDATE content SET line = id WHERE inline IS NULL;
-CREATE INDEX content_line ON content (line) WHERE line IS NOT NULL;
+CREATE INDEX content_line ON content (line, replaced) WHERE line IS NOT NULL;
 CREATE TABLE new_block (
     line    INTEGER NOT NULL REFERENCES line (id) ON DELETE CASCADE,
     number  INTEGER NOT NULL,
@@ -204,7 +208,7 @@ CREATE INDEX node_bucket ON node (bucket);
              {NODES_OF_2}
              INSERT INTO node SELECT new_node.id, parent, coalesce(name.name, ''), kind, content, new_node.epoch,
                  new_node.version, modified, bucket FROM new_node LEFT JOIN name ON name.node = new_node.id;
-             DROP TABLE name; DROP TABLE new_node; DROP TABLE settled;
+             DROP TABLE name; DROP TABLE new_node; DROP TABLE settled; DROP TABLE locks;
              DROP TABLE manifest_node; DROP TABLE new_block; DROP TABLE new_content; DROP TABLE line;
              PRAGMA user_version = 2; COMMIT;"
         );

@@ -29,7 +29,7 @@ struct Found {
 pub async fn find(setup: &Setup, out: &mut Out, arguments: &Find) -> Outcome {
     let client = reach::acting(setup, &arguments.lent)?;
     let volume = reach::volume(&client, &arguments.place, None).await?;
-    let tree = volume.tree(&arguments.place.location.path, false).await?;
+    let tree = volume.tree(&arguments.place.location.path).await?;
     let name_of = |path| Location { volume: volume.name().clone(), path }.to_string();
     let objects = tree.objects.into_iter().filter(|below| fits(below, arguments));
     let objects = objects.map(|Below { path, entry }| Line {

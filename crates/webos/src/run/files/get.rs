@@ -4,24 +4,22 @@ use super::Shown;
 use super::checked::Checked;
 use super::landing::Target;
 use crate::args::{Cat, FileAddress, Get, NodeName};
-use crate::output::{Failure, Out, Outcome, Progress, plural};
-use crate::run::limits::{BLOCKS_ASKED, FILES_AT_ONCE, MAX_DEPTH, MAX_FILES, MAX_JSON_CONTENT_BYTES};
+use crate::output::{Out, Outcome, Progress};
+use crate::run::limits::{BLOCKS_ASKED, MAX_JSON_CONTENT_BYTES};
 use crate::run::{Setup, reach};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use client::models::{DirEntry, Entry, FileKind};
+use client::models::{Entry, FileKind};
 use client::{Client, Download, Volume};
-use futures_util::{StreamExt, TryStreamExt, stream};
 use hyper::body::Incoming;
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use terms::{ByteCount, Code, Digest, Location, Problem, VolumePath};
+use terms::{Code, Digest, Location, Problem, VolumePath};
 use webfs::model::ManifestStatement;
 
 /// A file that has begun to arrive.
-struct Arriving {
+pub(super) struct Arriving {
     entry: Entry,
     content: Checked<Incoming>,
     volume: Volume,
@@ -32,7 +30,7 @@ struct Arriving {
 impl Arriving {
     /// The next block. Once a body has begun its sender can only break it off, and what is under way may be lost with
     /// it; so the sender is asked for the next blocks one by one, to hear why.
-    async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         while let Some((place, hash)) = self.content.needs() {
             let node = self.volume.manifest_node(&self.path, self.root, place).await?;
             self.content.learn(place, hash, &node)?;
@@ -71,7 +69,11 @@ async fn begin(
     arriving(&volume, location, download).await
 }
 
-async fn arriving(volume: &Volume, location: &Location, download: Download) -> Result<Arriving, Problem> {
+pub(super) async fn arriving(
+    volume: &Volume,
+    location: &Location,
+    download: Download,
+) -> Result<Arriving, Problem> {
     if download.entry.kind == FileKind::Directory {
         return Err(Problem::new(Code::Invalid, format!("{location} is a folder"))
             .next("list it with `webos ls`, or fetch all of it with `webos get -r`"));
@@ -147,7 +149,7 @@ async fn to_stdout(out: &mut Out, arriving: &mut Arriving) -> Outcome {
 pub async fn get(setup: &Setup, out: &mut Out, arguments: &Get) -> Outcome {
     let client = reach::acting(setup, &arguments.lent)?;
     if arguments.recursive {
-        return get_all(setup, out, arguments, &client).await;
+        return super::folder::get_all(setup, out, arguments, &client).await;
     }
     let place = &arguments.place;
     let mut arriving = begin(&client, place, arguments.source.from.as_ref(), arguments.via.as_ref()).await?;
@@ -196,138 +198,4 @@ async fn land(
         progress.advance(block.len() as u64);
     }
     landing.keep()
-}
-
-#[derive(Serialize)]
-struct Fetched {
-    location: String,
-    target: String,
-    files: u64,
-    bytes: u64,
-}
-
-async fn get_all(setup: &Setup, out: &mut Out, arguments: &Get, client: &Client) -> Outcome {
-    let place = &arguments.place;
-    let volume = reach::volume(client, place, arguments.source.from.as_ref()).await?;
-    let top = &place.location.path;
-    if volume.stat(top).await?.kind == FileKind::File {
-        let problem = Problem::new(Code::Invalid, format!("{} is a file", place.location));
-        return Err(problem.next("leave out -r").into());
-    }
-    let own = top.name().unwrap_or(place.location.volume.name.as_str());
-    let folder = arguments.file.clone().unwrap_or_else(|| PathBuf::from(own));
-    let target = Target::open(&folder)?;
-    let relayed = arguments.source.from.is_some() || place.node.is_some();
-    let Listed { files, folders, small, links } = list_all(&volume, top, relayed).await?;
-    folders.iter().try_for_each(|folder| target.make(folder))?;
-    let bytes = files.iter().map(|(_, size)| size).sum();
-    let mut progress = out.progress(&place.location.to_string(), Some(bytes));
-    for (below, content) in &small {
-        let mut landing = target.begin(below, &setup.world)?;
-        landing.write(content)?;
-        landing.keep()?;
-        progress.advance(content.len() as u64);
-    }
-    let (volume, target, all) = (&volume, &target, files.len() as u64);
-    let files = files.iter().filter(|(below, _)| !small.contains_key(below));
-    let mut arriving = stream::iter(files.map(|(below, _)| async move {
-        let location = Location { volume: volume.name().clone(), path: top.under(below).map_err(invalid)? };
-        let download = volume.get(&location.path, None, None).await?;
-        let mut file = arriving(volume, &location, download).await?;
-        let mut landing = target.begin(below, &setup.world)?;
-        let mut bytes = 0;
-        while let Some(block) = file.next().await? {
-            landing.write(&block)?;
-            bytes += block.len() as u64;
-        }
-        landing.keep().map(|()| bytes)
-    }))
-    .buffer_unordered(FILES_AT_ONCE);
-    while let Some(bytes) = arriving.try_next().await? {
-        progress.advance(bytes);
-    }
-    drop(progress);
-    if links > 0 {
-        out.note(&format!("left out {}: what they lead to may lie elsewhere", plural(links, "symbolic link")));
-    }
-    let fetched =
-        Fetched { location: place.location.to_string(), target: folder.display().to_string(), files: all, bytes };
-    out.result(&fetched, |out, fetched| {
-        let count = plural(fetched.files, "file");
-        out.line(&format!("{count}, {}, in {}", ByteCount(fetched.bytes), fetched.target))
-    })
-}
-
-fn invalid(error: terms::PathError) -> Problem {
-    Problem::new(Code::Invalid, error.to_string())
-}
-
-/// What is fetched: paths below the top.
-#[derive(Default)]
-struct Listed {
-    files: Vec<(VolumePath, u64)>,
-    folders: Vec<VolumePath>,
-    /// Small files that came with the listing, checked.
-    small: BTreeMap<VolumePath, Bytes>,
-    /// Symbolic links, which are left out: count.
-    links: u64,
-}
-
-/// All files and folders below `top`: at the home in a few answers, at a relay folder by folder.
-async fn list_all(volume: &Volume, top: &VolumePath, relayed: bool) -> Result<Listed, Failure> {
-    if relayed {
-        return list_by_folder(volume, top).await;
-    }
-    let tree = volume.tree(top, true).await?;
-    if let Some((path, problem)) = tree.hidden.into_iter().next() {
-        let detail = format!("{}/{path}: {}", volume.name(), problem.detail);
-        return Err(Problem { detail, ..problem }.into());
-    }
-    let mut listed = Listed::default();
-    let below = |path: &VolumePath| path.below(top).unwrap_or_default();
-    for object in &tree.objects {
-        listed.add(below(&object.path), &object.entry)?;
-    }
-    listed.small = tree.contents.into_iter().map(|(path, content)| (below(&path), content)).collect();
-    Ok(listed)
-}
-
-impl Listed {
-    fn add(&mut self, below: VolumePath, entry: &DirEntry) -> Result<(), Failure> {
-        match entry.kind {
-            FileKind::File => self.files.push((below, entry.size)),
-            FileKind::Directory => self.folders.push(below),
-            FileKind::Link => self.links += 1,
-        }
-        if self.files.len() <= MAX_FILES {
-            return Ok(());
-        }
-        let problem = Problem::new(Code::TooLarge, format!("there are more than {MAX_FILES} files"));
-        Err(problem.next("fetch its folders one by one").into())
-    }
-}
-
-async fn list_by_folder(volume: &Volume, top: &VolumePath) -> Result<Listed, Failure> {
-    let mut listed = Listed::default();
-    let mut wave = vec![VolumePath::root()];
-    for _ in 0..=MAX_DEPTH {
-        let listings = stream::iter(wave.drain(..).map(|folder| async move {
-            let listing = volume.list(&top.under(&folder).map_err(invalid)?).await?;
-            Ok::<_, Problem>((folder, listing))
-        }));
-        let listings: Vec<_> = listings.buffer_unordered(FILES_AT_ONCE).try_collect().await?;
-        let known = listed.folders.len();
-        for (folder, listing) in listings {
-            for entry in listing {
-                // A name that would lead elsewhere is refused here.
-                listed.add(folder.join(&entry.name).map_err(invalid)?, &entry)?;
-            }
-        }
-        wave.extend(listed.folders[known..].iter().cloned());
-        if wave.is_empty() {
-            break;
-        }
-    }
-    listed.files.sort();
-    Ok(listed)
 }

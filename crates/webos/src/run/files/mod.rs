@@ -2,6 +2,7 @@
 
 mod checked;
 mod find;
+mod folder;
 mod get;
 mod landing;
 mod look;

@@ -7,7 +7,6 @@ use crate::run::{Setup, reach};
 use client::{Condition, Volume};
 use serde::Serialize;
 use terms::{Code, Location, Problem, VolumePath};
-use webfs::model::FileKind;
 use webfs::protocol::{Done, Operation, When};
 
 /// Makes a folder.
@@ -112,10 +111,11 @@ pub async fn rm(setup: &Setup, out: &mut Out, arguments: &Rm) -> Outcome {
 
 /// Removes what is lowest first. What came meanwhile stays, and is named.
 async fn rm_all(volume: &Volume, top: &VolumePath) -> Result<u64, Failure> {
-    let is_folder = volume.stat(top).await.is_ok_and(|entry| entry.kind == FileKind::Directory);
-    let mut paths: Vec<VolumePath> = match is_folder {
-        true => volume.tree(top, false).await?.objects.into_iter().map(|below| below.path).collect(),
-        false => Vec::new(),
+    let mut paths: Vec<VolumePath> = match volume.tree(top).await {
+        Ok(tree) => tree.objects.into_iter().map(|below| below.path).collect(),
+        // No folder: a file, or a link, which is removed itself.
+        Err(problem) if problem.code == Code::Exists => Vec::new(),
+        Err(problem) => return Err(problem.into()),
     };
     paths.push(top.clone());
     paths.sort_by_key(|path| std::cmp::Reverse(path.segments().count()));

@@ -12,14 +12,13 @@ use client::models::Entry;
 use client::{Condition, PutOptions, Volume};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
-use std::collections::BTreeSet;
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::Path;
 use terms::{ByteCount, Code, Location, Problem, VolumePath};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use webfs::limits::MAX_FILE_BYTES;
-use webfs::protocol::{MAX_BATCH, MAX_BATCH_FILE_BYTES, Operation, When};
+use webfs::limits::{MAX_BATCH, MAX_BATCH_FILE_BYTES, MAX_FILE_BYTES};
+use webfs::protocol::{Operation, When};
 
 /// Stores a file, standard input, or a folder.
 pub async fn put(setup: &Setup, out: &mut Out, arguments: &Put) -> Outcome {
@@ -128,31 +127,31 @@ fn named(file: &Found, problem: Problem) -> Problem {
     Problem { detail, ..problem }
 }
 
-/// The folders that small files need, and the files: changes that go in as few requests as they fit into.
+/// Small files as changes that go in as few requests as they fit into.
 fn together(top: &VolumePath, files: &[&Found], condition: Condition) -> Result<Vec<Operation>, Problem> {
     let when = match condition {
         Condition::None => When::Always,
         Condition::IfAbsent => When::Absent,
         Condition::IfMatch(root) => When::Root(root),
     };
-    let mut folders = BTreeSet::new();
-    let mut puts = Vec::with_capacity(files.len());
-    for file in files {
+    let put = |file: &&Found| {
         let path = top.under(&file.path).map_err(|error| Problem::new(Code::Invalid, error.to_string()))?;
-        folders.extend(path.parent().filter(|folder| !folder.is_root()));
-        let mut content = Vec::new();
-        let real = std::fs::canonicalize(&file.source).map_err(|error| cannot("read", &file.source, &error))?;
-        let most = MAX_BATCH_FILE_BYTES as u64 + 1;
-        let read = open_regular(&real)?.take(most).read_to_end(&mut content);
-        read.map_err(|error| cannot("read", &file.source, &error))?;
-        if content.len() as u64 == most {
-            let what = format!("{} grew while it was stored", file.source.display());
-            return Err(Problem::new(Code::Conflict, what).next("try again"));
-        }
-        puts.push(Operation::Put { path, content, parents: false, when });
+        let content = small_content(&file.source)?;
+        Ok(Operation::Put { path, content, parents: true, when })
+    };
+    files.iter().map(put).collect()
+}
+
+fn small_content(file: &Path) -> Result<Vec<u8>, Problem> {
+    let real = std::fs::canonicalize(file).map_err(|error| cannot("read", file, &error))?;
+    let (most, mut content) = (MAX_BATCH_FILE_BYTES as u64 + 1, Vec::new());
+    let read = open_regular(&real)?.take(most).read_to_end(&mut content);
+    read.map_err(|error| cannot("read", file, &error))?;
+    if content.len() as u64 == most {
+        let what = format!("{} grew while it was stored", file.display());
+        return Err(Problem::new(Code::Conflict, what).next("try again"));
     }
-    let folders = folders.into_iter().map(|path| Operation::Mkdir { path, parents: true });
-    Ok(folders.chain(puts).collect())
+    Ok(content)
 }
 
 #[derive(Serialize)]
@@ -177,12 +176,10 @@ async fn put_all(out: &mut Out, arguments: &Put, volume: &Volume, top: &VolumePa
     let (small, large): (Vec<_>, Vec<_>) =
         found.files.iter().partition(|file| file.size <= MAX_BATCH_FILE_BYTES as u64);
     for some in small.chunks(MAX_BATCH) {
-        let outcomes = volume.perform(together(top, some, how.condition)?).await;
-        let outcomes = outcomes.map_err(|problem| counted(stored, problem))?;
-        // Folders come first.
-        for (file, outcome) in some.iter().rev().zip(outcomes.into_iter().rev()) {
-            let named = |problem: Problem| named(file, problem);
-            outcome.map_err(named).map_err(|problem| counted(stored, problem))?;
+        let puts = together(top, some, how.condition).map_err(|problem| counted(stored, problem))?;
+        let outcomes = volume.perform(puts).await.map_err(|problem| counted(stored, problem))?;
+        for (file, outcome) in some.iter().zip(outcomes) {
+            outcome.map_err(|problem| counted(stored, named(file, problem)))?;
             stored += 1;
             progress.advance(file.size);
         }
