@@ -24,6 +24,17 @@ impl Weather {
     /// A healthy network.
     pub const CALM: Self =
         Self { delay_ms: (1, 20), slow_permille: 0, slow_ms: 0, lost_permille: 0, doubled_permille: 0 };
+
+    /// The network of a run, held up for at most one of these times: milliseconds.
+    pub fn thrown(dice: &Dice, slow_ms: &[u64]) -> Self {
+        Self {
+            delay_ms: *dice.one_of(&[(0, 2), (1, 20), (20, 60)]),
+            slow_permille: *dice.one_of(&[0, 20, 100]),
+            slow_ms: *dice.one_of(slow_ms),
+            lost_permille: *dice.one_of(&[0, 20, 100]),
+            doubled_permille: *dice.one_of(&[0, 50]),
+        }
+    }
 }
 
 /// A stream: in order both ways, until it breaks.

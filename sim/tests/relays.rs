@@ -1,44 +1,26 @@
 //! The rules of relays under the seeded scheduler. `WEBOS_SEEDS=10000` runs more, `WEBOS_SEED=N` replays one.
 
+mod promises;
+
 use webfs::rules::Checks;
 use webos_sim::relays::{Counts, run};
-use webos_sim::seeds::{Violation, run_all, wanted};
 
 /// Each check, when taken out, is missed within so many seeds.
 const ENOUGH_SEEDS: u64 = 3_000;
 
-fn explore(checks: Checks, seeds: std::ops::Range<u64>) -> Result<Counts, Violation> {
-    run_all(seeds, |seed| run(seed, checks, false), Counts::add)
-}
-
 #[test]
 fn no_stale_read_through_relays_and_progress_after_healing() {
-    let seeds = wanted();
-    let counts = match explore(Checks::ALL, seeds.clone()) {
-        Ok(counts) => counts,
-        Err(violation) => match run(violation.seed, Checks::ALL, true) {
-            Err(traced) => panic!("{traced}"),
-            Ok(_) => panic!("{violation}; and the seed did not replay"),
-        },
-    };
-    println!("{counts:?}");
+    promises::hold(|seed, traced| run(seed, Checks::ALL, traced), Counts::add);
 }
 
 #[test]
 fn a_seed_replays_exactly() {
-    for seed in [1, 2, 3] {
-        assert_eq!(run(seed, Checks::ALL, false).expect("holds"), run(seed, Checks::ALL, true).expect("holds"));
-    }
+    promises::replay(|seed, traced| run(seed, Checks::ALL, traced));
 }
 
-/// Takes one check out and expects the simulator to notice, with a seed that shows it again.
 fn finds(without: Checks, expected: &str) {
-    let violation = explore(without, 0..ENOUGH_SEEDS).expect_err("the simulator notices nothing");
-    assert!(violation.what.contains(expected), "{violation}");
-    let again = run(violation.seed, without, true).expect_err("the seed replays");
-    assert_eq!((again.at_ms, &again.what), (violation.at_ms, &violation.what));
-    assert!(run(violation.seed, Checks::ALL, false).is_ok(), "with the check the same seed is harmless");
-    println!("{violation}");
+    let run = |checks| move |seed, traced| run(seed, checks, traced);
+    promises::are_missed(0..ENOUGH_SEEDS, run(without), run(Checks::ALL), expected);
 }
 
 #[test]

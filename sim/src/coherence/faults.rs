@@ -67,9 +67,7 @@ impl World {
         let node = FIRST_HOLDER + index;
         let longest = *self.dice.one_of(&[300, 3_000, LONGEST_MS]);
         let for_ms = self.dice.between(10, longest);
-        if self.traced {
-            self.note(format!("FAULT {kind:?} holder {index} {for_ms} ms"));
-        }
+        self.record.note(self.scheduler.now(), || format!("FAULT {kind:?} holder {index} {for_ms} ms"));
         self.strike(kind, index, node, for_ms);
     }
 

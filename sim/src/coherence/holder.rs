@@ -211,9 +211,7 @@ impl World {
         let Some(process) = &mut holder.process else { return };
         let actions = process.rules.step(holder.clock.boot(now), event);
         for action in actions {
-            if self.traced {
-                self.note(format!("    holder {index}: {action:?}"));
-            }
+            self.record.note(self.scheduler.now(), || format!("    holder {index}: {action:?}"));
             self.holder_act(index, action);
         }
         let holder = &mut self.holders[index];

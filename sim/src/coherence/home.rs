@@ -161,9 +161,7 @@ impl World {
         let Some(process) = &mut self.home.process else { return };
         let actions = process.leases.step(self.home.clock.boot(now), event);
         for action in actions {
-            if self.traced {
-                self.note(format!("    home: {action:?}"));
-            }
+            self.record.note(self.scheduler.now(), || format!("    home: {action:?}"));
             self.home_act(action);
         }
         let Some(process) = &mut self.home.process else { return };

@@ -1,6 +1,7 @@
 //! The world of leases: one home, some holders and writers, and everything that can go wrong between them.
 //! Checked: no read is served with a value older than the last change committed before the read began; no change
-//! waits longer than a lease; of numbers counted up under locks none is lost; no honest home is taken for a liar; after healing everything goes on.
+//! waits longer than a lease; of numbers counted up under locks none is lost; no honest home is taken for a liar;
+//! after healing everything goes on.
 
 mod event;
 mod faults;
@@ -10,6 +11,7 @@ mod locks;
 
 use crate::dice::Dice;
 use crate::network::{Network, Weather};
+use crate::record::Record;
 use crate::scheduler::{NodeId, Scheduler};
 use crate::seeds::Violation;
 use event::Event;
@@ -29,8 +31,6 @@ const FAULTS_MS: u64 = 40_000;
 const CALM_MS: u64 = 30_000;
 /// What may be under way at the end: true milliseconds.
 const UNDER_WAY_MS: u64 = 1_000;
-/// The last lines of a traced run that are kept.
-const TRACE_LINES: usize = 80;
 
 /// What a run did, so that one can see that it was not empty.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -89,10 +89,7 @@ impl Counts {
 pub fn run(seed: u64, checks: Checks, traced: bool) -> Result<Counts, Violation> {
     let mut world = World::new(seed, checks, traced);
     world.play();
-    match world.broken {
-        Some((at_ms, what)) => Err(Violation { seed, at_ms, what, trace: world.trace }),
-        None => Ok(world.counts),
-    }
+    world.record.outcome(seed, world.counts)
 }
 
 struct World {
@@ -109,22 +106,14 @@ struct World {
     lock_every_ms: u64,
     healed: bool,
     counts: Counts,
-    broken: Option<(u64, String)>,
-    traced: bool,
-    trace: Vec<String>,
+    record: Record,
 }
 
 impl World {
     fn new(seed: u64, checks: Checks, traced: bool) -> Self {
         let dice = Dice::new(seed);
         let rules = LeaseRules { checks, ..LeaseRules::default() };
-        let weather = Weather {
-            delay_ms: *dice.one_of(&[(0, 2), (1, 20), (20, 60)]),
-            slow_permille: *dice.one_of(&[0, 20, 100]),
-            slow_ms: *dice.one_of(&[500, 4000]),
-            lost_permille: *dice.one_of(&[0, 20, 100]),
-            doubled_permille: *dice.one_of(&[0, 50]),
-        };
+        let weather = Weather::thrown(&dice, &[500, 4_000]);
         let objects = ["a", "b", "d", "d/x", "d/y"].iter().filter_map(|text| VolumePath::new(text).ok()).collect();
         let count = dice.between(1, 4);
         let holders = (0..count).map(|index| HolderNode::new(index, &dice)).collect();
@@ -144,9 +133,7 @@ impl World {
             lock_every_ms,
             healed: false,
             counts: Counts::default(),
-            broken: None,
-            traced,
-            trace: Vec::new(),
+            record: Record::new(traced),
             dice,
         }
     }
@@ -161,15 +148,13 @@ impl World {
         self.scheduler.at(3, HOME, Event::Write);
         self.scheduler.at(500, WORLD, Event::Fault);
         self.scheduler.at(FAULTS_MS, WORLD, Event::Heal);
-        while self.scheduler.now() < FAULTS_MS + CALM_MS && self.broken.is_none() {
+        while self.scheduler.now() < FAULTS_MS + CALM_MS && self.record.holds() {
             let Some((node, event)) = self.scheduler.pop() else { break };
             self.counts.events += 1;
-            if self.traced {
-                self.note(format!("node {node}: {event:?}"));
-            }
+            self.record.note(self.scheduler.now(), || format!("node {node}: {event:?}"));
             self.happen(node, event);
         }
-        if self.broken.is_none() {
+        if self.record.holds() {
             self.check_progress();
         }
     }
@@ -185,16 +170,7 @@ impl World {
 
     /// A promise does not hold.
     fn violated(&mut self, what: String) {
-        self.broken.get_or_insert((self.scheduler.now(), what));
-    }
-
-    fn note(&mut self, line: String) {
-        if self.traced {
-            if self.trace.len() >= TRACE_LINES {
-                self.trace.remove(0);
-            }
-            self.trace.push(format!("{:>6} {line}", self.scheduler.now()));
-        }
+        self.record.violated(self.scheduler.now(), what);
     }
 
     /// After the calm: streams are up, leases run, reads come from caches and nothing hangs.

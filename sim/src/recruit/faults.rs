@@ -58,17 +58,6 @@ impl Faults {
     }
 }
 
-/// How bad the network is in a run.
-pub(super) fn weather(dice: &Dice) -> Weather {
-    Weather {
-        delay_ms: *dice.one_of(&[(0, 2), (1, 20), (20, 60)]),
-        slow_permille: *dice.one_of(&[0, 20, 100]),
-        slow_ms: *dice.one_of(&[500, 4_000, 12_000]),
-        lost_permille: *dice.one_of(&[0, 20, 100]),
-        doubled_permille: *dice.one_of(&[0, 50]),
-    }
-}
-
 impl World {
     pub(super) fn fault(&mut self) {
         if self.healed {
@@ -80,9 +69,7 @@ impl World {
         let index = usize::try_from(self.dice.below(self.lent.len() as u64)).unwrap_or(0);
         let longest = *self.dice.one_of(&[300, 3_000, LONGEST_MS]);
         let for_ms = self.dice.between(10, longest);
-        if self.traced {
-            self.note(format!("FAULT {kind:?} node {index} {for_ms} ms"));
-        }
+        self.record.note(self.scheduler.now(), || format!("FAULT {kind:?} node {index} {for_ms} ms"));
         self.strike(kind, index, for_ms);
     }
 

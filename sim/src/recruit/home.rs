@@ -302,8 +302,8 @@ impl World {
     }
 
     fn told(&mut self, notice: &Notice) {
-        if self.traced && !matches!(notice, Notice::Renewed { .. }) {
-            self.note(format!("{notice}"));
+        if !matches!(notice, Notice::Renewed { .. }) {
+            self.record.note(self.scheduler.now(), || notice.to_string());
         }
         let index = notice.server().and_then(|server| (0..self.lent.len()).find(|i| principal(*i) == *server));
         if let Some(index) = index {

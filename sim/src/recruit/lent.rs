@@ -213,8 +213,8 @@ impl World {
         }
         self.counts.ends += step.actions.iter().filter(|action| **action == Action::ForgetFiles).count() as u64;
         let after = self.lent[index].phase(true_ms);
-        if self.traced && after != Some(before) {
-            self.note(format!("{} is {after:?}", super::event::name(index)));
+        if after != Some(before) {
+            self.record.note(true_ms, || format!("{} is {after:?}", super::event::name(index)));
         }
         Some(step)
     }

@@ -13,7 +13,8 @@ mod load;
 mod steady;
 
 use crate::dice::Dice;
-use crate::network::Network;
+use crate::network::{Network, Weather};
+use crate::record::Record;
 use crate::scheduler::{NodeId, Scheduler};
 use crate::seeds::Violation;
 use client::ClientNode;
@@ -41,7 +42,6 @@ const SENT_LATE_MS: u64 = 5_000 + 10;
 /// How long one may be a member without running: a lease, and the deadline of a change at home.
 const MEMBER_LATE_MS: u64 = 10_000 + 3_000 + 500;
 const CHECK_EVERY_MS: u64 = 500;
-const TRACE_LINES: usize = 150;
 
 fn lent_node(index: usize) -> NodeId {
     2 + index
@@ -121,10 +121,7 @@ impl Counts {
 pub fn run(seed: u64, mutant: Mutant, traced: bool) -> Result<Counts, Violation> {
     let mut world = World::new(seed, mutant, traced);
     world.play();
-    match world.broken {
-        Some((at_ms, what)) => Err(Violation { seed, at_ms, what, trace: world.trace }),
-        None => Ok(world.counts),
-    }
+    world.record.outcome(seed, world.counts)
 }
 
 struct World {
@@ -145,9 +142,7 @@ struct World {
     load: f64,
     healed: bool,
     counts: Counts,
-    broken: Option<(u64, String)>,
-    traced: bool,
-    trace: Vec<String>,
+    record: Record,
 }
 
 impl World {
@@ -169,7 +164,7 @@ impl World {
         settings.stabilization = STABILIZATION;
         Self {
             scheduler: Scheduler::default(),
-            network: Network::new(faults::weather(&dice)),
+            network: Network::new(Weather::thrown(&dice, &[500, 4_000, 12_000])),
             faults: Faults::thrown(&dice),
             mutant,
             settings,
@@ -181,9 +176,7 @@ impl World {
             load: 12.0,
             healed: false,
             counts: Counts::default(),
-            broken: None,
-            traced,
-            trace: Vec::new(),
+            record: Record::new(traced),
             dice,
         }
     }
@@ -197,18 +190,18 @@ impl World {
         self.scheduler.at(3_000, WORLD, Event::Fault);
         self.scheduler.at(FAULTS_MS, WORLD, Event::Heal);
         self.play_until(FAULTS_MS + BUSY_MS);
-        if self.broken.is_none() {
+        if self.record.holds() {
             self.check_busy();
         }
         self.load = 0.02;
         self.play_until(FAULTS_MS + BUSY_MS + IDLE_MS);
-        if self.broken.is_none() {
+        if self.record.holds() {
             self.check_idle();
         }
     }
 
     fn play_until(&mut self, end_ms: u64) {
-        while self.scheduler.now() < end_ms && self.broken.is_none() {
+        while self.scheduler.now() < end_ms && self.record.holds() {
             let Some((node, event)) = self.scheduler.pop() else { break };
             self.counts.events += 1;
             self.happen(node, event);
@@ -278,16 +271,7 @@ impl World {
 
     /// A promise does not hold.
     fn violated(&mut self, what: String) {
-        self.broken.get_or_insert((self.scheduler.now(), what));
-    }
-
-    fn note(&mut self, line: String) {
-        if self.traced {
-            if self.trace.len() >= TRACE_LINES {
-                self.trace.remove(0);
-            }
-            self.trace.push(format!("{:>6} {line}", self.scheduler.now()));
-        }
+        self.record.violated(self.scheduler.now(), what);
     }
 
     fn runs(&self, index: usize) -> bool {

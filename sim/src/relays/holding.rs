@@ -179,9 +179,7 @@ impl World {
     }
 
     fn act_above(&mut self, node: NodeId, action: HolderAction) {
-        if self.traced {
-            self.note(format!("    node {node}: {action:?}"));
-        }
+        self.record.note(self.scheduler.now(), || format!("    node {node}: {action:?}"));
         let (life, server) = (self.nodes[node].life, self.nodes[node].server);
         let Some(process) = &mut self.nodes[node].process else { return };
         match action {

@@ -9,6 +9,7 @@ mod serving;
 use crate::dice::Dice;
 use crate::machine::MachineClock;
 use crate::network::{Network, Weather};
+use crate::record::Record;
 use crate::scheduler::{NodeId, Scheduler};
 use crate::seeds::Violation;
 use event::Event;
@@ -31,8 +32,6 @@ const CALM_MS: u64 = 35_000;
 const UNDER_WAY_MS: u64 = 1_000;
 /// How much longer than a lease a change may wait: milliseconds of the home's clock.
 const MARGIN_MS: u64 = 100;
-/// The last lines of a traced run that are kept.
-const TRACE_LINES: usize = 100;
 
 /// What a run did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -70,10 +69,7 @@ impl Counts {
 pub fn run(seed: u64, checks: Checks, traced: bool) -> Result<Counts, Violation> {
     let mut world = World::new(seed, checks, traced);
     world.play();
-    match world.broken {
-        Some((at_ms, what)) => Err(Violation { seed, at_ms, what, trace: world.trace }),
-        None => Ok(world.counts),
-    }
+    world.record.outcome(seed, world.counts)
 }
 
 #[allow(clippy::large_enum_variant)] // nine of them
@@ -138,21 +134,13 @@ struct World {
     write_every_ms: u64,
     healed: bool,
     counts: Counts,
-    broken: Option<(u64, String)>,
-    traced: bool,
-    trace: Vec<String>,
+    record: Record,
 }
 
 impl World {
     fn new(seed: u64, checks: Checks, traced: bool) -> Self {
         let dice = Dice::new(seed);
-        let weather = Weather {
-            delay_ms: *dice.one_of(&[(0, 2), (1, 20), (20, 60)]),
-            slow_permille: *dice.one_of(&[0, 20, 100]),
-            slow_ms: *dice.one_of(&[500, 4000]),
-            lost_permille: *dice.one_of(&[0, 20, 100]),
-            doubled_permille: *dice.one_of(&[0, 50]),
-        };
+        let weather = Weather::thrown(&dice, &[500, 4_000]);
         let node = |index: NodeId| {
             let server = match index {
                 WORLD | HOME | NEAR => HOME,
@@ -177,9 +165,7 @@ impl World {
             write_every_ms: dice.between(200, 2_500),
             healed: false,
             counts: Counts::default(),
-            broken: None,
-            traced,
-            trace: Vec::new(),
+            record: Record::new(traced),
             dice,
         }
     }
@@ -190,15 +176,13 @@ impl World {
         self.scheduler.at(30, HOME, Event::Write);
         self.scheduler.at(500, WORLD, Event::Fault);
         self.scheduler.at(FAULTS_MS, WORLD, Event::Heal);
-        while self.scheduler.now() < FAULTS_MS + CALM_MS && self.broken.is_none() {
+        while self.scheduler.now() < FAULTS_MS + CALM_MS && self.record.holds() {
             let Some((node, event)) = self.scheduler.pop() else { break };
             self.counts.events += 1;
-            if self.traced {
-                self.note(format!("node {node}: {event:?}"));
-            }
+            self.record.note(self.scheduler.now(), || format!("node {node}: {event:?}"));
             self.happen(node, event);
         }
-        if self.broken.is_none() {
+        if self.record.holds() {
             self.check_progress();
         }
     }
@@ -231,7 +215,7 @@ impl World {
         let node = usize::try_from(self.dice.between(1, NODES as u64 - 1)).unwrap_or(HOME);
         let for_ms = self.dice.between(10, *self.dice.one_of(&[300, 3_000, 14_000]));
         let (kind, until, server) = (self.dice.below(7), self.scheduler.now() + for_ms, self.nodes[node].server);
-        self.note(format!("FAULT {kind} at {node} for {for_ms} ms"));
+        self.record.note(self.scheduler.now(), || format!("FAULT {kind} at {node} for {for_ms} ms"));
         match kind {
             0 => self.network.cut(node, server, until),
             1 => self.network.cut(server, node, until),
@@ -269,16 +253,7 @@ impl World {
     }
 
     fn violated(&mut self, what: String) {
-        self.broken.get_or_insert((self.scheduler.now(), what));
-    }
-
-    fn note(&mut self, line: String) {
-        if self.traced {
-            if self.trace.len() >= TRACE_LINES {
-                self.trace.remove(0);
-            }
-            self.trace.push(format!("{:>6} {line}", self.scheduler.now()));
-        }
+        self.record.violated(self.scheduler.now(), what);
     }
 
     /// No change waits longer than a lease, beyond what the home itself was stopped for.
@@ -318,8 +293,8 @@ impl World {
     }
 }
 
-/// The version that every read which begins now must show, or a later one.
 impl Store {
+    /// The version that every read which begins now must show, or a later one.
     fn version(&self, object: &VolumePath) -> ObjectVersion {
         self.versions.get(object).copied().unwrap_or(ObjectVersion { epoch: Epoch(1), version: terms::Version(0) })
     }

@@ -57,9 +57,7 @@ impl World {
     }
 
     pub(super) fn act_below(&mut self, node: NodeId, action: HomeAction) {
-        if self.traced {
-            self.note(format!("    node {node} below: {action:?}"));
-        }
+        self.record.note(self.scheduler.now(), || format!("    node {node} below: {action:?}"));
         let life = self.nodes[node].life;
         let Some(process) = &mut self.nodes[node].process else { return };
         match action {
