@@ -22,6 +22,7 @@ mod rights;
 mod session;
 mod sign;
 mod walk;
+mod watch;
 
 pub use files::{Condition, Download, PutOptions, Volume};
 pub use folder::Folder;
@@ -29,3 +30,4 @@ pub use purse::{Kept, Purse};
 pub use remote::Node;
 pub use session::Client;
 pub use walk::{Below, Stretch, Walk};
+pub use watch::{News, Watching};

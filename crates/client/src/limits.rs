@@ -66,3 +66,7 @@ pub const REVOKED_WITHIN: Duration = Duration::from_secs(3);
 pub const MAX_LOOK_ANSWER_BYTES: usize = 4 * webfs::limits::LOOK_ANSWER_BYTES;
 /// Attempts of a batch whose answer was lost, all under the same numbers, so that it happens once: count.
 pub const BATCH_ATTEMPTS: u32 = 3;
+/// How soon a watch that was cut off asks again; each time twice as long, up to [`WATCH_RETRY_MOST`].
+pub const WATCH_RETRY_FIRST: Duration = Duration::from_millis(100);
+/// See [`WATCH_RETRY_FIRST`].
+pub const WATCH_RETRY_MOST: Duration = Duration::from_secs(5);

@@ -27,7 +27,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use terms::{Code, Label, Location, OperationId, Problem, Right, Serial, ServiceName, UnixMs, VolumeName};
-use webfs::limits::{MAX_BATCH_BYTES, MAX_LOOK_BYTES};
+use webfs::limits::{MAX_BATCH_BYTES, MAX_LOOK_BYTES, MAX_WATCH_BYTES};
 use webfs::session::OpenRequest;
 use wire::{Body, Envelope, read_body};
 
@@ -65,6 +65,11 @@ pub async fn answer(
             let look = bounded(body, MAX_LOOK_BYTES).await?.0;
             let here = home_of(state, &volume)?;
             Ok(cbor(&operations::look(&here.home, &state.gate, caller, look).await?))
+        }
+        Route::Watch(volume) => {
+            let watch = bounded(body, MAX_WATCH_BYTES).await?.0;
+            let here = home_of(state, &volume)?;
+            Ok(frames(operations::watch(&here.home, state, caller, watch).await?))
         }
         Route::Acl(..) | Route::Why(..) | Route::Group(_) | Route::GroupAcl(_) | Route::Groups => {
             rights::answer(state, route, caller, &parts.method, body).await
@@ -155,9 +160,15 @@ pub async fn session(
         gate.would_allow_now(&kept, location, Right::Read, bucket).is_some()
     };
     let down = here.coherence.stream(holder, Arc::new(may_read), up).await?;
-    let mut response = Response::new(down);
+    Ok(frames(down))
+}
+
+/// A stream of messages.
+fn frames(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/cbor-seq"));
-    Ok(response)
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// The message in a body, with the id of the change that it asks for.

@@ -3,6 +3,7 @@
 use crate::files::{Found, find};
 use crate::gatekeeper::{Caller, Gatekeeper};
 use crate::limits::OPERATIONS_AT_ONCE;
+use crate::node::State;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use webfs::limits::{MAX_BATCH, MAX_BATCH_FILE_BYTES, MAX_LOOK_FOLDERS};
 use webfs::protocol::{Batch, BatchReply, Done, Look, LookReply, Operation, waves};
 use webfs::serve::{Home, MayShow, PlaceRights, SmallPut, TakeRights, WriteRights};
 use webfs::store::{Change, Lookup, Outcome, TargetLists};
+use webfs::watch::Watch;
+use wire::Body;
 
 /// The first number of a session.
 const FIRST_NUMBER: u64 = 1;
@@ -54,14 +57,42 @@ pub async fn look(home: &Home, gate: &Gatekeeper, caller: &Caller, look: Look) -
     home.look(look, &Asked { home, gate, caller }).await
 }
 
+/// Tells whoever asks of changes, as long as it may read what it asked for.
+pub async fn watch(home: &Home, state: &Arc<State>, caller: &Caller, watch: Watch) -> Result<Body, Problem> {
+    let who = caller.subject().cloned();
+    home.watch(who, watch, Watching { gate: state.gate.clone(), caller: caller.kept() }).await
+}
+
+/// Who watches, for longer than a request.
+struct Watching {
+    gate: Arc<Gatekeeper>,
+    caller: Caller,
+}
+
 impl MayShow for Asked<'_> {
     async fn may_show(&self, location: &Location, bucket: &Bucket, asked: bool) -> Result<Authorised, Problem> {
-        if asked {
-            return self.gate.allow(self.caller, location, Right::Read, bucket).await;
-        }
-        let may = self.gate.would_allow(self.caller, location, Right::Read, bucket).await;
-        may.ok_or_else(|| Problem::new(Code::Denied, format!("no right to read {location}")))
+        may_show(self.gate, self.caller, location, bucket, asked).await
     }
+}
+
+impl MayShow for Watching {
+    async fn may_show(&self, location: &Location, bucket: &Bucket, asked: bool) -> Result<Authorised, Problem> {
+        may_show(&self.gate, &self.caller, location, bucket, asked).await
+    }
+}
+
+async fn may_show(
+    gate: &Gatekeeper,
+    caller: &Caller,
+    location: &Location,
+    bucket: &Bucket,
+    asked: bool,
+) -> Result<Authorised, Problem> {
+    if asked {
+        return gate.allow(caller, location, Right::Read, bucket).await;
+    }
+    let may = gate.would_allow(caller, location, Right::Read, bucket).await;
+    may.ok_or_else(|| Problem::new(Code::Denied, format!("no right to read {location}")))
 }
 
 impl Asked<'_> {

@@ -39,6 +39,8 @@ pub enum Route {
     Batch(VolumeName),
     /// Many folders at once.
     Look(VolumeName),
+    /// The stream of a watcher.
+    Watch(VolumeName),
     /// Show or change an access list.
     Acl(VolumeName, VolumePath),
     /// Show a group's list, or change it.
@@ -117,6 +119,7 @@ pub const TABLE: &[Row] = &[
     ("/.webos/open/{}", POST, Access::Authenticated),
     ("/.webos/batch/{}", POST, Access::Authenticated),
     ("/.webos/look/{}", POST, Access::Authenticated),
+    ("/.webos/watch/{}", POST, Access::Authenticated),
     ("/.webos/acl/{}/{path}", LISTS, Access::Authenticated),
     ("/.webos/group/{}", BOTH, Access::Authenticated),
     ("/.webos/group/{}/acl", GET, Access::Authenticated),
@@ -202,6 +205,7 @@ fn route(pattern: &str, names: &Names<'_>) -> Result<Route, Problem> {
         "/.webos/open/{}" => Route::Open(volume()?),
         "/.webos/batch/{}" => Route::Batch(volume()?),
         "/.webos/look/{}" => Route::Look(volume()?),
+        "/.webos/watch/{}" => Route::Watch(volume()?),
         "/.webos/acl/{}/{path}" => Route::Acl(volume()?, path()?),
         "/.webos/group/{}" => Route::Group(label()?),
         "/.webos/group/{}/acl" => Route::GroupAcl(label()?),

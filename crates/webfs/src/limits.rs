@@ -52,6 +52,23 @@ pub const READ_AHEAD_BLOCKS: usize = 2;
 /// Blocks that an upload may be hashing and writing at once: count. Bounds memory per upload.
 pub const UPLOAD_BLOCKS_IN_FLIGHT: usize = 4;
 
+/// Commits whose touched paths are kept for those who watch: count. Whoever was away for more is told to look anew.
+pub const HISTORY_CHANGES: usize = 8192;
+/// The touched paths of these commits: bytes, roughly.
+pub const HISTORY_BYTES: usize = 4 << 20;
+/// Who watches one volume: count. Further ones are refused as busy.
+pub const MAX_WATCHERS: usize = 4096;
+/// Of them, watches of one principal: count. So that nobody takes all places.
+pub const MAX_WATCHERS_PER_PRINCIPAL: usize = 64;
+/// Changes named in one message to a watcher: count. More are told in several.
+pub const WATCH_EVENTS: usize = 256;
+/// The part of a growing file that one message brings to a watcher: bytes, at most. One block.
+pub const WATCH_BYTES: usize = BLOCK_BYTES as usize;
+/// A watcher is told at least so often that it is not forgotten. Who hears nothing for three times as long is cut off.
+pub const WATCH_ALIVE: Duration = Duration::from_secs(5);
+/// The body of a request to watch: bytes.
+pub const MAX_WATCH_BYTES: usize = 8 << 10;
+
 /// Read connections to a volume's database: count. Readers beyond wait.
 pub const READERS: usize = 4;
 /// Mutations waiting for the writer: count. Callers beyond wait.
@@ -77,3 +94,4 @@ const _: () = assert!(
 );
 const _: () = assert!(FLAT_BLOCKS > NODE_CHILDREN, "a tree has at least two levels: its top is never a leaf");
 const _: () = assert!(RECENT_BLOCK_BYTES as u64 >= 8 * BLOCK_BYTES, "the memory holds a few downloads' blocks");
+const _: () = assert!(2 * WATCH_BYTES <= crate::rules::limits::MAX_FRAME_BYTES, "a block fits into a frame");

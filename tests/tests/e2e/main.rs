@@ -3,6 +3,7 @@
 mod audit;
 mod bad_input;
 mod browser;
+mod changes;
 mod clock;
 mod command_line;
 mod crash;

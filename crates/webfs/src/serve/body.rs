@@ -33,11 +33,11 @@ pub(super) async fn body_of(source: Arc<dyn FileSource>, bytes: Range<u64>) -> R
         })
         .buffered(READ_AHEAD_BLOCKS);
     let chunks = stream::iter([Ok(first)]).chain(rest).boxed();
-    Ok(wire::body::stream(Shared(Mutex::new(chunks))))
+    Ok(wire::body::stream(Shared::new(chunks)))
 }
 
 /// The part of a block that belongs to the bytes asked for. Shares the block's memory.
-fn cut(source: &Arc<dyn FileSource>, index: usize, block: Bytes, bytes: &Range<u64>) -> Bytes {
+pub(super) fn cut(source: &Arc<dyn FileSource>, index: usize, block: Bytes, bytes: &Range<u64>) -> Bytes {
     let held = source.manifest().bytes_of(index);
     let (start, end) = (bytes.start.max(held.start) - held.start, bytes.end.min(held.end) - held.start);
     assert_eq!(block.len() as u64, held.end - held.start, "a source gives blocks as the manifest says");
@@ -47,10 +47,16 @@ fn cut(source: &Arc<dyn FileSource>, index: usize, block: Bytes, bytes: &Range<u
 
 /// A stream that may be shared between threads, because it is only ever used through `&mut`: the lock is never
 /// taken.
-struct Shared(Mutex<BoxStream<'static, Result<Bytes, Problem>>>);
+pub(super) struct Shared<E>(Mutex<BoxStream<'static, Result<Bytes, E>>>);
 
-impl Stream for Shared {
-    type Item = Result<Bytes, Problem>;
+impl<E> Shared<E> {
+    pub(super) fn new(chunks: BoxStream<'static, Result<Bytes, E>>) -> Self {
+        Self(Mutex::new(chunks))
+    }
+}
+
+impl<E> Stream for Shared<E> {
+    type Item = Result<Bytes, E>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.0.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut().poll_next(context)

@@ -13,6 +13,7 @@ mod operate;
 mod proofs;
 mod range;
 mod source;
+mod watch;
 mod write;
 
 #[cfg(test)]
@@ -33,6 +34,7 @@ use http::{HeaderMap, Response};
 use std::sync::Arc;
 use terms::{ChangeNumber, Code, Problem, Right, UnixMs, VolumeName, VolumePath};
 use trust::{Authorised, KeyPair};
+use watch::Watchers;
 use wire::Body;
 use world::World;
 
@@ -51,13 +53,14 @@ pub struct Home {
     store: Store,
     key: KeyPair,
     gate: Arc<dyn ChangeGate>,
+    watchers: Arc<Watchers>,
     world: World,
 }
 
 impl Home {
     /// A volume, the key that signs its manifests, and the gate that recalls before changes.
     pub fn new(store: Store, key: KeyPair, gate: Arc<dyn ChangeGate>, world: World) -> Self {
-        Self { store, key, gate, world }
+        Self { store, key, gate, watchers: Arc::default(), world }
     }
 
     /// The volume.

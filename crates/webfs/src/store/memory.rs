@@ -2,6 +2,7 @@
 //! The writer drops what a change touched before it answers; a lookup that ran across a change is not kept.
 
 use super::blocks::BlockName;
+use super::history::History;
 use super::read::Object;
 use crate::gate::Touched;
 use crate::limits::{RECENT_BLOCK_BYTES, RECENT_BUCKET_BYTES, RECENT_OBJECT_BYTES};
@@ -20,6 +21,7 @@ pub(super) struct Memory {
     objects: Mutex<Recent<VolumePath, Arc<Object>>>,
     buckets: Mutex<Recent<Digest, Arc<Bucket>>>,
     blocks: Mutex<Recent<BlockName, Bytes>>,
+    history: History,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -33,6 +35,7 @@ impl Memory {
             objects: Mutex::new(Recent::new(RECENT_OBJECT_BYTES)),
             buckets: Mutex::new(Recent::new(RECENT_BUCKET_BYTES)),
             blocks: Mutex::new(Recent::new(RECENT_BLOCK_BYTES)),
+            history: History::new(change),
         }
     }
 
@@ -42,17 +45,27 @@ impl Memory {
     }
 
     /// A transaction has committed: forget what it touched, then publish its number.
-    pub(super) fn changed(&self, change: ChangeNumber, touched: &[Touched]) {
-        let mut objects = lock(&self.objects);
-        for one in touched {
-            if one.subtrees.is_empty() {
-                one.objects.iter().for_each(|path| objects.remove(path));
-            } else {
-                objects.clear();
+    pub(super) fn changed(&self, change: ChangeNumber, touched: Vec<Touched>) {
+        {
+            let mut objects = lock(&self.objects);
+            for one in &touched {
+                if one.subtrees.is_empty() {
+                    one.objects.iter().for_each(|path| objects.remove(path));
+                } else {
+                    objects.clear();
+                }
+            }
+            // Under the lock, so that `keep` sees either both or neither.
+            if self.change.swap(change.0, Ordering::AcqRel) == change.0 {
+                return;
             }
         }
-        // Under the lock, so that `keep` sees either both or neither.
-        self.change.store(change.0, Ordering::Release);
+        self.history.note(change, touched);
+    }
+
+    /// The last changes.
+    pub(super) fn history(&self) -> &History {
+        &self.history
     }
 
     pub(super) fn object(&self, path: &VolumePath) -> Option<Arc<Object>> {

@@ -12,6 +12,7 @@ mod collect;
 mod content;
 mod dump;
 mod error;
+mod history;
 mod ledger;
 mod making;
 mod memory;
@@ -37,6 +38,7 @@ pub use check::{Fault, Report};
 pub use collect::Collected;
 pub use dump::Dumped;
 pub use error::StoreError;
+pub use history::Since;
 pub use patch::Patching;
 pub use read::{Lookup, Missing, Object};
 pub use restore::Restored;
@@ -58,7 +60,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use terms::{ChangeNumber, Digest, Epoch, OperationId, SessionId, VolumeName, VolumePath};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use trust::Bucket;
 use world::World;
 use writer::{Plain, Position, Work};
@@ -185,6 +187,16 @@ impl Store {
     /// lookup's answer takes in.
     pub fn change(&self) -> ChangeNumber {
         self.0.memory.change()
+    }
+
+    /// What was touched after this change number, as far as it is still known.
+    pub fn since(&self, after: ChangeNumber) -> Since {
+        self.0.memory.history().since(after)
+    }
+
+    /// Changes whenever something was committed, after which [`Store::since`] and every lookup show it.
+    pub fn follow(&self) -> watch::Receiver<ChangeNumber> {
+        self.0.memory.history().follow()
     }
 
     /// What is at this path, if it is in memory: without waiting.

@@ -82,7 +82,7 @@ fn commit(database: &mut Connection, batch: &mut Vec<Box<dyn Work>>, memory: &Me
     let committed = transact(database, batch, &mut results, &mut touched);
     if let Ok(position) = &committed {
         // Before anybody is answered: no reader who knows of the change may find the old state in memory.
-        memory.changed(position.change, &touched);
+        memory.changed(position.change, touched);
     }
     results.resize(batch.len(), Ok(()));
     for (work, result) in batch.drain(..).zip(results) {

@@ -11,6 +11,7 @@ mod realm;
 mod service;
 mod transfer;
 mod values;
+mod watch;
 
 pub use files::{
     AclCommand, AclCopy, AclEdit, Cat, Find, Get, Kind, Ln, Ls, Mkdir, Mv, Put, Rm, Stat, Under, VolumeCommand,
@@ -28,6 +29,7 @@ pub use realm::{
 pub use service::{Fetch, Proxy, Publish, ServiceCommand};
 pub use transfer::{CreateArgs, TransferCommand};
 pub use values::{FileAddress, LinkRate, NodeName, PlacedRights, UrlNode, WhoName};
+pub use watch::WatchFiles;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
@@ -98,6 +100,7 @@ pub enum Command {
     Mkdir(Mkdir),
     Ln(Ln),
     Find(Find),
+    Watch(WatchFiles),
     /// See and change who may do what
     #[command(subcommand)]
     Acl(AclCommand),

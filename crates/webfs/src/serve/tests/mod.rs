@@ -2,6 +2,7 @@
 
 mod reads;
 mod sparse;
+mod watch;
 mod writes;
 
 use super::{Home, WriteRights};

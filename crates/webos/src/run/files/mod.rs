@@ -9,12 +9,14 @@ mod look;
 mod names;
 mod put;
 mod tree;
+mod watch;
 
 pub use find::find;
 pub use get::{cat, get};
 pub use look::{ls, stat};
 pub use names::{ln, mkdir, mv, rm};
 pub use put::put;
+pub use watch::watch;
 
 use client::models::{Entry, FileKind};
 use serde::Serialize;
