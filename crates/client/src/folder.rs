@@ -118,6 +118,11 @@ impl Folder {
         self.0.join("purse")
     }
 
+    /// Changes that could not be published.
+    pub fn recovery(&self) -> PathBuf {
+        self.0.join("recovery")
+    }
+
     /// To whom this node is lent.
     pub fn offers(&self) -> PathBuf {
         self.0.join("offers.toml")

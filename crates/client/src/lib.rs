@@ -4,6 +4,7 @@
 //! against the pinned realm before it is returned. This crate decides no rights and keeps no server state.
 
 mod asking;
+pub mod content;
 pub mod durable;
 pub mod enrol;
 mod feed;
@@ -15,6 +16,7 @@ mod operations;
 pub mod protocol;
 mod purse;
 pub mod realms;
+mod recovery;
 pub mod register;
 mod remote;
 pub mod renewal;
@@ -27,6 +29,7 @@ mod watch;
 pub use files::{Condition, Download, PutOptions, Volume};
 pub use folder::Folder;
 pub use purse::{Kept, Purse};
+pub use recovery::{About, Draft, KeptChange, Recovery};
 pub use remote::Node;
 pub use session::Client;
 pub use walk::{Below, Stretch, Walk};

@@ -70,3 +70,13 @@ pub const BATCH_ATTEMPTS: u32 = 3;
 pub const WATCH_RETRY_FIRST: Duration = Duration::from_millis(100);
 /// See [`WATCH_RETRY_FIRST`].
 pub const WATCH_RETRY_MOST: Duration = Duration::from_secs(5);
+/// How long a change that was not published is kept.
+pub const RECOVERY_LIFE: Duration = Duration::from_secs(14 * 24 * 3600);
+/// The longest content that is kept of a pipe: bytes. What is longer is sent all the same, but is gone if that fails.
+pub const RECOVERY_BYTES: u64 = 1 << 30;
+/// Changes kept at a time: count. Beyond, what fails is not kept, and said to be lost.
+pub const MAX_KEPT_CHANGES: usize = 256;
+/// What a killed command had taken down goes after this time.
+pub const STALE_DRAFT: Duration = Duration::from_secs(24 * 3600);
+/// What is read at a time of content on its way to a home: bytes.
+pub const READ_BYTES: usize = 256 << 10;

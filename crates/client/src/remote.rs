@@ -63,12 +63,17 @@ impl Node {
         if let Some(chain) = self.client.transfer() {
             request.headers_mut().entry(trust::transfer::HEADER).or_insert_with(|| chain.clone());
         }
+        let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
         let answer = match self.client.pool().request(&self.target(purpose), request).await {
             Ok(answer) => answer,
             Err(error) => {
+                let unknown = changes && !error.not_sent();
                 let reason = Problem::from(error);
                 let problem = Problem::new(reason.code, format!("{}: {}", self.principal, reason.detail));
-                let problem = problem.next("see that the node runs and is reachable from here");
+                let problem = problem.next(match unknown {
+                    true => "whether it was carried out is not known: look before you ask again",
+                    false => "see that the node runs and is reachable from here",
+                });
                 return Err(self.client.behind(problem).await);
             }
         };

@@ -19,9 +19,11 @@ use crate::upkeep;
 use crate::via;
 use client::models::{VOLUME_KIND, VolumeRecord};
 use client::protocol::{Announcement, JoinRequest, NodeStatus, PublishRequest, RenewRequest, StateUpdate};
+use futures_util::FutureExt;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -29,7 +31,7 @@ use std::sync::Arc;
 use terms::{Code, Label, Location, OperationId, Problem, Right, Serial, ServiceName, UnixMs, VolumeName};
 use webfs::limits::{MAX_BATCH_BYTES, MAX_LOOK_BYTES, MAX_WATCH_BYTES};
 use webfs::session::OpenRequest;
-use wire::{Body, Envelope, read_body};
+use wire::{Body, Envelope, Until, read_body};
 
 /// Answers a control message.
 pub async fn answer(
@@ -57,22 +59,23 @@ pub async fn answer(
         Route::Renew => renew(state, caller, parts, body).await,
         Route::Open(volume) => open(state, caller, &volume, body).await,
         Route::Batch(volume) => {
-            let batch = bounded(body, MAX_BATCH_BYTES).await?.0;
-            let here = home_of(state, &volume)?;
-            Ok(cbor(&operations::batch(&here.home, &state.gate, caller, batch).await?))
+            let until = parts.extensions.get::<Until>();
+            let batch = bounded(followed(until, body), MAX_BATCH_BYTES).await?.0;
+            let home = home_of(state, &volume)?.home.within(until);
+            Ok(cbor(&operations::batch(&home, &state.gate, caller, batch).await?))
         }
         Route::Look(volume) => {
-            let look = bounded(body, MAX_LOOK_BYTES).await?.0;
+            let look = bounded(followed(None, body), MAX_LOOK_BYTES).await?.0;
             let here = home_of(state, &volume)?;
             Ok(cbor(&operations::look(&here.home, &state.gate, caller, look).await?))
         }
         Route::Watch(volume) => {
-            let watch = bounded(body, MAX_WATCH_BYTES).await?.0;
+            let watch = bounded(followed(None, body), MAX_WATCH_BYTES).await?.0;
             let here = home_of(state, &volume)?;
             Ok(frames(operations::watch(&here.home, state, caller, watch).await?))
         }
         Route::Acl(..) | Route::Why(..) | Route::Group(_) | Route::GroupAcl(_) | Route::Groups => {
-            rights::answer(state, route, caller, &parts.method, body).await
+            rights::answer(state, route, caller, parts, body).await
         }
         Route::Via => via::answer(state, caller, parts, message(body).await?.0).await,
         Route::Publish => {
@@ -154,7 +157,7 @@ pub async fn session(
 ) -> Result<Response<Body>, Problem> {
     let holder = caller.for_itself()?.principal.clone();
     let here = home_of(state, volume)?;
-    let up = http_body_util::BodyExt::boxed(http_body_util::BodyExt::map_err(body, Into::into));
+    let up = body.map_err(Into::into).boxed();
     let (gate, kept) = (state.gate.clone(), caller.kept());
     let may_read = move |location: &Location, bucket: &trust::Bucket| {
         gate.would_allow_now(&kept, location, Right::Read, bucket).is_some()
@@ -173,12 +176,21 @@ fn frames(body: Body) -> Response<Body> {
 
 /// The message in a body, with the id of the change that it asks for.
 pub async fn message<T: DeserializeOwned>(body: Incoming) -> Result<(T, Option<OperationId>), Problem> {
-    bounded(body, MAX_CONTROL_BYTES).await
+    bounded(followed(None, body), MAX_CONTROL_BYTES).await
+}
+
+/// The body of a request, whose end may say until when it may be acted on.
+pub fn followed(until: Option<&Until>, body: Incoming) -> Body {
+    match until {
+        Some(until) => until.follow(body),
+        None => body.map_err(Into::into).boxed(),
+    }
 }
 
 /// The same of a body of at most `limit` bytes.
-async fn bounded<T: DeserializeOwned>(body: Incoming, limit: usize) -> Result<(T, Option<OperationId>), Problem> {
-    let bytes = read_body(body, limit).await?;
+async fn bounded<T: DeserializeOwned>(body: Body, limit: usize) -> Result<(T, Option<OperationId>), Problem> {
+    // As a boxed future, because the compiler loses its way in the bounds of the error otherwise.
+    let bytes = read_body(body, limit).boxed().await?;
     let envelope: Envelope<T> = wire::cbor::from_slice(&bytes)?;
     let operation = envelope.op;
     Ok((envelope.into_body()?, operation))

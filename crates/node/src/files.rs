@@ -3,6 +3,7 @@
 //! Who may not read gets the same refusal whether a thing exists or not; a missing thing is named only to those
 //! who may list its parent.
 
+use crate::control::followed;
 use crate::gatekeeper::{Caller, Gatekeeper};
 use crate::guard;
 use crate::limits::UPLOAD_PAUSE;
@@ -47,6 +48,7 @@ pub async fn answer(
     parts: &Parts,
     body: Incoming,
 ) -> Result<Response<Body>, Problem> {
+    let home = &home.within(parts.extensions.get());
     match parts.method {
         Method::PUT => put(home, gate, caller, path, parts, body).await,
         Method::DELETE => delete(home, gate, caller, path, parts).await,
@@ -113,7 +115,11 @@ async fn put(
 ) -> Result<Response<Body>, Problem> {
     match put_rights(home, gate, caller, path).await {
         Ok(rights) => {
-            let content = guard::body(caller, gate.trust(), wire::body::paced(body, UPLOAD_PAUSE));
+            let content = guard::body(
+                caller,
+                gate.trust(),
+                wire::body::paced(followed(parts.extensions.get(), body), UPLOAD_PAUSE),
+            );
             Ok(home.put(&rights, path, parts, content).await)
         }
         Err(problem) => {

@@ -7,6 +7,7 @@ use crate::node::State;
 use crate::routes::Route;
 use crate::{files, known, why};
 use client::protocol::{AclChange, AclSet, GroupMessage, WhyRequest};
+use http::request::Parts;
 use http::{Method, Response};
 use hyper::body::Incoming;
 use serde_bytes::ByteBuf;
@@ -19,12 +20,12 @@ pub async fn answer(
     state: &State,
     route: Route,
     caller: &Caller,
-    method: &Method,
+    parts: &Parts,
     body: Incoming,
 ) -> Result<Response<Body>, Problem> {
     match route {
-        Route::Acl(volume, path) => access_list(state, caller, &volume, &path, method, body).await,
-        Route::Group(name) if *method == Method::GET => group(state, caller, &name),
+        Route::Acl(volume, path) => access_list(state, caller, &volume, &path, parts, body).await,
+        Route::Group(name) if parts.method == Method::GET => group(state, caller, &name),
         Route::Group(name) => {
             let (message, _) = message::<GroupMessage>(body).await?;
             Ok(cbor(&orders::carry_out(state, caller, &group_name(state, &name), message).await?))
@@ -44,14 +45,14 @@ async fn access_list(
     caller: &Caller,
     volume: &VolumeName,
     path: &VolumePath,
-    method: &Method,
+    parts: &Parts,
     body: Incoming,
 ) -> Result<Response<Body>, Problem> {
-    let (home, gate) = (&home_of(state, volume)?.home, &state.gate);
-    if *method == Method::GET {
+    let (home, gate) = (&home_of(state, volume)?.home.within(parts.extensions.get()), &state.gate);
+    if parts.method == Method::GET {
         return Ok(cbor(&files::show_acl(home, gate, caller, path).await?));
     }
-    if *method == Method::PUT {
+    if parts.method == Method::PUT {
         let (list, operation) = message::<AclSet>(body).await?;
         let edit = files::Edit { recursive: list.recursive, operation };
         return Ok(cbor(&files::replace_acl(home, gate, caller, path, &Bucket::new(list.entries)?, edit).await?));

@@ -17,6 +17,7 @@ mod rates;
 mod server;
 mod stalls;
 mod tls;
+mod until;
 
 pub use body::{Body, BodyError, read_body};
 pub use cbor::Envelope;
@@ -25,3 +26,4 @@ pub use peer::{Binding, Credentials, Described, Expect, Peer, PeerCheck};
 pub use pool::{CallError, Pool, PoolCounts, Purpose, Target};
 pub use problem::{problem_from, problem_response};
 pub use server::{Handler, HandlerFuture, Recheck, Server, ServerError, ShownCredentials};
+pub use until::{Until, WITHIN_HEADER};

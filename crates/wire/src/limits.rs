@@ -46,8 +46,14 @@ pub const PING_INTERVAL: Duration = Duration::from_secs(10);
 pub const PING_DEADLINE: Duration = Duration::from_secs(10);
 /// From the start of a connection attempt to its TCP connection.
 pub const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
-/// From the request to the header of its answer, unless the caller has a shorter deadline of its own.
+/// From the request, or the last of its body that was taken, to the header of its answer, unless the caller has a shorter
+/// deadline of its own.
 pub const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
+/// After so long a server does not begin to carry out a change: its sender gives up at [`ANSWER_DEADLINE`], and what it
+/// calls failed must not happen afterwards. The rest is for the commit itself.
+pub const LATEST_CHANGE: Duration = Duration::from_secs(25);
+/// A request's body up to this length is sent at once: bytes. A longer one says at its end until when it may be acted on.
+pub const SHORT_BODY_BYTES: u64 = 64 << 10;
 /// How long a shutdown waits for requests in flight.
 pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(5);
 /// HTTP/2 window of one stream: bytes. 4 MiB fill 800 Mbit/s at 40 ms.
@@ -83,3 +89,4 @@ const _: () = assert!(MAX_PROBLEM_BYTES <= MAX_CONTROL_BYTES);
 const _: () = assert!(MAX_ANONYMOUS_CONNECTIONS + MAX_HANDSHAKES + MAX_WAITING_CONNECTIONS < MAX_CONNECTIONS);
 const _: () = assert!(QUEUE_OF_ONE_SOURCE <= MAX_SOURCE_WAITING);
 const _: () = assert!(HANDSHAKE_BURST as usize + QUEUE_OF_ONE_SOURCE >= MAX_SOURCE_CONNECTIONS);
+const _: () = assert!(LATEST_CHANGE.as_secs() + 5 <= ANSWER_DEADLINE.as_secs());

@@ -10,6 +10,7 @@ use crate::limits::{
 };
 use crate::peer::{Binding, Credentials, Expect, PeerCheck};
 use crate::tls;
+use crate::until::Sending;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
@@ -109,6 +110,8 @@ impl From<CallError> for Problem {
 
 struct Connection {
     sender: SendRequest<Body>,
+    /// When its handshake was done.
+    opened: BootMs,
     used: AtomicU64,
     until: UnixMs,
     /// The chain that the peer showed.
@@ -182,22 +185,23 @@ impl Pool {
         PoolCounts { kept, hits, handshakes: self.handshakes() }
     }
 
-    /// Sends a request to the target and waits for the header of the answer, at most [`ANSWER_DEADLINE`].
+    /// Sends a request to the target and waits for the header of the answer, at most [`ANSWER_DEADLINE`] after the last of
+    /// its body was taken.
     /// The URI must be absolute; its authority is the one the server sees.
     pub async fn request(&self, target: &Target, request: Request<Body>) -> Result<Response<Incoming>, CallError> {
-        let mut request = request;
+        let (sending, mut request) = Sending::watch(&self.0.world, request);
         // A cached connection may have died unnoticed: what was not sent on it is sent once on a new one.
         for _ in 0..2 {
             let connection = self.connection(target).await?;
             connection.used.store(self.0.world.clock.boot().0, Ordering::Relaxed);
             let mut sender = connection.sender.clone();
-            let answer = timeout(ANSWER_DEADLINE, sender.try_send_request(request)).await;
-            match answer {
-                Err(_) => {
+            sending.goes_out(connection.opened, &mut request);
+            match sending.answer(sender.try_send_request(request)).await {
+                None => {
                     return Err(CallError::Deadline { address: target.address.clone(), after: ANSWER_DEADLINE });
                 }
-                Ok(Ok(response)) => return Ok(response),
-                Ok(Err(mut error)) => {
+                Some(Ok(response)) => return Ok(response),
+                Some(Err(mut error)) => {
                     self.forget(target, &connection).await;
                     match error.take_message() {
                         Some(unsent) => request = unsent,
@@ -296,6 +300,7 @@ impl Pool {
             .await
             .map_err(|_| unreachable(std::io::ErrorKind::TimedOut.into()))?
             .map_err(|error| handshake_error(target, error))?;
+        let opened = now(&self.0.world);
         let (until, chain) = self.chain_end(target, &stream);
         let binding = tls::binding(stream.get_ref().1).ok();
         let (sender, connection) = builder()
@@ -309,7 +314,7 @@ impl Pool {
             }
         });
         let used = AtomicU64::new(now(&self.0.world).0);
-        Ok(Connection { sender, used, until, chain, binding })
+        Ok(Connection { sender, opened, used, until, chain, binding })
     }
 
     /// When the peer's chain ends, and the chain. A peer known by key alone is bounded by the document that names the key.

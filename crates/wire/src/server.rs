@@ -11,6 +11,7 @@ use crate::peer::{Credentials, Peer, PeerCheck};
 use crate::places::Place;
 use crate::stalls::Stalls;
 use crate::tls::{self, Shown};
+use crate::until::Until;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -189,6 +190,7 @@ async fn accept_all(listener: TcpListener, shared: Arc<Shared>, tasks: TaskTrack
 }
 
 async fn serve_connection(shared: &Shared, stream: TcpStream, from: SocketAddr) {
+    let accepted = shared.world.clock.boot();
     let _ = stream.set_nodelay(true);
     let mut rounds = shared.recheck.0.subscribe();
     tokio::select! {
@@ -223,6 +225,8 @@ async fn serve_connection(shared: &Shared, stream: TcpStream, from: SocketAddr) 
         if let Some(binding) = binding.filter(|_| request.method() == http::Method::POST) {
             request.extensions_mut().insert(binding);
         }
+        let until = Until::new(accepted, request.headers());
+        request.extensions_mut().insert(until);
         asked.store(true, Ordering::Relaxed);
         let answer = handler.handle(request, peer.clone(), from);
         let (stalls, work) = (stalls.clone(), place.as_ref().map(Place::work));

@@ -18,6 +18,7 @@ mod operations;
 mod passphrase;
 mod ports_and_clocks;
 mod realms;
+mod recover;
 mod relay;
 mod renewal;
 mod sockets;

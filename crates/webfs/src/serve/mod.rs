@@ -35,7 +35,7 @@ use std::sync::Arc;
 use terms::{ChangeNumber, Code, Problem, Right, UnixMs, VolumeName, VolumePath};
 use trust::{Authorised, KeyPair};
 use watch::Watchers;
-use wire::Body;
+use wire::{Body, Until};
 use world::World;
 
 /// Under which host name content is served, and so what it may do in a browser.
@@ -54,13 +54,20 @@ pub struct Home {
     key: KeyPair,
     gate: Arc<dyn ChangeGate>,
     watchers: Arc<Watchers>,
+    until: Option<Until>,
     world: World,
 }
 
 impl Home {
     /// A volume, the key that signs its manifests, and the gate that recalls before changes.
     pub fn new(store: Store, key: KeyPair, gate: Arc<dyn ChangeGate>, world: World) -> Self {
-        Self { store, key, gate, watchers: Arc::default(), world }
+        Self { store, key, gate, watchers: Arc::default(), until: None, world }
+    }
+
+    /// The same for a request whose sender gives up then: it changes nothing any more afterwards.
+    #[must_use]
+    pub fn within(&self, until: Option<&Until>) -> Self {
+        Self { until: until.cloned(), ..self.clone() }
     }
 
     /// The volume.

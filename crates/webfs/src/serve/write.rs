@@ -17,7 +17,7 @@ use http_body_util::BodyExt;
 use std::pin::pin;
 use terms::{Code, Digest, OperationId, Principal, Problem, Right, SessionId, VolumePath};
 use trust::{Authorised, Bucket};
-use wire::{Body, BodyError};
+use wire::{Body, BodyError, Until};
 
 impl Home {
     /// Forgets the outcomes of a principal's session below a number: it has them.
@@ -215,6 +215,7 @@ impl Home {
             Some(lock) => self.gate.before_locked_change(recalled, lock).await?,
             None => self.gate.before_change(recalled).await?,
         };
+        conditions.until = self.until.as_ref().and_then(Until::end);
         Ok(self.store.change_with(change, conditions, permit).await?)
     }
 

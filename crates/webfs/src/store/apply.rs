@@ -12,7 +12,7 @@ use super::writer::Position;
 use crate::gate::Touched;
 use crate::model::{Entry, FileKind, Manifest, ObjectVersion};
 use rusqlite::{Connection, params};
-use terms::{Digest, UnixMs, Version, VolumePath};
+use terms::{BootMs, Digest, UnixMs, Version, VolumePath};
 use trust::Bucket;
 
 /// A change under way: the transaction, the time, and what it becomes.
@@ -23,6 +23,13 @@ pub(super) struct Applying<'a> {
     pub(super) version: ObjectVersion,
 }
 
+/// When a change is made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    pub(super) unix: UnixMs,
+    pub(super) boot: BootMs,
+}
+
 pub(super) fn failed(error: rusqlite::Error) -> StoreError {
     StoreError::database("changing the volume", error)
 }
@@ -31,7 +38,7 @@ pub(super) fn failed(error: rusqlite::Error) -> StoreError {
 pub(super) fn apply(
     database: &Connection,
     position: &mut Position,
-    now: UnixMs,
+    now: Moment,
     change: &Change,
     conditions: &Conditions,
 ) -> Result<(Outcome, Touched), StoreError> {
@@ -39,6 +46,9 @@ pub(super) fn apply(
         && let Some(outcome) = ledger::recorded(database, id, change.fingerprint())?
     {
         return Ok((outcome, Touched::default()));
+    }
+    if conditions.until.is_some_and(|until| until < now.boot) {
+        return Err(StoreError::TooLate { path: change.path().clone() });
     }
     let walk = read::walk(database, change.path()).map_err(failed)?;
     check(database, change, conditions, &walk)?;
@@ -50,11 +60,11 @@ pub(super) fn apply(
     }
     let next = position.change.next();
     let version = ObjectVersion { epoch: position.epoch, version: Version(next.0) };
-    let applying = Applying { database, now, version };
+    let applying = Applying { database, now: now.unix, version };
     let (entry, created) = applying.change(change, &walk)?;
     let outcome = Outcome { change: next, entry, created, replayed: false };
     if let Some(id) = conditions.operation {
-        ledger::record(database, id, change.fingerprint(), &outcome, now)?;
+        ledger::record(database, id, change.fingerprint(), &outcome, now.unix)?;
     }
     position.change = next;
     Ok((outcome, touched))

@@ -8,7 +8,7 @@ use crate::model::{BlockRef, Entry, Manifest};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use terms::{ChangeNumber, Digest, OperationId, VolumePath};
+use terms::{BootMs, ChangeNumber, Digest, OperationId, VolumePath};
 use trust::Bucket;
 
 /// In which state an object must be for a change to happen (`If-Match`, `If-None-Match: *`).
@@ -40,6 +40,8 @@ pub struct Conditions {
     pub recalled: Touched,
     /// Names the change, so that a retry is answered with the first outcome.
     pub operation: Option<OperationId>,
+    /// When whoever asks for the change gives up: later it is not made any more.
+    pub until: Option<BootMs>,
 }
 
 /// The access control lists that govern the place that a move or a link goes to.
@@ -60,6 +62,7 @@ impl Conditions {
             decided_on_target: None,
             recalled: Touched::everything(),
             operation: None,
+            until: None,
         }
     }
 

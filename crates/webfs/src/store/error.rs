@@ -122,6 +122,12 @@ pub enum StoreError {
         /// The id.
         id: OperationId,
     },
+    /// Whoever asked for the change has given up meanwhile: it is not made behind its back.
+    #[error("the change of /{path} came too late: whoever asked for it had given up")]
+    TooLate {
+        /// What was to be changed.
+        path: VolumePath,
+    },
     /// The content is longer than a file may be.
     #[error("the content is longer than a file may be: {}", ByteCount(*.limit))]
     TooLarge {
@@ -256,6 +262,7 @@ impl StoreError {
             | Self::LeadsOut { .. }
             | Self::IntoItself { .. } => Code::Invalid,
             Self::NotAllowed { .. } => Code::Denied,
+            Self::TooLate { .. } => Code::Timeout,
             Self::TooLarge { .. } | Self::TooManyNames { .. } | Self::TooDeep { .. } => Code::TooLarge,
             Self::NoSpace { .. } => Code::NoSpace,
             Self::Moved { .. } | Self::Gone { .. } | Self::Closed | Self::Locked { .. } => Code::Unavailable,
@@ -279,6 +286,7 @@ impl From<StoreError> for Problem {
             }
             StoreError::Moved { .. } => "try again",
             StoreError::Gone { .. } => "open the file again",
+            StoreError::TooLate { .. } => "ask again; nothing was changed",
             StoreError::NotEmpty { .. } => "remove its entries first",
             StoreError::OperationSettled { .. } => "look at what is there now, and ask under a new number",
             StoreError::IsLink { .. } => "name what it leads to, or remove the link first",

@@ -311,8 +311,8 @@ impl Store {
         permit: Box<dyn ChangePermit>,
     ) -> Result<Outcome, StoreError> {
         let (answer, outcome) = oneshot::channel();
-        let now = self.0.world.clock.unix();
-        let mutation = mutate::Mutation { change, conditions, now, permit, answer, outcome: None };
+        let world = self.0.world.clone();
+        let mutation = mutate::Mutation { change, conditions, world, permit, answer, outcome: None };
         self.send(Box::new(mutation)).await?;
         outcome.await.map_err(|_| StoreError::Closed)?
     }

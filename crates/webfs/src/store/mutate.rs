@@ -1,18 +1,18 @@
 //! A change as work for the writer: applied in its transaction, answered after the commit, its permit ended.
 
-use super::apply;
+use super::apply::{self, Moment};
 use super::change::{Change, Conditions, Outcome};
 use super::error::StoreError;
 use super::writer::{Position, Work};
 use crate::gate::{ChangeEnd, ChangePermit, Touched};
 use rusqlite::Connection;
-use terms::UnixMs;
 use tokio::sync::oneshot;
+use world::World;
 
 pub(super) struct Mutation {
     pub(super) change: Change,
     pub(super) conditions: Conditions,
-    pub(super) now: UnixMs,
+    pub(super) world: World,
     pub(super) permit: Box<dyn ChangePermit>,
     pub(super) answer: oneshot::Sender<Result<Outcome, StoreError>>,
     pub(super) outcome: Option<Outcome>,
@@ -20,7 +20,8 @@ pub(super) struct Mutation {
 
 impl Work for Mutation {
     fn run(&mut self, database: &Connection, position: &mut Position) -> Result<Touched, StoreError> {
-        let (outcome, touched) = apply::apply(database, position, self.now, &self.change, &self.conditions)?;
+        let now = Moment { unix: self.world.clock.unix(), boot: self.world.clock.boot() };
+        let (outcome, touched) = apply::apply(database, position, now, &self.change, &self.conditions)?;
         self.outcome = Some(outcome);
         Ok(touched)
     }

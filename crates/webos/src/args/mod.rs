@@ -29,7 +29,7 @@ pub use realm::{
 pub use service::{Fetch, Proxy, Publish, ServiceCommand};
 pub use transfer::{CreateArgs, TransferCommand};
 pub use values::{FileAddress, LinkRate, NodeName, PlacedRights, UrlNode, WhoName};
-pub use watch::WatchFiles;
+pub use watch::{RecoverCommand, WatchFiles};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
@@ -101,6 +101,9 @@ pub enum Command {
     Ln(Ln),
     Find(Find),
     Watch(WatchFiles),
+    /// See, publish or drop what could not be stored
+    #[command(subcommand)]
+    Recover(RecoverCommand),
     /// See and change who may do what
     #[command(subcommand)]
     Acl(AclCommand),

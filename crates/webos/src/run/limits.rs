@@ -7,8 +7,8 @@ use std::time::Duration;
 pub const FILES_AT_ONCE: usize = 16;
 /// Files in one `put -r` or `get -r`: count. More is refused by name, before anything is sent.
 pub const MAX_FILES: usize = 1_000_000;
-/// One piece read from a local file: bytes.
-pub const READ_BYTES: usize = 256 * 1024;
+/// Pieces of standard input that wait to be sent: count.
+pub const PIECES_AHEAD: usize = 4;
 /// Blocks that are asked for to learn why a body broke off: count. So many are lost under way at most, usually.
 pub const BLOCKS_ASKED: usize = 16;
 /// Attempts of a put whose answer was lost, all under one operation id, so that it happens once: count.

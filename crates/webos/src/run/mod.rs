@@ -23,6 +23,7 @@ mod proxies;
 mod proxy;
 mod reach;
 mod realm;
+mod recover;
 mod revoke;
 mod roots;
 mod running;
@@ -182,6 +183,9 @@ fn choose(setup: &Setup, out: &mut Out, command: Command) -> Outcome {
             | Command::Whoami(_)
             | Command::Proxy(_)
     );
+    if !apart && !matches!(command, Command::Recover(_)) {
+        recover::announce(setup, out);
+    }
     if !apart && who::is_renewal_due(setup) {
         wait_for(async {
             who::renew_beforehand(setup).await;
@@ -215,6 +219,7 @@ fn choose(setup: &Setup, out: &mut Out, command: Command) -> Outcome {
         Command::Mkdir(mkdir) => wait_for(files::mkdir(setup, out, &mkdir)),
         Command::Ln(ln) => wait_for(files::ln(setup, out, &ln)),
         Command::Find(find) => wait_for(files::find(setup, out, &find)),
+        Command::Recover(recover) => wait_for(recover::run(setup, out, &recover)),
         Command::Watch(watch) => wait_for(files::watch(setup, out, &watch)),
         Command::Acl(acl) => wait_for(acl::run(setup, out, &acl)),
         Command::Audit(audit) => wait_for(audit::run(setup, out, &audit)),
@@ -242,7 +247,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
 /// Runs a command that waits for others, until it ends or Ctrl-C is pressed; then what it began is undone by
 /// dropping it.
 fn wait_for(command: impl Future<Output = Outcome>) -> Outcome {
-    runtime()?.block_on(async {
+    to_the_end(async {
         tokio::select! {
             outcome = command => outcome,
             _ = tokio::signal::ctrl_c() => Err(Failure::Interrupted),

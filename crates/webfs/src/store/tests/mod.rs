@@ -3,6 +3,7 @@
 mod cases;
 mod damage;
 mod dump;
+mod late;
 mod lists;
 mod names;
 mod random;

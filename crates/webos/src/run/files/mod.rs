@@ -7,6 +7,7 @@ mod get;
 mod landing;
 mod look;
 mod names;
+mod piped;
 mod put;
 mod tree;
 mod watch;

@@ -1,22 +1,21 @@
 //! `put`: changes, each under its own operation id, so that a repetition after a lost answer happens once.
 
 use super::Shown;
+use super::piped::{Piped, put_piped};
 use super::tree::{Found, LeftOut, open_regular, walk};
 use crate::args::{FileAddress, Put};
 use crate::home::cannot;
 use crate::output::{Out, Outcome, plural};
-use crate::run::limits::{FILES_AT_ONCE, PUT_ATTEMPTS, READ_BYTES};
+use crate::run::limits::{FILES_AT_ONCE, PUT_ATTEMPTS};
 use crate::run::{Setup, reach};
-use bytes::BytesMut;
+use client::content::read_from;
 use client::models::Entry;
 use client::{Condition, PutOptions, Volume};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use std::io::Read;
-use std::os::fd::AsFd;
 use std::path::Path;
 use terms::{ByteCount, Code, Location, Problem, VolumePath};
-use tokio::io::{AsyncRead, AsyncReadExt};
 use webfs::limits::{MAX_BATCH, MAX_BATCH_FILE_BYTES, MAX_FILE_BYTES};
 use webfs::protocol::{Operation, When};
 
@@ -39,16 +38,18 @@ pub async fn put(setup: &Setup, out: &mut Out, arguments: &Put) -> Outcome {
             (true, true) => {}
         }
     }
-    let volume = reach::volume(&client, &arguments.place, None).await?;
     let path = destination(&arguments.file, &arguments.place, arguments.recursive)?;
-    if arguments.recursive {
-        return put_all(out, arguments, &volume, &path).await;
-    }
+    let volume = reach::volume(&client, &arguments.place, None).await;
     let how = options(arguments);
-    let location = Location { volume: volume.name().clone(), path: path.clone() };
+    let location = Location { volume: arguments.place.location.volume.clone(), path: path.clone() };
     let entry = if from_stdin {
-        volume.put(&path, how, body(standard_input()?)).await?
+        let piped = Piped { client: &client, location: location.clone(), how };
+        put_piped(setup, out, piped, volume).await?
     } else {
+        let volume = volume?;
+        if arguments.recursive {
+            return put_all(out, arguments, &volume, &path).await;
+        }
         put_file(&volume, &path, how, &arguments.file).await?
     };
     out.result(&Shown::new(&location, &entry), |_, _| Ok(()))
@@ -82,22 +83,6 @@ fn destination(file: &Path, place: &FileAddress, recursive: bool) -> Result<Volu
     })
 }
 
-/// The bytes of a reader, piece by piece.
-fn body(reader: impl AsyncRead + Send + Sync + Unpin + 'static) -> wire::Body {
-    wire::body::stream(stream::try_unfold(reader, |mut reader| async move {
-        let mut piece = BytesMut::with_capacity(READ_BYTES);
-        let count = reader.read_buf(&mut piece).await?;
-        Ok::<_, std::io::Error>((count > 0).then(|| (piece.freeze(), reader)))
-    }))
-}
-
-/// Standard input as a file that can be waited for.
-fn standard_input() -> Result<tokio::fs::File, Problem> {
-    let handle = std::io::stdin().as_fd().try_clone_to_owned();
-    let handle = handle.map_err(|error| cannot("read", Path::new("standard input"), &error))?;
-    Ok(tokio::fs::File::from_std(handle.into()))
-}
-
 /// Refuses what the home would refuse once it had taken in as much as a file may have.
 fn check_size(file: &Path, size: u64) -> Result<(), Problem> {
     if size <= MAX_FILE_BYTES {
@@ -115,7 +100,7 @@ async fn put_file(volume: &Volume, path: &VolumePath, how: PutOptions, file: &Pa
     let mut attempt = 1;
     loop {
         let reader = tokio::fs::File::from_std(open_regular(&real)?);
-        match volume.put(path, how, body(reader)).await {
+        match volume.put(path, how, read_from(reader)).await {
             Err(problem) if problem.code == Code::Unavailable && attempt < PUT_ATTEMPTS => attempt += 1,
             other => return other,
         }
