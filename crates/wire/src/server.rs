@@ -225,8 +225,7 @@ async fn serve_connection(shared: &Shared, stream: TcpStream, from: SocketAddr) 
         if let Some(binding) = binding.filter(|_| request.method() == http::Method::POST) {
             request.extensions_mut().insert(binding);
         }
-        let until = Until::new(accepted, request.headers());
-        request.extensions_mut().insert(until);
+        Until::note(accepted, &mut request);
         asked.store(true, Ordering::Relaxed);
         let answer = handler.handle(request, peer.clone(), from);
         let (stalls, work) = (stalls.clone(), place.as_ref().map(Place::work));

@@ -36,8 +36,13 @@ pub struct Until {
 }
 
 impl Until {
-    /// What the header of a request says that came on a connection accepted then.
-    pub(crate) fn new(accepted: BootMs, headers: &HeaderMap) -> Self {
+    /// Notes it in a request that came on a connection accepted then.
+    pub(crate) fn note<B>(accepted: BootMs, request: &mut Request<B>) {
+        let until = Self::new(accepted, request.headers());
+        request.extensions_mut().insert(until);
+    }
+
+    fn new(accepted: BootMs, headers: &HeaderMap) -> Self {
         let until = Self { accepted, end: Arc::new(AtomicU64::new(OPEN)) };
         until.read(headers);
         until
