@@ -36,7 +36,7 @@ impl Holder {
         assert!(answer.status().is_success(), "{answer:?}");
         let mut frames = FrameReader::new(answer.into_body().map_err(Into::into).boxed());
         assert!(matches!(frames.next().await, Ok(Some(Down::Welcome { .. }))));
-        let open = Envelope::new(OpenRequest { stream: Some(hello), path: path("in/x") });
+        let open = Envelope::new(OpenRequest { relays: 0, stream: Some(hello), path: path("in/x") });
         let open = to("open").body(wire::body::full(wire::cbor::to_vec(&open))).expect("a request");
         let answer = client.pool().request(&target, open).await.expect("an answer");
         let bytes = wire::read_body(answer.into_body(), 1 << 20).await.expect("read");
