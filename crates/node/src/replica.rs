@@ -4,11 +4,11 @@
 use crate::front::{FrontFile, FrontFiles, FrontObject};
 use crate::limits::{CACHE_BYTES, HOME_LOOKUP_DEADLINE};
 use crate::node::State;
+use crate::settings::ViaNode;
 use client::Client;
 use futures_util::future::{BoxFuture, FutureExt};
 use std::path::PathBuf;
 use std::sync::Arc;
-use crate::settings::ViaNode;
 use terms::{Code, Location, Principal, Problem, VolumePath};
 use tokio::sync::OnceCell;
 use webfs::cache::{Cache, CacheError};
@@ -51,9 +51,7 @@ impl ReplicaFiles {
         let pool = self.client.pool().clone();
         let link = match &self.via {
             None => PoolLink::new(pool, volume.clone(), record.home, &record.address),
-            Some(via) => {
-                PoolLink::via(pool, volume.clone(), record.home, (via.principal.clone(), &via.address))
-            }
+            Some(via) => PoolLink::via(pool, volume.clone(), record.home, (via.principal.clone(), &via.address)),
         };
         let dir = self.dir.clone();
         let cache = tokio::task::spawn_blocking(move || Cache::open(&dir, CACHE_BYTES))

@@ -89,7 +89,9 @@ impl Relays {
     pub fn only_at_home(&self, volume: &VolumeName) -> Option<Problem> {
         let home = self.volumes().get(volume)?.files.home()?.clone();
         let what = format!("{volume} is only relayed here: this is done at its home, {home}");
-        Some(Problem::new(Code::Unsupported, what).next(format!("ask {home}; the volume's record says where it is")))
+        Some(
+            Problem::new(Code::Unsupported, what).next(format!("ask {home}; the volume's record says where it is")),
+        )
     }
 
     fn set_holds(&self, volume: &VolumeName, holds: bool) {
@@ -181,7 +183,9 @@ impl Relays {
         let mut above = location.path.parent();
         while let Some(path) = above {
             match files.open(&path).await {
-                Ok(found) => return self.allow(state, caller, location, found.bucket()).await.err().unwrap_or(problem),
+                Ok(found) => {
+                    return self.allow(state, caller, location, found.bucket()).await.err().unwrap_or(problem);
+                }
                 Err(missing) if missing.code == Code::NotFound => above = path.parent(),
                 Err(other) => return not_relayed(other, state, location),
             }
