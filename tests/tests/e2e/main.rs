@@ -18,6 +18,7 @@ mod passphrase;
 mod ports_and_clocks;
 mod realms;
 mod relay;
+mod relay_tree;
 mod renewal;
 mod sockets;
 mod sparse;

@@ -198,6 +198,12 @@ fn not_relayed(problem: Problem, state: &State, location: &Location) -> Problem 
     if problem.code != Code::Denied {
         return problem;
     }
-    Problem::new(Code::Denied, format!("{} does not relay {location}", state.own.principal))
-        .next("ask the volume's home, or have the right relay granted to this node")
+    let what = format!("{} does not relay {location}", state.own.principal);
+    // A refusal by whoever is asked has words; one of this node's own has none.
+    match state.settings.relay_via.get(&location.volume).filter(|_| !problem.detail.is_empty()) {
+        Some(via) => Problem::new(Code::Denied, format!("{what}: {}, which it asks, refused", via.principal))
+            .next("ask the volume's home, or have relay granted to that node, and r to this one"),
+        None => Problem::new(Code::Denied, what)
+            .next("ask the volume's home, or have the right relay granted to this node"),
+    }
 }
