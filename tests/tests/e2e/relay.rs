@@ -72,7 +72,13 @@ impl Reader {
 
     /// Status and content.
     pub fn read(&self) -> (u16, String) {
-        let output = std::process::Command::new("curl").args(&self.words).output().expect("curl is installed");
+        self.ask(&[])
+    }
+
+    /// The same of a request with further words.
+    pub fn ask(&self, words: &[&str]) -> (u16, String) {
+        let output =
+            std::process::Command::new("curl").args(&self.words).args(words).output().expect("curl is installed");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let (body, status) = text.rsplit_once('\n').unwrap_or(("", ""));
         (status.parse().unwrap_or(0), body.to_string())
