@@ -47,15 +47,14 @@ impl Relays {
         let at = |path: &VolumePath| Location { volume: volume.clone(), path: path.clone() };
         // Decided before a callback is given, so that nobody holds up changes of what it may not read; and again for
         // what is given.
-        let found = match replica.look_below(&holder, &request).await {
-            Ok(found) => found,
-            Err(problem) => {
-                let asked = at(&request.path);
-                return Err(self.not_found(state, caller, (&files, &asked), problem).await);
-            }
+        let asked = at(&request.path);
+        let looked_at = match replica.look_below(holder, request).await {
+            Ok(looked_at) => looked_at,
+            Err(problem) => return Err(self.not_found(state, caller, (&files, &asked), problem).await),
         };
+        let found = looked_at.object();
         self.allow(state, caller, &at(found.path()), found.bucket()).await?;
-        let (own, asked) = (state.itself(), at(&request.path));
+        let own = state.itself();
         let decide = |location: &Location, list: &Bucket| {
             let relays = state.gate.would_allow_now(&own, location, Right::Relay, list).is_some();
             if !relays {
@@ -63,7 +62,7 @@ impl Relays {
             }
             state.gate.allow_now(caller, location, Right::Read, list)
         };
-        replica.open_below(holder, request, decide).await.map_err(|problem| match problem.code {
+        replica.open_below(looked_at, decide).await.map_err(|problem| match problem.code {
             Code::NotFound => Problem::new(Code::NotFound, format!("{asked} has just been removed")),
             _ => problem,
         })

@@ -25,6 +25,8 @@ struct Relayed {
     files: Arc<ReplicaFiles>,
     /// Whether an access list gave this node `relay` the last time one was read.
     holds: bool,
+    /// Whether any has ever done so.
+    held: bool,
 }
 
 /// The volumes that this node relays.
@@ -74,14 +76,14 @@ impl Relays {
         }
         if volumes.len() >= MAX_RELAYED {
             // Whoever asks for volumes that are not relayed here keeps none from being relayed.
-            let idle = volumes.iter().find(|(_, relayed)| !relayed.holds).map(|(volume, _)| volume.clone());
+            let idle = volumes.iter().find(|(_, relayed)| !relayed.held).map(|(volume, _)| volume.clone());
             let full = || Problem::new(Code::Busy, format!("this node relays {MAX_RELAYED} volumes already"));
             volumes.remove(&idle.ok_or_else(full)?);
         }
         let top = Location { volume: volume.clone(), path: VolumePath::root() };
         let via = state.settings.relay_via.get(volume).cloned();
         let files = Arc::new(ReplicaFiles::new(state, &top, "relay").via(via));
-        volumes.insert(volume.clone(), Relayed { files: files.clone(), holds: false });
+        volumes.insert(volume.clone(), Relayed { files: files.clone(), holds: false, held: false });
         Ok(files)
     }
 
@@ -97,6 +99,7 @@ impl Relays {
     fn set_holds(&self, volume: &VolumeName, holds: bool) {
         if let Some(relayed) = self.volumes().get_mut(volume) {
             relayed.holds = holds;
+            relayed.held |= holds;
         }
     }
 

@@ -117,32 +117,45 @@ impl Replica {
         Ok(body)
     }
 
-    /// What a holder below asks to open, to decide on its rights; nothing is granted with it.
+    /// What a holder below asks to open, so that its rights can be decided; nothing is granted with it.
     ///
     /// # Errors
     /// As [`Replica::open`], and [`Code::Unsupported`] if too many relays stand between the holder and the home.
-    pub async fn look_below(&self, holder: &Principal, request: &OpenRequest) -> Result<ReplicaObject, Problem> {
-        let request = OpenRequest { stream: None, ..request.clone() };
-        let opened = self.ask(|answer| below(holder.clone(), request, answer)).await??;
-        Ok(opened.object)
+    pub async fn look_below(&self, holder: Principal, request: OpenRequest) -> Result<LookedAt, Problem> {
+        let once = OpenRequest { stream: None, ..request.clone() };
+        let opened = self.ask(|answer| below(holder.clone(), once, answer)).await??;
+        Ok(LookedAt { holder, request, opened })
     }
 
     /// Answers an open of a holder below, with a callback if it can have one. `decide` gives the proof that the holder
-    /// may read the location under its access list. To be called only after it has given that proof for what
-    /// [`Replica::look_below`] found: nobody is to hold up changes of what it may not read.
+    /// may read the location under its access list: before a callback is given, so that nobody holds up changes of what
+    /// it may not read, and again for what is given.
     pub async fn open_below(
         &self,
-        holder: Principal,
-        request: OpenRequest,
+        looked_at: LookedAt,
         decide: impl Fn(&Location, &Bucket) -> Result<Authorised, Problem>,
     ) -> Result<OpenAnswer, Problem> {
-        let Opened { object, grant } = self.ask(|answer| below(holder, request, answer)).await??;
-        let location = Location { volume: self.volume().clone(), path: object.path().clone() };
-        let authorised = decide(&location, object.bucket())?;
+        let LookedAt { holder, request, opened } = looked_at;
+        let answer = self.decided(&opened, &decide)?;
+        // What is not kept here nobody below can keep: to ask again would double the messages at each relay.
+        if request.stream.is_none() || !opened.kept {
+            return Ok(answer);
+        }
+        let opened = self.ask(|answer| below(holder, request, answer)).await??;
+        self.decided(&opened, &decide)
+    }
+
+    fn decided(
+        &self,
+        opened: &Opened,
+        decide: &impl Fn(&Location, &Bucket) -> Result<Authorised, Problem>,
+    ) -> Result<OpenAnswer, Problem> {
+        let location = Location { volume: self.volume().clone(), path: opened.object.path().clone() };
+        let authorised = decide(&location, opened.object.bucket())?;
         if *authorised.location() != location || authorised.right() != Right::Read {
             return Err(Problem::new(Code::Denied, format!("no proof of the right r on {location}")));
         }
-        Ok(object.answer(grant))
+        Ok(opened.object.answer(opened.grant))
     }
 
     /// Who holds a session below, each once.
@@ -224,6 +237,29 @@ impl Replica {
 
     fn closed(&self) -> Problem {
         Problem::new(Code::Unavailable, format!("{} is not served here any more", self.volume()))
+    }
+}
+
+/// What a holder below asks to open, as it was when it asked.
+pub struct LookedAt {
+    holder: Principal,
+    request: OpenRequest,
+    opened: Opened,
+}
+
+impl LookedAt {
+    /// What was found.
+    pub fn object(&self) -> &ReplicaObject {
+        &self.opened.object
+    }
+}
+
+impl std::fmt::Debug for LookedAt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LookedAt")
+            .field("holder", &self.holder)
+            .field("request", &self.request)
+            .finish_non_exhaustive()
     }
 }
 

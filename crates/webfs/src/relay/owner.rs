@@ -33,6 +33,8 @@ pub(super) type OpenAnswered = oneshot::Sender<Result<Opened, Problem>>;
 pub(super) struct Opened {
     pub(super) object: ReplicaObject,
     pub(super) grant: Grant,
+    /// Whether it is kept here; if not, nobody can keep it.
+    pub(super) kept: bool,
 }
 
 /// Who waits for an open.

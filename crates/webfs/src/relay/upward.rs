@@ -38,12 +38,12 @@ impl Owner {
             HolderAction::Ask { request, stream, object } => self.ask(request, stream, object),
             HolderAction::ServeCached { waiter, object, .. } => self.serve_cached(waiter, object),
             HolderAction::ServeAnswer { waiter, keep, .. } => {
-                let opened = match answer {
-                    Some(Ok(found)) => Ok(ReplicaObject::new(&self.blocks, found.held.clone(), keep)),
+                let found = match answer {
+                    Some(Ok(found)) => Ok((found.held.clone(), keep)),
                     Some(Err(LinkError::Refused(problem))) => Err(problem.clone()),
                     Some(Err(LinkError::Unreachable(_))) | None => Err(self.blocks.cut_off()),
                 };
-                self.serve(waiter, opened);
+                self.serve(waiter, found);
             }
             HolderAction::Fail { waiter, failure } => {
                 let problem = match failure {
@@ -61,10 +61,14 @@ impl Owner {
         }
     }
 
-    fn serve(&mut self, waiter: u64, opened: Result<ReplicaObject, Problem>) {
+    fn serve(&mut self, waiter: u64, found: Result<(Arc<Held>, bool), Problem>) {
         if let Some(Waiter { answer, grant }) = self.waiters.remove(&waiter) {
+            let opened = found.map(|(held, kept)| {
+                let object = ReplicaObject::new(&self.blocks, held, kept);
+                Opened { object, grant, kept }
+            });
             // A reader that has gone away needs nothing.
-            let _ = answer.send(opened.map(|object| Opened { object, grant }));
+            let _ = answer.send(opened);
         }
     }
 
@@ -81,7 +85,7 @@ impl Owner {
         self.sieve.touch(&object);
         self.blocks.cache.touch(&self.blocks.volume, &object);
         Counters::add(&self.blocks.counters.opens_cached, 1);
-        self.serve(waiter, Ok(ReplicaObject::new(&self.blocks, held, true)));
+        self.serve(waiter, Ok((held, true)));
     }
 
     fn ask(&mut self, request: u64, stream: Option<Hello>, path: VolumePath) {

@@ -128,10 +128,8 @@ impl HomeLink for RelayLink {
     fn open(&self, request: OpenRequest) -> BoxFuture<'_, Result<OpenAnswer, LinkError>> {
         async move {
             let (relay, decide) = (self.reach()?, self.decide());
-            let found = relay.look_below(&self.holder, &request).await.map_err(refused)?;
-            let at = Location { volume: volume(), path: found.path().clone() };
-            decide(&at, found.bucket()).map_err(refused)?;
-            let answer = relay.open_below(self.holder.clone(), request, decide).await.map_err(refused)?;
+            let looked_at = relay.look_below(self.holder.clone(), request).await.map_err(refused)?;
+            let answer = relay.open_below(looked_at, decide).await.map_err(refused)?;
             self.reach()?;
             self.opened.fetch_add(1, Ordering::SeqCst);
             Ok(match &*self.bend.lock().unwrap_or_else(PoisonError::into_inner) {

@@ -97,7 +97,8 @@ async fn a_session_at_a_relay_belongs_to_its_holder() {
         ("n2", Some(hello), true),
     ] {
         let request = OpenRequest { relays: 0, stream, path: path("a") };
-        let answer = relay.open_below(holder(who), request, decide(who)).await.expect("opens");
+        let looked_at = relay.look_below(holder(who), request).await.expect("there");
+        let answer = relay.open_below(looked_at, decide(who)).await.expect("opens");
         assert_eq!(answer.callback, callback, "{who} {stream:?}");
     }
 }
@@ -194,4 +195,24 @@ async fn relays_that_were_led_in_a_circle_answer_with_an_error_and_not_for_ever(
         (2, 2),
         "each relay is passed once or twice"
     );
+}
+
+#[tokio::test]
+async fn what_nobody_can_keep_is_asked_for_once_at_each_relay() {
+    let (home, dir) = (HomeWorld::new().await, tempfile::tempdir().expect("a folder"));
+    home.put("a", b"x").await;
+    let link = home.link("n1");
+    let first = home.replica(&link, dir.path()).await;
+    first.connected().await.expect("connects");
+    let second = Under::connected(&home, &first, ("n2", "n1")).await;
+    let third = Under::connected(&home, &second.replica, ("n3", "n2")).await;
+    let reader = Under::connected(&home, &third.replica, ("n4", "n3")).await;
+    // Whatever the first relay is given, it is given without a callback.
+    link.keeps.store(false, Ordering::SeqCst);
+    for asked in 1..4 {
+        assert_eq!(cat(&reader.replica, "a").await, Ok(b"x".to_vec()));
+        assert_eq!(link.opened.load(Ordering::SeqCst), asked);
+    }
+    home.put("a", b"y").await;
+    assert_eq!(cat(&reader.replica, "a").await, Ok(b"y".to_vec()));
 }

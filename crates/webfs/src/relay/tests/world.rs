@@ -180,6 +180,7 @@ impl HomeWorld {
             reads: Semaphore::new(Semaphore::MAX_PERMITS),
             opened: AtomicU64::new(0),
             lies: AtomicBool::new(false),
+            keeps: AtomicBool::new(true),
         })
     }
 
@@ -206,6 +207,8 @@ pub(super) struct TestLink {
     pub(super) opened: AtomicU64,
     /// Whether content is falsified on the way.
     pub(super) lies: AtomicBool,
+    /// Whether the holder hears that it has a callback.
+    pub(super) keeps: AtomicBool,
 }
 
 impl TestLink {
@@ -294,6 +297,7 @@ impl HomeLink for TestLink {
             let _pass = self.opens.acquire().await.expect("never closed");
             self.reach()?;
             let mut answer = answer.map_err(refused)?;
+            answer.callback &= self.keeps.load(Ordering::SeqCst);
             if self.lies.load(Ordering::SeqCst) {
                 answer.content.iter_mut().flatten().for_each(|byte| *byte ^= 1);
             }
