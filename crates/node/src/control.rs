@@ -155,14 +155,18 @@ pub async fn session(
     volume: &VolumeName,
     body: Incoming,
 ) -> Result<Response<Body>, Problem> {
-    let holder = caller.for_itself()?.principal.clone();
-    let here = home_of(state, volume)?;
     let up = body.map_err(Into::into).boxed();
-    let (gate, kept) = (state.gate.clone(), caller.kept());
-    let may_read = move |location: &Location, bucket: &trust::Bucket| {
-        gate.would_allow_now(&kept, location, Right::Read, bucket).is_some()
+    let down = match state.volumes.get(volume) {
+        None => state.relays.session(state, caller, volume, up).await?,
+        Some(here) => {
+            let holder = caller.for_itself()?.principal.clone();
+            let (gate, kept) = (state.gate.clone(), caller.kept());
+            let may_read = move |location: &Location, bucket: &trust::Bucket| {
+                gate.would_allow_now(&kept, location, Right::Read, bucket).is_some()
+            };
+            here.coherence.stream(holder, Arc::new(may_read), up).await?
+        }
     };
-    let down = here.coherence.stream(holder, Arc::new(may_read), up).await?;
     Ok(frames(down))
 }
 
@@ -214,10 +218,11 @@ pub fn cbor<T: Serialize>(value: &T) -> Response<Body> {
 
 /// A volume that lives here.
 pub fn home_of<'a>(state: &'a State, volume: &VolumeName) -> Result<&'a HomeVolume, Problem> {
-    state.volumes.get(volume).ok_or_else(|| {
+    let unknown = || {
         Problem::new(Code::NotFound, format!("{} is not the home of {volume}", state.own.principal))
             .next("the volume's record at the realm's name server names its home")
-    })
+    };
+    state.volumes.get(volume).ok_or_else(|| state.relays.only_at_home(volume).unwrap_or_else(unknown))
 }
 
 fn bundle(state: &State) -> Result<Response<Body>, Problem> {
@@ -286,13 +291,15 @@ async fn renew(state: &State, caller: &Caller, parts: &Parts, body: Incoming) ->
 }
 
 async fn open(
-    state: &State,
+    state: &Arc<State>,
     caller: &Caller,
     volume: &VolumeName,
     body: Incoming,
 ) -> Result<Response<Body>, Problem> {
     let request: OpenRequest = message(body).await?.0;
-    let here = home_of(state, volume)?;
+    let Some(here) = state.volumes.get(volume) else {
+        return Ok(cbor(&Envelope::new(state.relays.open(state, caller, volume, request).await?)));
+    };
     let holder = caller.for_itself()?.principal.clone();
     let store = here.home.store();
     // What the decision may need of groups is fetched first, so that the decision itself need not wait.

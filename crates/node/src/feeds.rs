@@ -289,6 +289,7 @@ async fn expel(state: &State, principal: &Principal) {
             tracing::warn!(%principal, %problem, "its leases could not be ended; they run out by themselves");
         }
     }
+    state.relays.expel(|holder| holder == principal).await;
 }
 
 /// Takes back a transfer certificate that may be valid until `end`.

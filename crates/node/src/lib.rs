@@ -47,4 +47,4 @@ pub use audit::{WitnessedNode, witnessed};
 pub use node::Node;
 pub use published::{Publication, serving_group, state_folder};
 pub use renewal::rotate_first;
-pub use settings::Settings;
+pub use settings::{Settings, ViaNode};

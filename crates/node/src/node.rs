@@ -6,7 +6,7 @@ use crate::audit::Witness;
 use crate::authority::Registrar;
 use crate::candidates::Candidates;
 use crate::feeds::{self, Followed, Source};
-use crate::gatekeeper::Gatekeeper;
+use crate::gatekeeper::{Caller, Gatekeeper};
 use crate::groups::Groups;
 use crate::handed_on::HandedOn;
 use crate::handle::Requests;
@@ -79,6 +79,11 @@ impl State {
 
     pub(crate) fn realm(&self) -> &RealmName {
         &self.own.principal.realm
+    }
+
+    /// This node as it asks for itself.
+    pub(crate) fn itself(&self) -> Caller {
+        Caller::of_peer(Some(self.own.clone()), self.address)
     }
 
     /// This node as a name server of its realm.
@@ -164,6 +169,7 @@ impl Node {
         for volume in self.state.volumes.values() {
             volume.coherence.stop().await;
         }
+        self.state.relays.close().await;
         self.server.shutdown().await;
         self.state.tasks.close();
         let _ = tokio::time::timeout(wire::limits::SHUTDOWN_DEADLINE, self.state.tasks.wait()).await;
@@ -201,6 +207,7 @@ async fn compose(
     let folder = settings.folder.clone();
     let realm = identity.principal().realm.clone();
     let advertised = settings.advertised(address)?;
+    settings.check_relays(identity.principal())?;
     client.trust().set_limits(settings.feed_limits);
     let registrar = Registrar::open(&folder, &world)?.filter(|registrar| registrar.realm() == realm);
     let feed = match &registrar {

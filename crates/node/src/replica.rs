@@ -4,11 +4,12 @@
 use crate::front::{FrontFile, FrontFiles, FrontObject};
 use crate::limits::{CACHE_BYTES, HOME_LOOKUP_DEADLINE};
 use crate::node::State;
+use crate::settings::ViaNode;
 use client::Client;
 use futures_util::future::{BoxFuture, FutureExt};
 use std::path::PathBuf;
 use std::sync::Arc;
-use terms::{Code, Location, Problem, VolumePath};
+use terms::{Code, Location, Principal, Problem, VolumePath};
 use tokio::sync::OnceCell;
 use webfs::cache::{Cache, CacheError};
 use webfs::relay::{PoolLink, Replica, ReplicaObject};
@@ -19,6 +20,7 @@ pub struct ReplicaFiles {
     client: Client,
     top: Location,
     dir: PathBuf,
+    via: Option<ViaNode>,
     replica: OnceCell<Replica>,
 }
 
@@ -26,10 +28,16 @@ impl ReplicaFiles {
     /// The files below `top`; `purpose` names the cache's own folder.
     pub fn new(state: &State, top: &Location, purpose: &str) -> Self {
         let dir = state.settings.folder.cache().join(purpose).join(top.volume.to_string());
-        Self { client: state.client.clone(), top: top.clone(), dir, replica: OnceCell::new() }
+        Self { client: state.client.clone(), top: top.clone(), dir, via: None, replica: OnceCell::new() }
     }
 
-    async fn replica(&self) -> Result<&Replica, Problem> {
+    /// The same, asked for at a relay instead of the volume's home.
+    pub fn via(self, via: Option<ViaNode>) -> Self {
+        Self { via, ..self }
+    }
+
+    /// The replica, started at the first need.
+    pub async fn replica(&self) -> Result<&Replica, Problem> {
         self.replica.get_or_try_init(|| self.start()).await
     }
 
@@ -40,7 +48,11 @@ impl ReplicaFiles {
             let seconds = HOME_LOOKUP_DEADLINE.as_secs();
             Err(Problem::new(Code::Unavailable, format!("the home of {volume} was not found within {seconds} s")))
         })?;
-        let link = PoolLink::new(self.client.pool().clone(), volume.clone(), record.home, &record.address);
+        let pool = self.client.pool().clone();
+        let link = match &self.via {
+            None => PoolLink::new(pool, volume.clone(), record.home, &record.address),
+            Some(via) => PoolLink::via(pool, volume.clone(), record.home, (via.principal.clone(), &via.address)),
+        };
         let dir = self.dir.clone();
         let cache = tokio::task::spawn_blocking(move || Cache::open(&dir, CACHE_BYTES))
             .await
@@ -70,6 +82,27 @@ impl ReplicaFiles {
         let Some(replica) = self.replica.get() else { return 0 };
         let left = replica.state().await.map_or(0, |state| state.trusted_for.as_millis());
         u32::try_from(left).unwrap_or(u32::MAX)
+    }
+
+    /// Who the volume's home is, once that has been asked.
+    pub fn home(&self) -> Option<&Principal> {
+        self.replica.get().map(Replica::home)
+    }
+
+    /// Who holds a session below.
+    pub async fn holders(&self) -> Vec<Principal> {
+        match self.replica.get() {
+            Some(replica) => replica.holders().await.unwrap_or_default(),
+            None => Vec::new(),
+        }
+    }
+
+    /// Ends the sessions of a holder below.
+    pub async fn expel(&self, holder: Principal) {
+        // A replica that is closed has no sessions.
+        if let Some(replica) = self.replica.get() {
+            let _ = replica.expel(holder).await;
+        }
     }
 
     /// Ends the session: the home waits for this holder no more.

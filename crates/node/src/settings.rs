@@ -2,9 +2,10 @@
 
 use client::Folder;
 use client::models::Place;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
-use terms::{Code, Problem};
+use terms::{Code, Principal, Problem, VolumeName};
 use trust::FeedLimits;
 
 /// How a node runs.
@@ -24,9 +25,31 @@ pub struct Settings {
     pub feed_limits: FeedLimits,
     /// How often the groups are looked at again on which sessions stand: [`crate::limits::GROUP_RECHECK`], but for tests.
     pub group_recheck: Duration,
+    /// Volumes that are relayed by way of another relay of them, not straight from their home.
+    pub relay_via: BTreeMap<VolumeName, ViaNode>,
+}
+
+/// A relay that this one asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ViaNode {
+    /// Who it is.
+    pub principal: Principal,
+    /// `host:port`.
+    pub address: String,
 }
 
 impl Settings {
+    /// Whether the relays that this node is to ask are others.
+    pub(crate) fn check_relays(&self, own: &Principal) -> Result<(), Problem> {
+        match self.relay_via.iter().find(|(_, via)| via.principal == *own) {
+            None => Ok(()),
+            Some((volume, _)) => {
+                Err(Problem::new(Code::Invalid, format!("relay_via: {own} cannot relay {volume} via itself"))
+                    .next("name a relay of it that is nearer to its home, or none"))
+            }
+        }
+    }
+
     /// `host:port` for everybody else, of a node that listens at `own`. Invitations, bundles and rights name it.
     pub(crate) fn advertised(&self, own: SocketAddr) -> Result<String, Problem> {
         let address = self.address.clone().unwrap_or_else(|| own.to_string());
@@ -70,6 +93,7 @@ mod tests {
                 place: None,
                 feed_limits: FeedLimits::default(),
                 group_recheck: crate::limits::GROUP_RECHECK,
+                relay_via: BTreeMap::new(),
             };
             let found = settings.advertised(own.parse().expect("valid"));
             assert_eq!(found.as_deref().ok(), told, "{own} {address:?}");

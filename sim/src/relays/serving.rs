@@ -68,6 +68,11 @@ impl World {
                 self.store.recorded.remove(&session);
             }
             HomeAction::Send { stream, message } => self.send_down(node, stream, message),
+            // What a relay is to compare is what it has: its rules have looked. Here everybody may read.
+            HomeAction::Compare { stream, request, change, objects } if node != HOME => {
+                let current = objects.into_iter().map(|(object, _)| object).collect();
+                self.send_down(node, stream, Down::Registered { request, change, current });
+            }
             HomeAction::Compare { stream: hello, request, change, objects } => {
                 let event = Event::Compare { life, hello, request, change, objects };
                 self.scheduler.after(self.dice.below(30), node, event);

@@ -20,6 +20,7 @@ mod ports_and_clocks;
 mod realms;
 mod recover;
 mod relay;
+mod relay_tree;
 mod renewal;
 mod sockets;
 mod sparse;

@@ -52,12 +52,13 @@ fn a_relay_shows_each_change_at_the_next_request_and_ends_with_its_lease() {
 }
 
 /// Reads one URL as curl does: at the relay alone, without asking anybody else first.
-struct Reader {
+pub struct Reader {
     words: Vec<String>,
 }
 
 impl Reader {
-    fn new(alice: &webos_tests::Home, url: &str) -> Self {
+    /// Asks as alice.
+    pub fn new(alice: &webos_tests::Home, url: &str) -> Self {
         let shown = alice.call(["whoami", "--curl", "--json"]).run().json();
         let options = shown["options"].as_array().expect("options").iter().filter_map(serde_json::Value::as_str);
         let mut words: Vec<String> = options.take_while(|word| *word != "--resolve").map(String::from).collect();
@@ -69,8 +70,15 @@ impl Reader {
         Self { words }
     }
 
-    fn read(&self) -> (u16, String) {
-        let output = std::process::Command::new("curl").args(&self.words).output().expect("curl is installed");
+    /// Status and content.
+    pub fn read(&self) -> (u16, String) {
+        self.ask(&[])
+    }
+
+    /// The same of a request with further words.
+    pub fn ask(&self, words: &[&str]) -> (u16, String) {
+        let output =
+            std::process::Command::new("curl").args(&self.words).args(words).output().expect("curl is installed");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let (body, status) = text.rsplit_once('\n').unwrap_or(("", ""));
         (status.parse().unwrap_or(0), body.to_string())

@@ -35,9 +35,13 @@ pub async fn keep(state: Arc<State>) {
     }
 }
 
-/// Who holds a session with any volume here.
+/// Who holds a session with any volume here, and who relays for them.
 async fn holders(state: &State) -> BTreeSet<Principal> {
-    let mut holders = BTreeSet::new();
+    let mut holders = state.relays.holders().await;
+    // What is relayed stands on this node's own memberships too.
+    if !holders.is_empty() {
+        holders.insert(state.own.principal.clone());
+    }
     for volume in state.volumes.values() {
         // A volume whose leases have stopped has none.
         holders.extend(volume.coherence.state().await.map(|state| state.holders).unwrap_or_default());
@@ -59,5 +63,7 @@ pub async fn expel(state: &State, (principals, all_known): &(BTreeSet<Principal>
             }
         }
     }
+    let all = !all_known || principals.contains(&state.own.principal);
+    state.relays.expel(|holder| all || principals.contains(holder)).await;
     Ok(())
 }

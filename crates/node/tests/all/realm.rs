@@ -120,6 +120,7 @@ impl Realm {
             place: None,
             feed_limits: FeedLimits::default(),
             group_recheck: Duration::from_millis(200),
+            relay_via: Default::default(),
         }
     }
 

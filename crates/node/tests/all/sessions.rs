@@ -23,20 +23,25 @@ struct Holder {
 impl Holder {
     /// Opens a session with the volume, and a file in it with a callback.
     async fn start(client: &Client, realm: &Realm, session: u8) -> Self {
+        Self::at(client, realm.home(), session).await
+    }
+
+    /// The same at another node.
+    async fn at(client: &Client, node: &webos_node::Node, session: u8) -> Self {
         let hello = Hello { session: SessionId([session; 16]), connection: 1 };
         let (up, mut frames) = mpsc::channel(4);
         up.try_send(encode(&hello)).expect("room");
         let frames = futures_util::stream::poll_fn(move |context| {
             frames.poll_recv(context).map(|frame| frame.map(Ok::<_, Infallible>))
         });
-        let target = seen(client, realm.home()).target(Purpose::Control);
+        let target = seen(client, node).target(Purpose::Control);
         let to = |what: &str| Request::post(format!("https://{}/.webos/{what}/{}", target.address, volume()));
         let request = to("session").body(wire::body::stream(frames)).expect("a request");
         let answer = client.pool().request(&target, request).await.expect("a stream");
         assert!(answer.status().is_success(), "{answer:?}");
         let mut frames = FrameReader::new(answer.into_body().map_err(Into::into).boxed());
         assert!(matches!(frames.next().await, Ok(Some(Down::Welcome { .. }))));
-        let open = Envelope::new(OpenRequest { stream: Some(hello), path: path("in/x") });
+        let open = Envelope::new(OpenRequest { relays: 0, stream: Some(hello), path: path("in/x") });
         let open = to("open").body(wire::body::full(wire::cbor::to_vec(&open))).expect("a request");
         let answer = client.pool().request(&target, open).await.expect("an answer");
         let bytes = wire::read_body(answer.into_body(), 1 << 20).await.expect("read");
@@ -173,4 +178,39 @@ async fn a_session_ends_with_the_end_of_a_membership_here() {
     let mut carol = Holder::start(&bed.realm.client("carol"), &bed.realm, 1).await;
     assert_eq!(carol.next().await, Some(ByeReason::RightsChanged));
     assert!(bed.realm.world.clock.unix() >= soon);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_at_a_relay_ends_with_the_membership_of_its_holder_and_with_that_of_the_relay() {
+    let bed = Bed::start().await;
+    let (realm, other) = (&bed.realm, &bed.other);
+    realm.issue("r1", PrincipalKind::Server);
+    realm.trust(other, &["r1"]);
+    let relay = webos_node::Node::start(realm.settings("r1", "127.0.0.1:0"), realm.world.clone()).await;
+    let relay = relay.expect("a node");
+    crate::realm::hears(&relay, other).await;
+    let relays: GroupName = format!("spiffe://{REALM}/group/relays").parse().expect("a group");
+    let home = seen(realm.home().client(), realm.home());
+    home.change_group(&relays, GroupOrder::Create).await.expect("made");
+    let member = |term| GroupOrder::Member { member: Who::Principal(relay.principal().clone()), term };
+    home.change_group(&relays, member(MemberTerm::ForGood)).await.expect("a member");
+    let files = realm.files("alice").await;
+    for (who, rights) in [(Who::Group(relays.clone()), "relay"), (Who::Principal(relay.principal().clone()), "r")] {
+        let rights = rights.parse::<Rights>().expect("rights");
+        let change = AclChange { who, rights, grant: true, recursive: true };
+        files.change_acl(&path(""), &change).await.expect("granted");
+    }
+    bed.set(&staff(), Who::Principal(bed.bob()), MemberTerm::ForGood).await;
+
+    let mut bob = Holder::at(&bed.bob, &relay, 1).await;
+    let mut alice = Holder::at(&realm.client("alice"), &relay, 2).await;
+    bed.set(&staff(), Who::Principal(bed.bob()), MemberTerm::Out).await;
+    assert_eq!(bob.next().await, Some(ByeReason::RightsChanged));
+    assert_eq!(alice.renews(1).await, None, "who does not stand on it stays");
+
+    home.change_group(&relays, member(MemberTerm::Out)).await.expect("taken out");
+    while alice.next().await != Some(ByeReason::RightsChanged) {}
+    let relayed = realm.client("alice").volume_at(&volume(), &seen(&realm.client("alice"), &relay)).await;
+    let refused = relayed.expect("a volume").read(&path("in/x"), 100).await.expect_err("it may not relay any more");
+    assert_eq!(refused.code, terms::Code::Denied, "{refused}");
 }

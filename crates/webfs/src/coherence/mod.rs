@@ -5,8 +5,10 @@
 //! but to compare versions.
 
 mod debts;
+mod holdings;
 mod owner;
-mod stream;
+pub(crate) mod stream;
+pub(crate) mod streams;
 
 #[cfg(test)]
 mod tests;
@@ -14,12 +16,10 @@ mod tests;
 use crate::gate::{ChangeEnd, ChangeGate, ChangePermit, Touched};
 use crate::rules::limits::MAX_PENDING_CHANGES;
 use crate::rules::{Hello, LeaseRules, LockEpoch, Waiting};
-use crate::session::limits::{HOME_QUEUE, STREAM_QUEUE};
+use crate::session::limits::HOME_QUEUE;
 use crate::store::{Store, StoreError};
-use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use owner::{Order, Owner};
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use terms::{ChangeNumber, Code, Location, Principal, Problem, VolumePath};
@@ -82,12 +82,9 @@ impl Coherence {
     /// Takes a session's stream: `up` is the request's body, the returned body is the answer's. The caller has
     /// authenticated the holder.
     pub async fn stream(&self, holder: Principal, may_read: MayRead, up: Body) -> Result<Body, Problem> {
-        let (down, mut frames) = mpsc::channel::<Bytes>(STREAM_QUEUE);
+        let (down, body) = stream::down_body();
         self.send(Order::Stream { holder, may_read, up, down }).await?;
-        let frames = futures_util::stream::poll_fn(move |context| {
-            frames.poll_recv(context).map(|frame| frame.map(Ok::<_, Infallible>))
-        });
-        Ok(wire::body::stream(frames))
+        Ok(body)
     }
 
     /// Gives a callback on an object, if it can. What is read after this is what the callback is about.

@@ -2,12 +2,14 @@
 //! order. Sessions are recorded durably before anything is granted to them.
 
 use super::debts::Debts;
-use super::stream::{Say, Stream};
+use super::holdings::Stored;
+use super::stream::{Heard, Say, Stream};
+use super::streams::Streams;
 use super::{Grant, LeaseState, MayRead};
 use crate::gate::{Touched, lock_lost};
+use crate::model::ObjectVersion;
 use crate::rules::{
-    ByeReason, ChangeRef, Down, Hello, HomeAction, HomeEvent, HomeLeases, HomeStart, LeaseRules, LockEpoch,
-    Refusal, Up,
+    ChangeRef, Down, Hello, HomeAction, HomeEvent, HomeLeases, HomeStart, LeaseRules, LockEpoch, Refusal, Up,
 };
 use crate::session::limits::{MAX_STREAMS, STOP_DEADLINE};
 use crate::store::{RecordedSession, Store, StoreError};
@@ -21,17 +23,25 @@ use tokio::time::sleep;
 use wire::Body;
 use world::World;
 
+/// What holders say that they have.
+type Compared = Vec<(VolumePath, ObjectVersion)>;
+
 /// What the owner is asked.
 pub(super) enum Order {
     Stream { holder: Principal, may_read: MayRead, up: Body, down: mpsc::Sender<Bytes> },
-    Hello { hello: Hello, holder: Principal, say: mpsc::Sender<Say> },
-    Told { stream: Hello, message: Up },
+    Heard(Heard<Compared>),
     Open { holder: Principal, stream: Option<Hello>, object: VolumePath, answer: oneshot::Sender<Grant> },
     Change { token: u64, touched: Touched, lock: Option<LockEpoch>, answer: oneshot::Sender<Result<(), Problem>> },
     Ended { token: u64, committed: Option<ChangeNumber> },
     Expel { holder: Principal },
     State { answer: oneshot::Sender<LeaseState> },
     Stop { answer: oneshot::Sender<()> },
+}
+
+impl From<Heard<Compared>> for Order {
+    fn from(heard: Heard<Compared>) -> Self {
+        Self::Heard(heard)
+    }
 }
 
 struct Stopping {
@@ -45,7 +55,7 @@ pub(super) struct Owner {
     rules: LeaseRules,
     leases: HomeLeases,
     orders: mpsc::Receiver<Order>,
-    streams: HashMap<Hello, mpsc::Sender<Say>>,
+    streams: Streams<Compared>,
     tasks: JoinSet<()>,
     opens: HashMap<u64, oneshot::Sender<Grant>>,
     next_open: u64,
@@ -72,7 +82,7 @@ impl Owner {
             rules,
             leases,
             orders,
-            streams: HashMap::new(),
+            streams: Streams::default(),
             tasks: JoinSet::new(),
             opens: HashMap::new(),
             next_open: 0,
@@ -117,25 +127,20 @@ impl Owner {
         match order {
             Order::Stream { holder, may_read, up, down } => {
                 if self.tasks.len() < MAX_STREAMS {
-                    let (store, owner) = (self.store.clone(), inbox.clone());
-                    self.tasks.spawn(Stream { holder, may_read, up, down, store, owner }.run());
+                    let holdings = Stored { store: self.store.clone(), may_read };
+                    self.tasks.spawn(Stream { holder, up, down, holdings, owner: inbox.clone() }.run());
                 }
             }
-            Order::Hello { hello, holder, say } => {
-                self.streams.retain(|_, say| !say.is_closed());
-                if self.streams.contains_key(&hello) {
-                    // Dropping `say` ends the stream: two under one number cannot be told apart.
-                    let _ = say.try_send(Say::Frame(Down::Bye { reason: ByeReason::Superseded }));
-                    return;
+            Order::Heard(Heard::Hello { hello, holder, say }) => {
+                if self.streams.greeted(hello, say) {
+                    self.step(HomeEvent::Hello { hello, holder }).await;
                 }
-                self.streams.insert(hello, say);
-                self.step(HomeEvent::Hello { hello, holder }).await;
             }
-            Order::Told { stream, message } => {
+            Order::Heard(Heard::Told { stream, message }) => {
                 let last = message == Up::Leave;
                 self.step(HomeEvent::Told { stream, message }).await;
                 if last {
-                    self.streams.remove(&stream);
+                    self.streams.end(stream);
                 }
             }
             Order::Open { stream: None, answer, .. } => {
@@ -195,7 +200,7 @@ impl Owner {
                 }
                 // Nothing is granted to a session that a restart would not know of.
                 HomeAction::Send { stream, .. } if unrecorded == Some(stream.session) => {
-                    self.streams.remove(&stream);
+                    self.streams.end(stream);
                 }
                 action => self.act(action).await,
             }
@@ -216,17 +221,11 @@ impl Owner {
             HomeAction::ReserveLocks { up_to } => self.debts.reserve(&self.store, up_to).await,
             // A restart would take the lock from its new holder, or give its epoch to somebody else.
             HomeAction::Send { stream, message: Down::Locked { .. } } if !self.debts.settle(&self.store).await => {
-                self.streams.remove(&stream);
+                self.streams.end(stream);
             }
-            HomeAction::Send { stream, message } => {
-                let last = matches!(message, Down::Bye { .. });
-                self.say(stream, Say::Frame(message));
-                if last {
-                    self.streams.remove(&stream);
-                }
-            }
+            HomeAction::Send { stream, message } => self.streams.send(stream, message),
             HomeAction::Compare { stream, request, change, objects } => {
-                self.say(stream, Say::Compare { request, change, objects });
+                self.streams.say(stream, Say::Compare { request, change, compared: objects });
             }
             HomeAction::Granted { token, change, callback } => {
                 if let Some(answer) = self.opens.remove(&token) {
@@ -248,17 +247,6 @@ impl Owner {
     fn answer_change(&mut self, token: u64, outcome: Result<(), Problem>) {
         if let Some(answer) = self.changes.get_mut(&token).and_then(Option::take) {
             let _ = answer.send(outcome);
-        }
-    }
-
-    /// Hands something to a stream. One that cannot take it is dropped: its holder must come again, and until then
-    /// its lease runs out.
-    fn say(&mut self, stream: Hello, what: Say) {
-        if let Some(say) = self.streams.get(&stream)
-            && let Err(error) = say.try_send(what)
-        {
-            tracing::debug!(session = %stream.session, %error, "a session stream is dropped");
-            self.streams.remove(&stream);
         }
     }
 }

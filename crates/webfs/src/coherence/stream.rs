@@ -1,42 +1,65 @@
-//! One session stream at the home: frames up to the owner, what the owner wants said down to the holder.
-//! It ends with its body, with the first frame that breaks the protocol, and after a goodbye.
+//! One session stream at a server of holders, be it the home or a relay: frames up to the owner, what the owner wants
+//! said down to the holder. It ends with its body, with the first frame that breaks the protocol, and after a goodbye.
 
-use super::MayRead;
-use super::owner::Order;
-use crate::model::ObjectVersion;
 use crate::rules::{ByeReason, Down, Hello, LockRefusal, Up};
 use crate::session::limits::{HELLO_DEADLINE, STOP_DEADLINE, STREAM_QUEUE};
 use crate::session::{FrameError, FrameReader, encode};
-use crate::store::{Lookup, Store, StoreError};
 use bytes::Bytes;
-use terms::{ChangeNumber, Location, Principal, VolumePath};
+use std::convert::Infallible;
+use terms::{ChangeNumber, Principal, VolumePath};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use wire::Body;
 
+/// What a server of holders looks up for one of them: the home in its store, a relay in what it holds.
+pub(crate) trait Holdings: Send + Sync + 'static {
+    /// What a registration is compared by.
+    type Compared: Send + 'static;
+    /// Those that are current, and that the holder may read.
+    fn current(&self, compared: Self::Compared) -> impl Future<Output = Vec<VolumePath>> + Send;
+    /// Whether the holder may lock a path.
+    fn may_lock(&self, path: &VolumePath) -> impl Future<Output = bool> + Send;
+}
+
 /// What the owner wants done on a stream.
 #[derive(Debug)]
-pub(super) enum Say {
+pub(crate) enum Say<C> {
     /// Send this.
     Frame(Down),
-    /// Compare these with the store, and send which are current.
-    Compare { request: u64, change: ChangeNumber, objects: Vec<(VolumePath, ObjectVersion)> },
+    /// Compare these, and send which are current.
+    Compare { request: u64, change: ChangeNumber, compared: C },
+}
+
+/// What a stream brings its owner.
+pub(crate) enum Heard<C> {
+    /// Its first frame.
+    Hello { hello: Hello, holder: Principal, say: mpsc::Sender<Say<C>> },
+    /// A later one.
+    Told { stream: Hello, message: Up },
 }
 
 /// A stream and what it needs.
-pub(super) struct Stream {
-    pub(super) holder: Principal,
-    pub(super) may_read: MayRead,
-    pub(super) up: Body,
-    pub(super) down: mpsc::Sender<Bytes>,
-    pub(super) store: Store,
-    /// Weak, so that streams do not keep a home running that everybody else has left.
-    pub(super) owner: mpsc::WeakSender<Order>,
+pub(crate) struct Stream<H, O> {
+    pub(crate) holder: Principal,
+    pub(crate) up: Body,
+    pub(crate) down: mpsc::Sender<Bytes>,
+    pub(crate) holdings: H,
+    /// Weak, so that streams do not keep a server running that everybody else has left.
+    pub(crate) owner: mpsc::WeakSender<O>,
 }
 
-impl Stream {
-    pub(super) async fn run(self) {
-        let Self { holder, may_read, up, down, store, owner } = self;
+/// The body of the answer to a session request, and the end into which frames for it are put.
+pub(crate) fn down_body() -> (mpsc::Sender<Bytes>, Body) {
+    let (down, mut frames) = mpsc::channel::<Bytes>(STREAM_QUEUE);
+    let frames = futures_util::stream::poll_fn(move |context| {
+        frames.poll_recv(context).map(|frame| frame.map(Ok::<_, Infallible>))
+    });
+    (down, wire::body::stream(frames))
+}
+
+impl<H: Holdings, O: From<Heard<H::Compared>> + Send + 'static> Stream<H, O> {
+    pub(crate) async fn run(self) {
+        let Self { holder, up, down, holdings, owner } = self;
         let mut frames = FrameReader::new(up);
         let hello = match timeout(HELLO_DEADLINE, frames.next::<Hello>()).await {
             Ok(Ok(Some(hello))) => hello,
@@ -44,7 +67,7 @@ impl Stream {
             Ok(Err(error)) => return refuse(&down, &holder, &error).await,
         };
         let (say, mut to_say) = mpsc::channel(STREAM_QUEUE);
-        if tell(&owner, Order::Hello { hello, holder: holder.clone(), say }).await.is_err() {
+        if tell(&owner, Heard::Hello { hello, holder: holder.clone(), say }).await.is_err() {
             return;
         }
         loop {
@@ -52,8 +75,8 @@ impl Stream {
                 wanted = to_say.recv() => match wanted {
                     // A goodbye was said: the holder may still take its leave.
                     None => return last_words(hello, frames, &owner).await,
-                    Some(Say::Compare { request, change, objects }) => {
-                        let current = current(&store, &may_read, objects).await;
+                    Some(Say::Compare { request, change, compared }) => {
+                        let current = holdings.current(compared).await;
                         if send(&down, Down::Registered { request, change, current }).await.is_err() {
                             return;
                         }
@@ -65,9 +88,7 @@ impl Stream {
                     }
                 },
                 frame = frames.next::<Up>() => match frame {
-                    Ok(Some(Up::Lock { request, ref wish, .. }))
-                        if !may_lock(&store, &may_read, &wish.path).await =>
-                    {
+                    Ok(Some(Up::Lock { request, ref wish, .. })) if !holdings.may_lock(&wish.path).await => {
                         let reason = LockRefusal::Denied;
                         if send(&down, Down::NotLocked { request, reason }).await.is_err() {
                             return;
@@ -75,7 +96,7 @@ impl Stream {
                     }
                     Ok(Some(message)) => {
                         let last = message == Up::Leave;
-                        if tell(&owner, Order::Told { stream: hello, message }).await.is_err() {
+                        if tell(&owner, Heard::Told { stream: hello, message }).await.is_err() {
                             return;
                         }
                         if last {
@@ -93,10 +114,10 @@ impl Stream {
 }
 
 /// Hears a holder out for a moment.
-async fn last_words(stream: Hello, mut frames: FrameReader, owner: &mpsc::WeakSender<Order>) {
+async fn last_words<C, O: From<Heard<C>>>(stream: Hello, mut frames: FrameReader, owner: &mpsc::WeakSender<O>) {
     let hear = async {
         while let Ok(Some(message)) = frames.next::<Up>().await {
-            if tell(owner, Order::Told { stream, message }).await.is_err() {
+            if tell(owner, Heard::Told { stream, message }).await.is_err() {
                 return;
             }
         }
@@ -105,8 +126,8 @@ async fn last_words(stream: Hello, mut frames: FrameReader, owner: &mpsc::WeakSe
     let _ = timeout(STOP_DEADLINE, hear).await;
 }
 
-async fn tell(owner: &mpsc::WeakSender<Order>, order: Order) -> Result<(), ()> {
-    owner.upgrade().ok_or(())?.send(order).await.map_err(|_| ())
+async fn tell<C, O: From<Heard<C>>>(owner: &mpsc::WeakSender<O>, heard: Heard<C>) -> Result<(), ()> {
+    owner.upgrade().ok_or(())?.send(heard.into()).await.map_err(|_| ())
 }
 
 /// A reader that takes nothing any more counts as gone.
@@ -119,38 +140,4 @@ async fn refuse(down: &mpsc::Sender<Bytes>, holder: &Principal, error: &FrameErr
     if !matches!(error, FrameError::Cut | FrameError::Broken(_)) {
         let _ = send(down, Down::Bye { reason: ByeReason::Malformed }).await;
     }
-}
-
-/// Whoever may read an object, or what would lie there, may lock it.
-async fn may_lock(store: &Store, may_read: &MayRead, path: &VolumePath) -> bool {
-    let Ok(lookup) = store.lookup(path).await else { return false };
-    let Ok(bucket) = store.bucket(lookup.bucket()).await else { return false };
-    may_read(&Location { volume: store.name().clone(), path: path.clone() }, &bucket)
-}
-
-/// Which of these are what the store has now, and the holder may read. What cannot be read is not current.
-async fn current(store: &Store, may_read: &MayRead, objects: Vec<(VolumePath, ObjectVersion)>) -> Vec<VolumePath> {
-    let mut current = Vec::with_capacity(objects.len());
-    for (path, version) in objects {
-        match is_current(store, may_read, &path, version).await {
-            Ok(true) => current.push(path),
-            Ok(false) => {}
-            Err(error) => tracing::warn!(?path, %error, "a version could not be compared"),
-        }
-    }
-    current
-}
-
-async fn is_current(
-    store: &Store,
-    may_read: &MayRead,
-    path: &VolumePath,
-    version: ObjectVersion,
-) -> Result<bool, StoreError> {
-    let Lookup::Found(object) = store.lookup(path).await? else { return Ok(false) };
-    if object.entry.version != version {
-        return Ok(false);
-    }
-    let bucket = store.bucket(object.bucket).await?;
-    Ok(may_read(&Location { volume: store.name().clone(), path: path.clone() }, &bucket))
 }

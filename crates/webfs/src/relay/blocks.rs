@@ -125,9 +125,11 @@ impl Blocks {
 
     /// The home was not reached, and the lease does not cover what is cached.
     pub(super) fn cut_off(&self) -> Problem {
-        let home = self.link.home();
+        let (home, server) = (self.link.home(), self.link.server());
+        let through = if server == home { String::new() } else { format!(" through the relay {server}") };
         let detail = format!(
-            "{} is not served here: its home {} ({home}) cannot be reached and the lease on the copies has ended",
+            "{} is not served here: its home {} ({home}) cannot be reached{through}, and the lease on the copies has \
+             ended",
             self.volume, home.name
         );
         Problem::new(Code::Unavailable, detail).next("try again when the home is back, or ask another server")
@@ -210,7 +212,8 @@ impl Blocks {
         let block = answer.map_err(|error| self.explain(error, &wanted.path))?;
         if !wanted.expected.matches(&block) {
             let what = format!("block {} of {}/{}", wanted.index, self.volume, wanted.path);
-            tracing::warn!(%what, "the home sent bytes that do not match its own manifest");
+            let server = self.link.server();
+            tracing::warn!(%what, %server, "what was sent does not match the manifest that the home signed");
             return Err(Problem::new(
                 Code::Internal,
                 format!("{what} does not match the manifest that the home signed"),

@@ -3,10 +3,12 @@
 use super::blocks::{Blocks, Wanted};
 use super::held::{Held, HeldContent};
 use crate::cache::CachedFile;
+use crate::coherence::Grant;
 use crate::limits::{BLOCK_BYTES, NODE_CHILDREN};
 use crate::manifest::{NodePlace, Seeker, Step, zeros};
 use crate::model::{BlockRef, Entry, Listing, Manifest, SignedManifest, link_target};
 use crate::serve::FileSource;
+use crate::session::OpenAnswer;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt, join};
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -27,19 +29,34 @@ pub enum ReplicaObject {
 impl ReplicaObject {
     /// Who may do what with it: whoever serves it to others decides on this.
     pub fn bucket(&self) -> &Bucket {
-        match self {
-            Self::File(file) => &file.held.bucket,
-            Self::Directory(directory) => &directory.0.bucket,
-            Self::Link(link) => &link.0.bucket,
-        }
+        &self.held().bucket
     }
 
     /// Its attributes.
     pub fn entry(&self) -> &Entry {
+        &self.held().entry
+    }
+
+    /// Where it stands: the path that was opened, or that of the link on the way.
+    pub fn path(&self) -> &VolumePath {
         match self {
-            Self::File(file) => &file.held.entry,
-            Self::Directory(directory) => &directory.0.entry,
-            Self::Link(link) => &link.0.entry,
+            Self::Link(link) => link.at(),
+            Self::File(_) | Self::Directory(_) => &self.held().path,
+        }
+    }
+
+    /// What a holder below is answered.
+    pub(super) fn answer(&self, grant: Grant) -> OpenAnswer {
+        let held = self.held();
+        let Grant { change, callback } = grant;
+        OpenAnswer { change, callback, takes_in: Some(held.change), ..held.answer() }
+    }
+
+    fn held(&self) -> &Held {
+        match self {
+            Self::File(file) => &file.held,
+            Self::Directory(directory) => &directory.0,
+            Self::Link(link) => &link.0,
         }
     }
 }
@@ -173,7 +190,8 @@ impl ReplicaFile {
         let learnt = self.seeker().ok_or_else(|| self.no_file())?.learn(place, expected, &bytes);
         learnt.map_err(|error| {
             let what = format!("node {place} of {}/{}", self.blocks.volume, self.held.path);
-            tracing::warn!(%what, %error, "the home sent a node that does not match its own manifest");
+            let server = self.blocks.link.server();
+            tracing::warn!(%what, %error, %server, "a node does not match the manifest that the home signed");
             Problem::new(Code::Internal, format!("{what} does not match the manifest that the home signed"))
         })
     }

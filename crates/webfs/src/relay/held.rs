@@ -19,7 +19,7 @@ pub struct Held {
     pub entry: Entry,
     /// Who may do what.
     pub bucket: Arc<Bucket>,
-    /// The change number of the grant.
+    /// The home's change number that it takes in.
     pub change: ChangeNumber,
     /// What it holds.
     pub content: HeldContent,
@@ -53,14 +53,15 @@ struct Record {
 }
 
 impl Held {
-    /// Checks what a home answered to an open of this path.
+    /// Checks what a home, or a relay of it, answered to an open of this path.
     pub fn check(
         volume: &VolumeName,
         path: &VolumePath,
         answer: OpenAnswer,
         home_key: &PublicKey,
     ) -> Result<Self, Problem> {
-        let OpenAnswer { entry, bucket, change, manifest, content, listing, link, .. } = answer;
+        let OpenAnswer { entry, bucket, change, takes_in, manifest, content, listing, link, .. } = answer;
+        let change = takes_in.unwrap_or(change);
         let wrong =
             |what: &str| Problem::new(Code::Internal, format!("the home's answer for {volume}/{path} {what}"));
         let content = match (entry.kind, manifest, listing, link) {
@@ -88,17 +89,20 @@ impl Held {
 
     /// As the disk cache keeps it.
     pub fn to_record(&self) -> Vec<u8> {
-        let (manifest, content, listing, link) = match &self.content {
+        wire::cbor::to_vec(&Record { path: self.path.clone(), answer: self.answer() })
+    }
+
+    /// The answer of which it was made, without a callback.
+    pub fn answer(&self) -> OpenAnswer {
+        let once = OpenAnswer::once(self.entry, Bucket::clone(&self.bucket), self.change);
+        match &self.content {
             HeldContent::File { signed, inline, .. } => {
-                (Some(signed.clone()), inline.as_ref().map(|bytes| bytes.to_vec()), None, None)
+                let content = inline.as_ref().map(|bytes| bytes.to_vec());
+                OpenAnswer { manifest: Some(signed.clone()), content, ..once }
             }
-            HeldContent::Directory(listing) => (None, None, Some(listing.clone()), None),
-            HeldContent::Link(link) => (None, None, None, Some(link.clone())),
-        };
-        let (bucket, change) = (Bucket::clone(&self.bucket), self.change);
-        let answer =
-            OpenAnswer { entry: self.entry, bucket, change, callback: false, manifest, content, listing, link };
-        wire::cbor::to_vec(&Record { path: self.path.clone(), answer })
+            HeldContent::Directory(listing) => OpenAnswer { listing: Some(listing.clone()), ..once },
+            HeldContent::Link(link) => OpenAnswer { link: Some(link.clone()), ..once },
+        }
     }
 
     /// Reads and checks what [`Held::to_record`] wrote.

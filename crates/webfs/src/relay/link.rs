@@ -1,5 +1,5 @@
-//! The way from a replica to the volume's home: the session stream, opens, and blocks.
-//! It says whether the home answered at all, because only then may anything be concluded.
+//! The way from a replica to the server above it, the volume's home or a relay: the session stream, opens, and blocks.
+//! It says whether the server answered at all, because only then may anything be concluded.
 
 use super::limits::{BLOCK_DEADLINE, OPEN_DEADLINE};
 use crate::limits::BLOCK_BYTES;
@@ -31,11 +31,15 @@ pub enum LinkError {
     Refused(#[source] Problem),
 }
 
-/// The way to a volume's home. Real ones go over the network.
+/// The way to a volume's home, or to a relay of it. Real ones go over the network.
 pub trait HomeLink: Send + Sync + 'static {
     /// Who the home is.
     fn home(&self) -> &Principal;
-    /// Opens a session stream: `up` is what the holder says, the result is what the home says.
+    /// Who is asked: the home, unless a relay is.
+    fn server(&self) -> &Principal {
+        self.home()
+    }
+    /// Opens a session stream: `up` is what the holder says, the result is what the server says.
     fn stream(&self, up: Body) -> BoxFuture<'_, Result<Body, LinkError>>;
     /// Opens an object.
     fn open(&self, request: OpenRequest) -> BoxFuture<'_, Result<OpenAnswer, LinkError>>;
@@ -55,12 +59,13 @@ pub trait HomeLink: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<Bytes, LinkError>>;
 }
 
-/// The home over the network: control and bulk on separate connections.
+/// The home, or a relay, over the network: control and bulk on separate connections.
 #[derive(Clone)]
 pub struct PoolLink {
     pool: Pool,
     volume: VolumeName,
     home: Principal,
+    server: Principal,
     control: Target,
     bulk: Target,
 }
@@ -68,13 +73,19 @@ pub struct PoolLink {
 impl PoolLink {
     /// The home of a volume at an address (`host:port`); who is there is checked.
     pub fn new(pool: Pool, volume: VolumeName, home: Principal, address: &str) -> Self {
-        let target = |purpose| Target { address: address.into(), expect: Expect::Principal(home.clone()), purpose };
+        Self::via(pool, volume, home.clone(), (home, address))
+    }
+
+    /// A relay of a volume with this home, at an address; who is there is checked.
+    pub fn via(pool: Pool, volume: VolumeName, home: Principal, (server, address): (Principal, &str)) -> Self {
+        let target =
+            |purpose| Target { address: address.into(), expect: Expect::Principal(server.clone()), purpose };
         let (control, bulk) = (target(Purpose::Control), target(Purpose::Bulk));
-        Self { pool, volume, home, control, bulk }
+        Self { pool, volume, home, server, control, bulk }
     }
 
     fn request(&self, method: Method, path: &str) -> http::request::Builder {
-        let uri = format!("https://{}{path}", self.home.dns_twin());
+        let uri = format!("https://{}{path}", self.server.dns_twin());
         Request::builder().method(method).uri(uri)
     }
 
@@ -95,7 +106,7 @@ impl PoolLink {
 
 impl std::fmt::Debug for PoolLink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PoolLink").field("home", &self.home).field("address", &self.control.address).finish()
+        f.debug_struct("PoolLink").field("server", &self.server).field("address", &self.control.address).finish()
     }
 }
 
@@ -114,6 +125,10 @@ async fn body(response: Response<Incoming>, limit: usize) -> Result<Bytes, LinkE
 impl HomeLink for PoolLink {
     fn home(&self) -> &Principal {
         &self.home
+    }
+
+    fn server(&self) -> &Principal {
+        &self.server
     }
 
     fn stream(&self, up: Body) -> BoxFuture<'_, Result<Body, LinkError>> {
@@ -152,7 +167,7 @@ impl HomeLink for PoolLink {
                 .body(wire::body::empty());
             let response = self.send(&self.bulk, request).await?;
             if response.status() != StatusCode::PARTIAL_CONTENT {
-                let detail = format!("asked for a part of /{path}, the home answered {}", response.status());
+                let detail = format!("asked for a part of /{path}, {} answered {}", self.server, response.status());
                 return Err(LinkError::Refused(Problem::new(Code::Internal, detail)));
             }
             #[allow(clippy::cast_possible_truncation)] // 1 MiB

@@ -1,30 +1,47 @@
-//! The task that owns a replica's session: steps the holder's rules, performs their actions, and keeps the stream to
-//! the home.
+//! The task that owns a replica's session: takes orders one by one, steps the rules of a relay (with nobody below, that
+//! is a holder), performs their actions in order, and keeps the stream to the server above.
 
 use super::ReplicaState;
-use super::blocks::{Blocks, Counters, blocking};
+use super::below::{Below, FromBelow};
+use super::blocks::{Blocks, Counters};
 use super::file::ReplicaObject;
 use super::held::Held;
-use super::limits::{HELD_BYTES, LEAVE_DEADLINE, OPENS_IN_FLIGHT, RETRY_FIRST, RETRY_MOST};
+use super::limits::{HELD_BYTES, LEAVE_DEADLINE, OPENS_IN_FLIGHT, RETRY_FIRST};
 use super::link::LinkError;
 use super::lock::{LockAnswered, LockBook, Stands};
-use super::stream::{Stream, connect, drain, next_frame};
+use super::stream::{Stream, drain, next_frame};
 use crate::cache::{CacheError, Sieve};
-use crate::rules::{Answer, Down, Hello, Holder, HolderAction, HolderEvent, LeaseRules, LockWish, ReadFailure};
-use crate::session::{FrameError, FrameReader, OpenRequest, encode};
+use crate::coherence::Grant;
+use crate::rules::{
+    Answer, Down, HolderAction, HolderEvent, HomeEvent, LeaseRules, LockWish, Relay, RelayAction, RelayEvent,
+};
+use crate::session::{FrameError, FrameReader};
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
-use terms::{BootMs, Code, Problem, SessionId, VolumePath};
+use terms::{BootMs, Problem, SessionId, VolumePath};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use trust::PublicKey;
 use wire::Body;
 
-type OpenAnswered = oneshot::Sender<Result<ReplicaObject, Problem>>;
+pub(super) type OpenAnswered = oneshot::Sender<Result<Opened, Problem>>;
+
+/// An opened object, and what a holder below is granted with it.
+pub(super) struct Opened {
+    pub(super) object: ReplicaObject,
+    pub(super) grant: Grant,
+    /// Whether it is kept here; if not, nobody can keep it.
+    pub(super) kept: bool,
+}
+
+/// Who waits for an open.
+pub(super) struct Waiter {
+    pub(super) answer: OpenAnswered,
+    pub(super) grant: Grant,
+}
 
 /// What the owner is asked.
 pub(super) enum Order {
@@ -33,33 +50,41 @@ pub(super) enum Order {
     Unlock { ticket: u64 },
     State { answer: oneshot::Sender<ReplicaState> },
     Close { answer: oneshot::Sender<()> },
+    Below(FromBelow),
 }
 
 /// What a task of the owner has brought.
-enum Done {
+pub(super) enum Done {
     Stream { up: mpsc::Sender<Bytes>, down: Result<Body, LinkError> },
     Answered { request: u64, answer: Result<Found, LinkError> },
     Finished,
 }
 
-struct Found {
-    held: Arc<Held>,
-    callback: bool,
+pub(super) struct Found {
+    pub(super) held: Arc<Held>,
+    /// In the count of the server that answered.
+    pub(super) grant: Grant,
 }
 
 pub(super) struct Owner {
-    blocks: Arc<Blocks>,
-    home_key: PublicKey,
-    holder: Holder,
-    stream: Option<Stream>,
-    retry: Duration,
-    tasks: JoinSet<Done>,
-    opens: Arc<Semaphore>,
-    waiters: HashMap<u64, OpenAnswered>,
+    pub(super) blocks: Arc<Blocks>,
+    pub(super) home_key: PublicKey,
+    pub(super) relay: Relay,
+    pub(super) stream: Option<Stream>,
+    pub(super) retry: Duration,
+    pub(super) leaving: bool,
+    pub(super) tasks: JoinSet<Done>,
+    pub(super) opens: Arc<Semaphore>,
+    pub(super) waiters: HashMap<u64, Waiter>,
     next_waiter: u64,
-    locks: LockBook,
-    held: HashMap<VolumePath, Arc<Held>>,
-    sieve: Sieve<VolumePath>,
+    /// Relays that the open had passed for which the rules are asked just now: count.
+    pub(super) passed: u8,
+    /// The same of those that are under way above.
+    pub(super) asked: HashMap<u64, u8>,
+    pub(super) locks: LockBook,
+    pub(super) held: HashMap<VolumePath, Arc<Held>>,
+    pub(super) sieve: Sieve<VolumePath>,
+    pub(super) below: Below,
     /// Whether a session stands.
     tell: watch::Sender<bool>,
 }
@@ -72,61 +97,60 @@ impl Owner {
         session: SessionId,
         tell: watch::Sender<bool>,
     ) -> Self {
+        let relay = Relay::new(rules, blocks.world.clock.boot(), session);
         Self {
             blocks,
             home_key,
-            holder: Holder::new(rules, session),
+            relay,
             stream: None,
             retry: RETRY_FIRST,
+            leaving: false,
             tasks: JoinSet::new(),
             opens: Arc::new(Semaphore::new(OPENS_IN_FLIGHT)),
             waiters: HashMap::new(),
             next_waiter: 0,
+            passed: 0,
+            asked: HashMap::new(),
             locks: LockBook::default(),
             held: HashMap::new(),
             sieve: Sieve::default(),
+            below: Below::default(),
             tell,
         }
     }
 
-    /// Takes up what an earlier run has cached: unverified until the home says that it is current.
+    /// Takes up what an earlier run has cached: unverified until the server above says that it is current.
     pub(super) fn load(mut self) -> Result<Self, CacheError> {
         let (blocks, now) = (self.blocks.clone(), self.now());
         blocks.cache.load(&blocks.volume, |record| {
             let held = Held::from_record(&blocks.volume, record, &self.home_key).ok()?;
             let (object, version) = (held.path.clone(), held.entry.version);
             let manifest = held.has_blocks().then(|| held.manifest().cloned()).flatten();
-            self.holder.step(now, HolderEvent::Load { object: object.clone(), version });
+            // Without a stream nothing is to be done about it.
+            self.relay.step(now, RelayEvent::Above(HolderEvent::Load { object: object.clone(), version }));
             self.sieve.put(object.clone(), held.weight());
             self.held.insert(object.clone(), Arc::new(held));
             Some((object, manifest))
         })?;
-        self.forget_what_is_too_much(now);
+        self.forget_what_is_too_much();
         Ok(self)
     }
 
-    pub(super) async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
+    /// Runs until it is closed, or every handle is gone.
+    pub(super) async fn run(mut self, mut orders: mpsc::Receiver<Order>, inbox: mpsc::WeakSender<Order>) {
         self.connect_after(Duration::ZERO);
         loop {
-            let due = self.holder.next_deadline().map_or(LEAVE_DEADLINE, |deadline| deadline.since(self.now()));
+            let due = self.relay.next_deadline().map_or(LEAVE_DEADLINE, |deadline| deadline.since(self.now()));
             tokio::select! {
                 order = orders.recv() => match order {
-                    None => return self.leave().await,
+                    None => return self.leave(orders, &inbox).await,
                     Some(Order::Close { answer }) => {
-                        self.leave().await;
+                        self.leave(orders, &inbox).await;
                         // Nobody waits any more: fine.
                         let _ = answer.send(());
                         return;
                     }
-                    Some(Order::Open { path, answer }) => self.open(path, answer),
-                    Some(Order::Lock { ticket, wish, wait, answer }) => {
-                        self.locks.asked(ticket, wish.path.clone(), answer);
-                        self.step(HolderEvent::Lock { waiter: ticket, wish, wait });
-                    }
-                    Some(Order::Unlock { ticket }) => self.unlock(ticket),
-                    Some(Order::State { answer }) => {
-                        let _ = answer.send(self.state());
-                    }
+                    Some(order) => self.take(order, &inbox),
                 },
                 frame = next_frame(&mut self.stream) => self.told(frame),
                 Some(done) = self.tasks.join_next() => {
@@ -134,37 +158,60 @@ impl Owner {
                         self.done(done);
                     }
                 }
-                () = sleep(due) => self.step(HolderEvent::Tick),
+                Some(_) = self.below.tasks.join_next() => {}
+                () = sleep(due) => self.step(RelayEvent::Tick),
             }
         }
     }
 
-    fn now(&self) -> BootMs {
+    pub(super) fn now(&self) -> BootMs {
         self.blocks.world.clock.boot()
     }
 
     fn state(&self) -> ReplicaState {
+        let (above, below) = (self.relay.above(), self.relay.below());
         ReplicaState {
-            connected: self.holder.is_connected(),
-            trusted_for: self.holder.trusted_until().since(self.now()),
-            objects: self.holder.objects(),
-            callbacks: self.holder.callbacks(),
+            connected: above.is_connected(),
+            trusted_for: above.trusted_until().since(self.now()),
+            objects: above.objects(),
+            callbacks: above.callbacks(),
+            sessions_below: below.sessions(),
+            callbacks_below: below.callbacks(),
             counts: self.blocks.counters.now(),
         }
     }
 
-    fn open(&mut self, path: VolumePath, answer: OpenAnswered) {
-        self.next_waiter += 1;
-        self.waiters.insert(self.next_waiter, answer);
-        self.step(HolderEvent::Read { waiter: self.next_waiter, object: path });
+    fn take(&mut self, order: Order, inbox: &mpsc::WeakSender<Order>) {
+        match order {
+            Order::Open { path, answer } => {
+                let waiter = self.wait(answer);
+                self.step(RelayEvent::Above(HolderEvent::Read { waiter, object: path }));
+            }
+            Order::Lock { ticket, wish, wait, answer } => {
+                self.locks.asked(ticket, wish.path.clone(), answer);
+                self.step(RelayEvent::Above(HolderEvent::Lock { waiter: ticket, wish, wait }));
+            }
+            Order::Unlock { ticket } => match self.locks.dropped(ticket) {
+                Stands::Waiting => self.step(RelayEvent::Above(HolderEvent::CancelLock { waiter: ticket })),
+                Stands::Held(epoch) => self.step(RelayEvent::Above(HolderEvent::Unlock { epoch })),
+                Stands::Nothing => {}
+            },
+            Order::State { answer } => {
+                // Whoever has gone away needs no answer.
+                let _ = answer.send(self.state());
+            }
+            Order::Below(order) => self.hear_below(order, inbox),
+            // Its caller hears that this is closed.
+            Order::Close { answer } => drop(answer),
+        }
     }
 
-    fn unlock(&mut self, ticket: u64) {
-        match self.locks.dropped(ticket) {
-            Stands::Waiting => self.step(HolderEvent::CancelLock { waiter: ticket }),
-            Stands::Held(epoch) => self.step(HolderEvent::Unlock { epoch }),
-            Stands::Nothing => {}
-        }
+    /// Who waits for an open; without a grant until the rules say so.
+    pub(super) fn wait(&mut self, answer: OpenAnswered) -> u64 {
+        self.next_waiter += 1;
+        let grant = Grant { change: self.relay.below().change(), callback: false };
+        self.waiters.insert(self.next_waiter, Waiter { answer, grant });
+        self.next_waiter
     }
 
     fn told(&mut self, frame: Result<Option<Down>, FrameError>) {
@@ -174,15 +221,15 @@ impl Owner {
                 if matches!(message, Down::Welcome { .. }) {
                     self.retry = RETRY_FIRST;
                 }
-                self.step(HolderEvent::Told { connection, message });
+                self.step(RelayEvent::Above(HolderEvent::Told { connection, message }));
             }
             (ended, connection) => {
                 if let Err(error) = ended {
-                    tracing::debug!(volume = %self.blocks.volume, %error, "the stream to the home ended");
+                    tracing::debug!(volume = %self.blocks.volume, %error, "the stream to the server above ended");
                 }
                 self.stream = None;
                 if let Some(connection) = connection {
-                    self.step(HolderEvent::Lost { connection });
+                    self.step(RelayEvent::Above(HolderEvent::Lost { connection }));
                 }
                 self.connect_later();
             }
@@ -191,12 +238,13 @@ impl Owner {
 
     fn done(&mut self, done: Done) {
         match done {
+            Done::Stream { .. } if self.leaving => {}
             Done::Stream { up, down: Ok(down) } => {
                 self.stream = Some(Stream { up, down: FrameReader::new(down), connection: None });
-                self.step(HolderEvent::Connected);
+                self.step(RelayEvent::Above(HolderEvent::Connected));
             }
             Done::Stream { down: Err(error), .. } => {
-                tracing::debug!(volume = %self.blocks.volume, %error, "the home was not reached");
+                tracing::debug!(volume = %self.blocks.volume, %error, "the server above was not reached");
                 self.connect_later();
             }
             Done::Answered { request, answer } => self.answered(request, answer),
@@ -207,191 +255,86 @@ impl Owner {
     fn answered(&mut self, request: u64, answer: Result<Found, LinkError>) {
         Counters::add(&self.blocks.counters.opens_asked, 1);
         let said = match &answer {
-            Ok(Found { held, callback }) => {
-                Answer::Found { version: held.entry.version, change: held.change, callback: *callback }
+            Ok(Found { held, grant: Grant { change, callback } }) => {
+                Answer::Found { version: held.entry.version, change: *change, callback: *callback }
             }
             Err(LinkError::Refused(_)) => Answer::Nothing,
             Err(LinkError::Unreachable(_)) => Answer::Failed,
         };
-        let actions = self.holder.step(self.now(), HolderEvent::Answered { request, answer: said });
-        let keep = actions.iter().any(|action| matches!(action, HolderAction::ServeAnswer { keep: true, .. }));
-        if let (true, Ok(found)) = (keep, &answer) {
+        // If it is asked again, then for the same readers.
+        self.passed = self.asked.remove(&request).unwrap_or_default();
+        let event = RelayEvent::Above(HolderEvent::Answered { request, answer: said });
+        let actions = self.relay.step(self.now(), event);
+        let kept = |action: &RelayAction| {
+            matches!(action, RelayAction::Above(HolderAction::ServeAnswer { keep: true, .. }))
+        };
+        if let (true, Ok(found)) = (actions.iter().any(kept), &answer) {
             self.keep(found.held.clone());
         }
-        for action in actions {
-            self.act(action, Some(&answer));
-        }
-        self.publish();
+        self.perform(actions, Some(&answer));
+        self.passed = 0;
+        self.forget_what_is_too_much();
     }
 
-    fn step(&mut self, event: HolderEvent) {
-        for action in self.holder.step(self.now(), event) {
-            self.act(action, None);
+    pub(super) fn step(&mut self, event: RelayEvent) {
+        let actions = self.relay.step(self.now(), event);
+        self.perform(actions, None);
+    }
+
+    fn perform(&mut self, actions: Vec<RelayAction>, answer: Option<&Result<Found, LinkError>>) {
+        for action in actions {
+            match action {
+                RelayAction::Above(action) => self.act_above(action, answer),
+                RelayAction::Below(action) => self.act_below(action),
+                RelayAction::Opened { token, change, callback } => {
+                    if let Some(waiter) = self.waiters.get_mut(&token) {
+                        waiter.grant = Grant { change, callback };
+                    }
+                }
+            }
         }
         self.publish();
     }
 
     /// Whoever reads blocks must know at once when the lease ends.
     fn publish(&self) {
-        self.blocks.trusted_until.store(self.holder.trusted_until().0, Ordering::Release);
-        let connected = self.holder.is_connected();
+        let above = self.relay.above();
+        self.blocks.trusted_until.store(above.trusted_until().0, std::sync::atomic::Ordering::Release);
+        let connected = above.is_connected();
         self.tell.send_if_modified(|told| std::mem::replace(told, connected) != connected);
     }
 
-    fn act(&mut self, action: HolderAction, answer: Option<&Result<Found, LinkError>>) {
-        match action {
-            HolderAction::Greet(hello) => self.greet(hello),
-            HolderAction::Send { connection, message } => self.send(connection, encode(&message)),
-            HolderAction::Close { connection, reason } => {
-                if let Some(reason) = reason {
-                    tracing::info!(volume = %self.blocks.volume, %reason, "the home ended the session");
-                }
-                if let Some(stream) = self.stream.take_if(|stream| stream.connection == Some(connection)) {
-                    self.tasks.spawn(async move {
-                        drain(stream).await;
-                        Done::Finished
-                    });
-                    self.connect_later();
-                }
-            }
-            HolderAction::Drop { connection, change, objects } => {
-                // Nobody below holds copies under a lease of ours.
-                self.step(HolderEvent::Dropped { connection, change, objects });
-            }
-            HolderAction::Locked { waiter, epoch } => self.locks.locked(waiter, epoch),
-            HolderAction::NotLocked { waiter, failure } => {
-                self.locks.not_locked(waiter, failure, self.blocks.link.home());
-            }
-            HolderAction::LockLost { epoch } => self.locks.lost(epoch),
-            HolderAction::Ask { request, stream, object } => self.ask(request, stream, object),
-            HolderAction::ServeCached { waiter, object, .. } => self.serve_cached(waiter, object),
-            HolderAction::ServeAnswer { waiter, keep, .. } => {
-                let opened = match answer {
-                    Some(Ok(found)) => Ok(ReplicaObject::new(&self.blocks, found.held.clone(), keep)),
-                    Some(Err(LinkError::Refused(problem))) => Err(problem.clone()),
-                    Some(Err(LinkError::Unreachable(_))) | None => Err(self.blocks.cut_off()),
-                };
-                self.serve(waiter, opened);
-            }
-            HolderAction::Fail { waiter, failure } => {
-                let problem = match failure {
-                    ReadFailure::Unreachable => self.blocks.cut_off(),
-                    ReadFailure::RolledBack { seen, offered } => {
-                        let detail = format!(
-                            "the home offered version {offered} after {seen} of a file of {}",
-                            self.blocks.volume
-                        );
-                        tracing::warn!(%detail, "refused");
-                        Problem::new(Code::Internal, detail).next("ask the volume's administrator")
-                    }
-                };
-                self.serve(waiter, Err(problem));
-            }
-        }
-    }
-
-    fn serve(&mut self, waiter: u64, opened: Result<ReplicaObject, Problem>) {
-        if let Some(answer) = self.waiters.remove(&waiter) {
-            // A reader that has gone away needs nothing.
-            let _ = answer.send(opened);
-        }
-    }
-
-    fn serve_cached(&mut self, waiter: u64, object: VolumePath) {
-        let Some(held) = self.held.get(&object).cloned() else {
-            // What the rules take for cached is always held; if ever not, asking again is right.
-            self.step(HolderEvent::Evict { object: object.clone() });
-            return self.step(HolderEvent::Read { waiter, object });
-        };
-        self.sieve.touch(&object);
-        self.blocks.cache.touch(&self.blocks.volume, &object);
-        Counters::add(&self.blocks.counters.opens_cached, 1);
-        self.serve(waiter, Ok(ReplicaObject::new(&self.blocks, held, true)));
-    }
-
-    fn ask(&mut self, request: u64, stream: Option<Hello>, path: VolumePath) {
-        let (blocks, key, opens) = (self.blocks.clone(), self.home_key.clone(), self.opens.clone());
-        self.tasks.spawn(async move {
-            let answer = async {
-                let _slot = opens.acquire().await.map_err(|_| LinkError::Unreachable(blocks.cut_off()))?;
-                let answer = blocks.link.open(OpenRequest { stream, path: path.clone() }).await?;
-                let callback = answer.callback;
-                let held = Held::check(&blocks.volume, &path, answer, &key).map_err(LinkError::Refused)?;
-                Ok(Found { held: Arc::new(held), callback })
-            };
-            Done::Answered { request, answer: answer.await }
-        });
-    }
-
-    /// Holds what the rules keep, and puts its record on disk.
-    fn keep(&mut self, held: Arc<Held>) {
-        self.sieve.put(held.path.clone(), held.weight());
-        self.held.insert(held.path.clone(), held.clone());
-        self.forget_what_is_too_much(self.now());
-        let blocks = self.blocks.clone();
-        self.tasks.spawn(async move {
-            let record = blocking(move || {
-                let manifest = held.has_blocks().then(|| held.manifest()).flatten();
-                blocks.cache.keep(&blocks.volume, &held.path, &held.to_record(), manifest)
-            });
-            if let Err(error) = record.await {
-                tracing::warn!(%error, "a record could not be cached");
-            }
-            Done::Finished
-        });
-    }
-
-    fn forget_what_is_too_much(&mut self, now: BootMs) {
+    fn forget_what_is_too_much(&mut self) {
         for object in self.sieve.shrink_to(HELD_BYTES, None) {
             self.held.remove(&object);
-            self.holder.step(now, HolderEvent::Evict { object });
+            self.step(RelayEvent::Above(HolderEvent::Evict { object }));
         }
     }
 
-    fn greet(&mut self, hello: Hello) {
-        if let Some(stream) = &mut self.stream {
-            stream.connection = Some(hello.connection);
-            self.send(hello.connection, encode(&hello));
-        }
-    }
-
-    fn send(&mut self, connection: u64, frame: Bytes) {
-        let Some(stream) = self.stream.as_ref().filter(|stream| stream.connection == Some(connection)) else {
-            return;
-        };
-        if stream.up.try_send(frame).is_err() {
-            self.stream = None;
-            self.step(HolderEvent::Lost { connection });
-            self.connect_later();
-        }
-    }
-
-    fn connect_later(&mut self) {
-        let delay = self.retry.mul_f64(0.5 + self.blocks.world.entropy.fraction());
-        self.retry = (self.retry * 2).min(RETRY_MOST);
-        self.connect_after(delay);
-    }
-
-    fn connect_after(&mut self, delay: Duration) {
-        let link = self.blocks.link.clone();
-        self.tasks.spawn(async move {
-            sleep(delay).await;
-            let (up, down) = connect(&*link).await;
-            Done::Stream { up, down }
-        });
-    }
-
-    /// Takes leave of the home and waits a little for it to take note.
-    async fn leave(mut self) {
-        let last = self.holder.step(self.now(), HolderEvent::Leave);
-        self.publish();
+    /// Takes leave of the server above, once those below have taken theirs, and waits a little for it to take note.
+    async fn leave(mut self, mut orders: mpsc::Receiver<Order>, inbox: &mpsc::WeakSender<Order>) {
+        self.leaving = true;
+        self.step(RelayEvent::Above(HolderEvent::Leave));
+        self.step(RelayEvent::Below(HomeEvent::Stop));
         self.blocks.clear();
-        let Some(stream) = self.stream.take() else { return };
-        for action in last {
-            if let HolderAction::Send { message, .. } = action {
-                let _ = stream.up.try_send(encode(&message));
+        let left = async {
+            while self.relay.above().is_connected() {
+                tokio::select! {
+                    order = orders.recv() => match order {
+                        Some(order @ Order::Below(FromBelow::Heard(_))) => self.take(order, inbox),
+                        // What is dropped is told that this is closed.
+                        Some(_) => {}
+                        None => return,
+                    },
+                    frame = next_frame(&mut self.stream) => self.told(frame),
+                    Some(_) = self.below.tasks.join_next() => {}
+                }
             }
+        };
+        // Those who do not answer are waited for by their leases, at the home.
+        let _ = timeout(LEAVE_DEADLINE, left).await;
+        if let Some(stream) = self.stream.take() {
+            drain(stream).await;
         }
-        drain(stream).await;
     }
 }

@@ -15,6 +15,9 @@ use trust::{Authorised, Bucket};
 /// What a holder sends to `/.webos/open/NAME.REALM`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenRequest {
+    /// Relays that it has passed: count. So it ends also where relays were led in a circle.
+    #[serde(default)]
+    pub relays: u8,
     /// The stream on which it wants to be told of changes; without one it gets no callback.
     pub stream: Option<Hello>,
     /// The object.
@@ -28,8 +31,11 @@ pub struct OpenAnswer {
     pub entry: Entry,
     /// Who may do what: a relay decides its own clients' rights on this.
     pub bucket: Bucket,
-    /// The change number of the grant.
+    /// The change number of the grant, in the count of the server that answers: recalls are told by it.
     pub change: ChangeNumber,
+    /// The home's change number that the answer takes in, when a relay answers, which counts for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub takes_in: Option<ChangeNumber>,
     /// Whether the holder will be told of changes; if not it may use the answer once.
     pub callback: bool,
     /// The home's signature of this version; nothing for a directory.
@@ -43,6 +49,14 @@ pub struct OpenAnswer {
     /// The object is a symbolic link, or the path leads through one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<LinkAt>,
+}
+
+impl OpenAnswer {
+    /// The attributes and list of an object, without content and without callback.
+    pub(crate) fn once(entry: Entry, bucket: Bucket, change: ChangeNumber) -> Self {
+        let (takes_in, manifest, content, listing, link) = Default::default();
+        Self { entry, bucket, change, takes_in, callback: false, manifest, content, listing, link }
+    }
 }
 
 /// A symbolic link on the way to an object.
@@ -63,7 +77,7 @@ pub async fn open(
     request: OpenRequest,
     decide: impl Fn(&Location, &Bucket) -> Result<Authorised, Problem>,
 ) -> Result<OpenAnswer, Problem> {
-    let OpenRequest { stream, path } = request;
+    let OpenRequest { stream, path, .. } = request;
     let location = Location { volume: home.store().name().clone(), path };
     if let Some(link) = link_above(home, &location).await? {
         return through_link(home, link, &decide).await;
@@ -73,8 +87,7 @@ pub async fn open(
     let (object, bucket) = found(home, &location, &decide).await?;
     let (entry, bucket) = (object.entry, Bucket::clone(&bucket));
     let (change, callback) = (grant.change, grant.callback);
-    let answer =
-        OpenAnswer { entry, bucket, change, callback, manifest: None, content: None, listing: None, link: None };
+    let answer = OpenAnswer { callback, ..OpenAnswer::once(entry, bucket, change) };
     with_content(home, object, answer).await
 }
 
@@ -97,7 +110,7 @@ async fn through_link(
     let (object, bucket) = found(home, &location, decide).await?;
     let link = object.target().map(|target| LinkAt { at: location.path, target: target.into() });
     let (entry, bucket) = (object.entry, Bucket::clone(&bucket));
-    Ok(OpenAnswer { entry, bucket, change, callback: false, manifest: None, content: None, listing: None, link })
+    Ok(OpenAnswer { link, ..OpenAnswer::once(entry, bucket, change) })
 }
 
 /// The object with its access list, if there is one and it may be read.

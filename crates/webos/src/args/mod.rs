@@ -8,6 +8,7 @@ mod local;
 mod moment;
 mod operate;
 mod realm;
+mod relay;
 mod service;
 mod transfer;
 mod values;
@@ -26,6 +27,7 @@ pub use realm::{
     Invite, Lend, NameServerCommand, NodeCommand, NodeRun, RealmCommand, RevokePrincipal, RootUse, Succeed, Trust,
     UserCommand, Whoami,
 };
+pub use relay::RelayVia;
 pub use service::{Fetch, Proxy, Publish, ServiceCommand};
 pub use transfer::{CreateArgs, TransferCommand};
 pub use values::{FileAddress, LinkRate, NodeName, PlacedRights, UrlNode, WhoName};

@@ -1,6 +1,7 @@
 //! Commands about realms, nodes and people.
 
 use super::operate::{NodeInstall, NodeUninstall};
+use super::relay::RelayVia;
 use super::values::{LinkRate, NodeName, WhoName};
 use clap::{Args, Subcommand};
 use std::net::SocketAddr;
@@ -210,7 +211,8 @@ pub enum NodeCommand {
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Examples:
-  webos node run --listen 0.0.0.0:4433 --address n2.lab.example:4433")]
+  webos node run --listen 0.0.0.0:4433 --address n2.lab.example:4433
+  webos node run --relay-via data.lab.example=r1@192.0.2.1:4433   # relay what r1 relays")]
 pub struct NodeRun {
     /// Where to listen; port 0 takes a free one [default: 127.0.0.1:0] [env: WEBOS_LISTEN]
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -221,6 +223,9 @@ pub struct NodeRun {
     /// What the front may send: 100mbit, 1gbit, none [default: none]
     #[arg(long, value_name = "RATE")]
     pub link: Option<LinkRate>,
+    /// Which relay is asked for a volume that is relayed here, instead of its home [env: WEBOS_RELAY_VIA]
+    #[arg(long, value_name = "VOLUME=NODE@HOST:PORT")]
+    pub relay_via: Option<RelayVia>,
     /// End when standard input closes: for a program that runs nodes and may itself be killed
     #[arg(long, hide = true)]
     pub until_stdin_closes: bool,

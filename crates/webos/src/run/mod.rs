@@ -153,6 +153,7 @@ fn flags(everywhere: &Everywhere, command: &Command) -> Flags {
         }
         Command::Node(NodeCommand::Run(run)) => {
             (flags.listen, flags.address) = (run.listen, run.address.clone());
+            flags.relay_via.clone_from(&run.relay_via);
         }
         Command::Proxy(proxy) => flags.proxy_listen = proxy.listen,
         _ => {}

@@ -50,6 +50,7 @@ pub async fn run(setup: &Setup, out: &mut Out, arguments: &NodeRun) -> Outcome {
         place: None,
         feed_limits: feed_limits(setup)?,
         group_recheck: node::limits::GROUP_RECHECK,
+        relay_via: setup.settings.relay_via.value.0.clone(),
     };
     let node = Node::start(settings, setup.world.clone()).await?;
     let running = Running {

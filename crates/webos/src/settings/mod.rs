@@ -5,7 +5,7 @@ mod file;
 
 pub use file::{Entries, parse as parse_file};
 
-use crate::args::LinkRate;
+use crate::args::{LinkRate, RelayVia};
 use crate::run::PROXY_PORT;
 use serde::Serialize;
 use std::fmt::{self, Display};
@@ -70,6 +70,8 @@ pub struct Settings {
     pub listen: Setting<SocketAddr>,
     /// Where others reach a node; empty: where it listens.
     pub address: Setting<String>,
+    /// Which relays are asked instead of a volume's home.
+    pub relay_via: Setting<RelayVia>,
     /// Where the proxy listens.
     pub proxy_listen: Setting<SocketAddr>,
     /// How old the word of a realm may be for anything but reading.
@@ -114,6 +116,8 @@ pub struct Flags {
     pub listen: Option<SocketAddr>,
     /// `node run --address`
     pub address: Option<String>,
+    /// `node run --relay-via`
+    pub relay_via: Option<RelayVia>,
     /// `proxy --listen`
     pub proxy_listen: Option<SocketAddr>,
 }
@@ -176,6 +180,12 @@ pub fn resolve(
         )?,
         listen: sources.pick("listen", "WEBOS_LISTEN", ("--listen", flags.listen), loopback(0))?,
         address: sources.pick("address", "WEBOS_ADDRESS", ("--address", flags.address), String::new())?,
+        relay_via: sources.pick(
+            "relay_via",
+            "WEBOS_RELAY_VIA",
+            ("--relay-via", flags.relay_via),
+            RelayVia::default(),
+        )?,
         proxy_listen: sources.pick(
             "proxy_listen",
             "WEBOS_PROXY_LISTEN",
@@ -231,13 +241,14 @@ impl<V: Fn(&str) -> Option<String>> Sources<'_, V> {
 }
 
 /// Names of the settings that may stand in the file.
-pub const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 10] = [
     "log",
     "surrogates",
     "link",
     "console_port",
     "listen",
     "address",
+    "relay_via",
     "proxy_listen",
     "feed_limit",
     "feed_limit_read",
@@ -253,6 +264,10 @@ impl Settings {
             "" => "(where it listens)".to_string(),
             address => address.to_string(),
         };
+        let relay_via = match self.relay_via.value.to_string() {
+            none if none.is_empty() => "(none)".to_string(),
+            relays => relays,
+        };
         vec![
             line("home", &self.home, self.home.value.display().to_string(), "folder with identity and data"),
             line("log", &self.log, self.log.value.clone(), "what is logged to standard error"),
@@ -261,6 +276,7 @@ impl Settings {
             line("console_port", &self.console_port, self.console_port.value.to_string(), "the console of `up`"),
             line("listen", &self.listen, self.listen.value.to_string(), "where `node run` listens"),
             line("address", &self.address, address, "where others reach this node"),
+            line("relay_via", &self.relay_via, relay_via, "relays that are asked instead of homes"),
             line("proxy_listen", &self.proxy_listen, self.proxy_listen.value.to_string(), "where `proxy` listens"),
             line(
                 "feed_limit",

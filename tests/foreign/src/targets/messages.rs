@@ -85,7 +85,7 @@ pub const ENVELOPES: Target = Target {
     seeds: || {
         let stream = Some(Hello { session: SessionId([7; 16]), connection: 3 });
         let path = VolumePath::new("a/b").expect("a path");
-        let request = |stream| OpenRequest { stream, path: path.clone() };
+        let request = |stream| OpenRequest { relays: 0, stream, path: path.clone() };
         let sent = |stream| [vec![0], wire::cbor::to_vec(&Envelope::new(request(stream)))].concat();
         vec![sent(stream), sent(None)]
     },

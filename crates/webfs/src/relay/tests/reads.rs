@@ -135,7 +135,7 @@ async fn false_content_and_foreign_signatures_are_refused() {
     assert_eq!(content(&large).await, Ok(filled(1, MIB)));
 
     let other = KeyPair::generate().expect("a key");
-    let answer = crate::session::OpenRequest { stream: None, path: path("small") };
+    let answer = crate::session::OpenRequest { relays: 0, stream: None, path: path("small") };
     let answer = crate::relay::HomeLink::open(link.as_ref(), answer).await.expect("answers");
     let checked = crate::relay::held::Held::check(&volume(), &path("small"), answer.clone(), other.public());
     assert!(checked.expect_err("another key").detail.contains("not its own"));

@@ -45,10 +45,10 @@ pub(super) fn holder(name: &str) -> Principal {
     format!("spiffe://lab.example/server/{name}").parse().expect("valid")
 }
 
-/// What the owner and the servers n1 and n2 may do.
+/// What the owner and the servers n1 to n5 may do.
 pub(super) fn usual_bucket() -> Bucket {
     let read = Rights::of(&[Right::Read]);
-    let servers = ["n1", "n2"].map(|name| (Who::Principal(holder(name)), read));
+    let servers = ["n1", "n2", "n3", "n4", "n5"].map(|name| (Who::Principal(holder(name)), read));
     Bucket::new(servers.into_iter().chain([(Who::Principal(owner()), Rights::OWNER)])).expect("small")
 }
 
@@ -180,6 +180,7 @@ impl HomeWorld {
             reads: Semaphore::new(Semaphore::MAX_PERMITS),
             opened: AtomicU64::new(0),
             lies: AtomicBool::new(false),
+            keeps: AtomicBool::new(true),
         })
     }
 
@@ -206,6 +207,8 @@ pub(super) struct TestLink {
     pub(super) opened: AtomicU64,
     /// Whether content is falsified on the way.
     pub(super) lies: AtomicBool,
+    /// Whether the holder hears that it has a callback.
+    pub(super) keeps: AtomicBool,
 }
 
 impl TestLink {
@@ -230,26 +233,28 @@ impl TestLink {
         }
         self.home.running().ok_or_else(unreachable)
     }
-
-    /// A body that passes on another one until the link is cut.
-    fn pump(&self, mut body: Body) -> Body {
-        let (sender, mut receiver) = mpsc::channel::<Bytes>(16);
-        self.pumps().spawn(async move {
-            while let Some(Ok(frame)) = body.frame().await {
-                if let Ok(data) = frame.into_data()
-                    && sender.send(data).await.is_err()
-                {
-                    return;
-                }
-            }
-        });
-        wire::body::stream(futures_util::stream::poll_fn(move |context| {
-            receiver.poll_recv(context).map(|chunk| chunk.map(Ok::<_, Infallible>))
-        }))
-    }
 }
 
-fn refused(problem: Problem) -> LinkError {
+/// A body that passes on another one until the link is cut, and waits where there is no permit.
+pub(super) fn pump(pumps: &mut JoinSet<()>, mut body: Body, gate: Option<Arc<Semaphore>>) -> Body {
+    let (sender, mut receiver) = mpsc::channel::<Bytes>(16);
+    pumps.spawn(async move {
+        while let Some(Ok(frame)) = body.frame().await {
+            let Ok(data) = frame.into_data() else { continue };
+            if let Some(gate) = &gate {
+                drop(gate.acquire().await.expect("never closed"));
+            }
+            if sender.send(data).await.is_err() {
+                return;
+            }
+        }
+    });
+    wire::body::stream(futures_util::stream::poll_fn(move |context| {
+        receiver.poll_recv(context).map(|chunk| chunk.map(Ok::<_, Infallible>))
+    }))
+}
+
+pub(super) fn refused(problem: Problem) -> LinkError {
     LinkError::Refused(problem)
 }
 
@@ -266,9 +271,10 @@ impl HomeLink for TestLink {
                 let expelled = home.expelled.load(Ordering::SeqCst);
                 !expelled && proof(&holder, at, Right::Read, bucket, now).is_ok()
             };
-            let stream = coherence.stream(self.holder.clone(), Arc::new(may_read), self.pump(up));
+            let stream =
+                coherence.stream(self.holder.clone(), Arc::new(may_read), pump(&mut self.pumps(), up, None));
             let down = stream.await.map_err(refused)?;
-            Ok(self.pump(down))
+            Ok(pump(&mut self.pumps(), down, None))
         }
         .boxed()
     }
@@ -291,6 +297,7 @@ impl HomeLink for TestLink {
             let _pass = self.opens.acquire().await.expect("never closed");
             self.reach()?;
             let mut answer = answer.map_err(refused)?;
+            answer.callback &= self.keeps.load(Ordering::SeqCst);
             if self.lies.load(Ordering::SeqCst) {
                 answer.content.iter_mut().flatten().for_each(|byte| *byte ^= 1);
             }

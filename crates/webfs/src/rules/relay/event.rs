@@ -20,7 +20,8 @@ pub enum RelayEvent {
 pub enum RelayAction {
     /// As a holder. A read for an open from below is served right after [`RelayAction::Opened`].
     Above(HolderAction),
-    /// As a server of holders.
+    /// As a server of holders. What is to be compared is what the relay has: of that, those are current that the
+    /// holder may read.
     Below(HomeAction),
     /// The open from below is answered with what the read of the same number is served.
     Opened {

@@ -242,12 +242,10 @@ impl Relay {
                     self.opening.insert(token, Opening { change, callback });
                     self.step_above(now, HolderEvent::Read { waiter: token, object: object.clone() }, actions);
                 }
-                (HomeAction::Compare { stream, request, change, objects }, _) => {
-                    let same =
-                        objects.into_iter().filter(|(path, held)| self.above.valid(now, path) == Some(*held));
-                    let current = same.map(|(object, _)| object).collect();
-                    let message = Down::Registered { request, change, current };
-                    actions.push(RelayAction::Below(HomeAction::Send { stream, message }));
+                (HomeAction::Compare { stream, request, change, mut objects }, _) => {
+                    objects.retain(|(path, held)| self.above.valid(now, path) == Some(*held));
+                    let compare = HomeAction::Compare { stream, request, change, objects };
+                    actions.push(RelayAction::Below(compare));
                 }
                 // The home waits for the relay as long as the relay's holders could trust anything, also after a
                 // restart of the relay: it need remember nobody.

@@ -171,9 +171,11 @@ fn who_moves_here_registers_what_the_relay_has_too() {
     let mut story = Story::with_holder();
     let other = ObjectVersion { version: Version(4), ..VERSION };
     let registered = |story: &mut Story, version| {
-        let said = down(&story.said(300, Up::Register { request: 7, objects: vec![(path("a"), version)] }));
+        let said = story.said(300, Up::Register { request: 7, objects: vec![(path("a"), version)] });
         match said.as_slice() {
-            [Down::Registered { current, .. }] => current.clone(),
+            [RelayAction::Below(HomeAction::Compare { request: 7, objects, .. })] => {
+                objects.iter().map(|(object, _)| object.clone()).collect::<Vec<_>>()
+            }
             _ => panic!("{said:?}"),
         }
     };
