@@ -256,7 +256,9 @@ pub fn create(stage: &mut Stage, exclusive: bool) -> Row {
         let contenders = vec![
             Contender::new("library", || {
                 round.set(round.get() + 1);
-                stage.runtime.block_on(created(stage, &format!("made{exclusive}{}", round.get()), exclusive))
+                // Each time a new folder, also without delay: with O_EXCL nothing may be there.
+                let folder = format!("made{exclusive}{:.0}ms{}", stage.lab.rtt_ms(), round.get());
+                stage.runtime.block_on(created(stage, &folder, exclusive))
             }),
             Contender::new("sftp put -f (synced)", || {
                 if made.exists() {

@@ -63,6 +63,11 @@ pub const POOLED_WINDOW_BYTES: u32 = MAX_STREAMS_PER_CONNECTION * STREAM_WINDOW_
 pub const FRAME_BYTES: u32 = 64 * 1024;
 /// Bytes that wait to be sent on one stream before its producer has to wait.
 pub const SEND_BUFFER_BYTES: usize = 1 << 20;
+/// What is read of a connection at once while much comes: bytes. As the kernel counts what is left waiting against a reader,
+/// it is more than arrives while a busy machine lets the reader wait.
+pub const GULP_BYTES: usize = 512 << 10;
+/// Connections of a process that read so at once: count. 16 MiB in all; others read as TLS asks, a record at a time.
+pub const MAX_GULPS: usize = 32;
 /// Authenticated connections kept by one connection cache: count. The one unused longest goes first.
 pub const MAX_POOLED: usize = 512;
 /// Depth of nested CBOR: count. Deeper input is refused.

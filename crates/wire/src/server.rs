@@ -2,6 +2,7 @@
 
 use crate::admission::{Admission, Bounds};
 use crate::body::Body;
+use crate::gulp::Gulping;
 use crate::limits::{
     CONNECTION_WINDOW_BYTES, FRAME_BYTES, HANDSHAKE_DEADLINE, HEADER_DEADLINE, MAX_CONNECTIONS, MAX_HEADER_BYTES,
     MAX_STREAMS_PER_CONNECTION, PING_DEADLINE, PING_INTERVAL, SEND_BUFFER_BYTES, SHUTDOWN_DEADLINE, STALL_DEADLINE,
@@ -308,10 +309,10 @@ impl Visit {
     }
 }
 
-async fn handshake(shared: &Shared, stream: TcpStream, from: SocketAddr) -> Option<TlsStream<TcpStream>> {
+async fn handshake(shared: &Shared, stream: TcpStream, from: SocketAddr) -> Option<TlsStream<Gulping<TcpStream>>> {
     let begun = shared.admission.handshake(from)?;
     let finished = tokio::select! {
-        finished = timeout(HANDSHAKE_DEADLINE, shared.acceptor.accept(stream)) => finished,
+        finished = timeout(HANDSHAKE_DEADLINE, shared.acceptor.accept(Gulping::new(stream))) => finished,
         () = begun.must_end() => {
             tracing::debug!(%from, "a TLS handshake gave way to newer ones");
             return None;
@@ -330,7 +331,10 @@ async fn handshake(shared: &Shared, stream: TcpStream, from: SocketAddr) -> Opti
     }
 }
 
-fn authenticated(shared: &Shared, stream: &TlsStream<TcpStream>) -> Result<Option<Arc<Peer>>, terms::Problem> {
+fn authenticated(
+    shared: &Shared,
+    stream: &TlsStream<Gulping<TcpStream>>,
+) -> Result<Option<Arc<Peer>>, terms::Problem> {
     let Some([leaf, rest @ ..]) = stream.get_ref().1.peer_certificates() else { return Ok(None) };
     shared.check.check(leaf, rest, shared.world.clock.unix()).map(|peer| Some(Arc::new(peer)))
 }
