@@ -81,12 +81,9 @@ pub const BATCH_ATTEMPTS: u32 = 3;
 pub const PART_BYTES: u64 = 2 << 20;
 /// Parts of one file asked for at once: count. 32 MiB fill 6 Gbit/s at 40 ms, and are the most memory a download takes.
 pub const PARTS_AHEAD: usize = 16;
-/// Connections over which one long file comes: count. Each has a congestion window of its own, which grows by itself.
-pub const BULK_LANES: u8 = 4;
 /// A file with less left behind its first part comes over one connection: bytes. Others would hardly be there in time.
 pub const LANES_FROM_BYTES: u64 = 8 << 20;
 /// Attempts for one part, each over another connection: count.
 pub const PART_ATTEMPTS: u32 = 4;
 
 const _: () = assert!(PART_BYTES <= wire::limits::STREAM_WINDOW_BYTES as u64, "a part waits in its window");
-const _: () = assert!(BULK_LANES <= 8, "one bit each");

@@ -5,7 +5,7 @@
 //! version: each names it, and a file that changes meanwhile is an error. Checks no content: that is the reader's.
 
 use crate::files::{Download, Volume};
-use crate::limits::{BULK_LANES, LANES_FROM_BYTES, PART_ATTEMPTS, PART_BYTES, PARTS_AHEAD};
+use crate::limits::{LANES_FROM_BYTES, PART_ATTEMPTS, PART_BYTES, PARTS_AHEAD};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, BoxStream, Stream, StreamExt};
@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
 use terms::{Code, Digest, Problem, VolumePath};
+use wire::limits::BULK_LANES;
 use wire::{BodyError, Purpose};
 
 /// The body of a file that comes in parts.

@@ -1,14 +1,14 @@
-//! A connection that is read in large pieces while much comes, and holds no memory while nothing does.
+//! A connection that is read in large pieces, and holds no memory while nothing comes.
 //!
-//! TLS reads a record at a time. The kernel takes what then still waits for a reader that is too slow, and lets the sender
-//! send no more: a window that stays small for seconds. What is read in one piece also costs fewer system calls. The
-//! pieces belong to the process, not to connections: of those there may be thousands.
+//! TLS reads a record at a time. The kernel counts what waits meanwhile against the reader and leaves the window of the
+//! connection as small as it was, for seconds. What is read in one piece also costs fewer system calls. The pieces belong
+//! to the process, not to connections: of those there may be thousands.
 
 use crate::limits::{GULP_BYTES, MAX_GULPS};
 use std::io;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Pieces of memory that nobody uses now, and how many there are in all.
@@ -49,23 +49,11 @@ pub(crate) struct Gulping<S> {
     inner: S,
     /// What was read and not handed on: from, to.
     held: Option<(Piece, usize, usize)>,
-    /// The last reading filled all that it was given: more may be waiting.
-    much: bool,
 }
 
 impl<S> Gulping<S> {
     pub(crate) fn new(inner: S) -> Self {
-        Self { inner, held: None, much: false }
-    }
-}
-
-impl<S: AsyncRead + Unpin> Gulping<S> {
-    /// Reads as it is asked to, and notices when much comes.
-    fn sip(&mut self, context: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let room = out.remaining();
-        let read = Pin::new(&mut self.inner).poll_read(context, out);
-        self.much = matches!(read, Poll::Ready(Ok(()))) && out.remaining() == 0 && room > 0;
-        read
+        Self { inner, held: None }
     }
 }
 
@@ -76,24 +64,22 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gulping<S> {
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        let held = match this.held.take() {
-            None if this.much => Piece::take().map(|piece| (piece, 0, 0)),
-            held => held,
-        };
-        let Some((mut piece, mut from, mut to)) = held else { return this.sip(context, out) };
-        if from == to {
-            let mut into = ReadBuf::new(&mut piece.0);
-            let read = Pin::new(&mut this.inner).poll_read(context, &mut into);
-            (from, to) = (0, into.filled().len());
-            if !matches!(read, Poll::Ready(Ok(()))) || to == 0 {
-                // Nothing is there: others may have the memory.
-                this.much = false;
-                return read;
+        let (piece, from, to) = match this.held.take() {
+            Some(held) => held,
+            None => {
+                // Also for the first piece of what comes: it is then that the kernel looks how much is left waiting.
+                let Some(mut piece) = Piece::take() else {
+                    return Pin::new(&mut this.inner).poll_read(context, out);
+                };
+                let mut into = ReadBuf::new(&mut piece.0);
+                ready!(Pin::new(&mut this.inner).poll_read(context, &mut into))?;
+                let read = into.filled().len();
+                (piece, 0, read)
             }
-        }
+        };
         let part = out.remaining().min(to - from);
         out.put_slice(&piece.0[from..from + part]);
-        this.held = Some((piece, from + part, to));
+        this.held = (from + part < to).then_some((piece, from + part, to));
         Poll::Ready(Ok(()))
     }
 }
@@ -154,7 +140,7 @@ mod tests {
             assert!(received == sent, "{pipe} {piece}");
             let mut one = [0];
             let waiting = futures_util::poll!(std::pin::pin!(reader.read(&mut one)));
-            assert!(waiting.is_pending() && reader.held.is_none() && !reader.much, "{pipe} {piece}");
+            assert!(waiting.is_pending() && reader.held.is_none(), "{pipe} {piece}");
             drop(writer);
             assert_eq!(reader.read(&mut one).await.expect("the end"), 0);
         }

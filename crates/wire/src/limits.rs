@@ -63,10 +63,13 @@ pub const POOLED_WINDOW_BYTES: u32 = MAX_STREAMS_PER_CONNECTION * STREAM_WINDOW_
 pub const FRAME_BYTES: u32 = 64 * 1024;
 /// Bytes that wait to be sent on one stream before its producer has to wait.
 pub const SEND_BUFFER_BYTES: usize = 1 << 20;
-/// What is read of a connection at once while much comes: bytes. As the kernel counts what is left waiting against a reader,
+/// Connections for content to one server: count. Each has a congestion window of its own, which grows by itself; more would
+/// be unfair to others on the same link.
+pub const BULK_LANES: u8 = 4;
+/// What is read of a connection at once: bytes. As the kernel counts what is left waiting against a reader,
 /// it is more than arrives while a busy machine lets the reader wait.
 pub const GULP_BYTES: usize = 512 << 10;
-/// Connections of a process that read so at once: count. 16 MiB in all; others read as TLS asks, a record at a time.
+/// Connections of a process that hold what was read so: count. 16 MiB in all; others read as TLS asks, a record at a time.
 pub const MAX_GULPS: usize = 32;
 /// Authenticated connections kept by one connection cache: count. The one unused longest goes first.
 pub const MAX_POOLED: usize = 512;
@@ -84,6 +87,7 @@ pub const READ_OFF_WITHIN: Duration = Duration::from_secs(2);
 
 const QUEUE_OF_ONE_SOURCE: usize = HANDSHAKES_PER_SECOND as usize * HANDSHAKE_PATIENCE.as_secs() as usize;
 const _: () = assert!(STREAM_WINDOW_BYTES <= CONNECTION_WINDOW_BYTES);
+const _: () = assert!(BULK_LANES <= 8, "a set of them is a byte");
 const _: () = assert!(MAX_PROBLEM_BYTES <= MAX_CONTROL_BYTES);
 const _: () = assert!(MAX_ANONYMOUS_CONNECTIONS + MAX_HANDSHAKES + MAX_WAITING_CONNECTIONS < MAX_CONNECTIONS);
 const _: () = assert!(QUEUE_OF_ONE_SOURCE <= MAX_SOURCE_WAITING);

@@ -11,6 +11,7 @@ mod lending;
 mod name_servers;
 mod operations;
 mod realm;
+mod records;
 mod recovery;
 mod relay;
 mod renewal;
