@@ -6,7 +6,7 @@ use crate::gulp::Gulping;
 use crate::limits::{
     CONNECTION_WINDOW_BYTES, FRAME_BYTES, HANDSHAKE_DEADLINE, HEADER_DEADLINE, MAX_CONNECTIONS, MAX_HEADER_BYTES,
     MAX_STREAMS_PER_CONNECTION, PING_DEADLINE, PING_INTERVAL, SEND_BUFFER_BYTES, SHUTDOWN_DEADLINE, STALL_DEADLINE,
-    STREAM_WINDOW_BYTES,
+    UPLOAD_WINDOW_BYTES,
 };
 use crate::peer::{Credentials, Peer, PeerCheck};
 use crate::places::Place;
@@ -348,7 +348,7 @@ fn builder() -> auto::Builder<TokioExecutor> {
         .max_buf_size(MAX_HEADER_BYTES)
         .http2()
         .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_stream_window_size(UPLOAD_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(FRAME_BYTES)
         .max_send_buf_size(SEND_BUFFER_BYTES)

@@ -10,6 +10,7 @@ mod hostile;
 mod lending;
 mod name_servers;
 mod operations;
+mod parts;
 mod realm;
 mod records;
 mod recovery;
