@@ -149,6 +149,11 @@ pub fn conflict(stage: &mut Stage) -> Vec<Row> {
     let one = stage.row(one, |stage, row| {
         let took = written(stage, 1, stage.config.pairs)?;
         row.ours = took.iter().map(|took| took / stage.lab.rtt_ms()).collect();
+        let bare = stage.peers.round_trip()?;
+        row.notes.push(format!(
+            "a bare TCP connection to the server takes {bare:.2} ms; two one after the other {:.1}",
+            2.0 * bare
+        ));
         Ok(())
     });
     let alone = median(&one.ours).unwrap_or_default() * stage.lab.rtt_ms();

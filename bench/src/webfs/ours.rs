@@ -62,6 +62,14 @@ impl Ours {
         command
     }
 
+    /// Has the user forget where the volume lives.
+    pub fn forget(&self) -> Result<()> {
+        match std::fs::remove_file(Folder::new(&self.user).record(&name()?)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).context("remove a record"),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether there is such a command.
     pub fn knows(&self, word: &str) -> bool {
         succeed(&mut self.command(&[word, "--help"])).is_ok()

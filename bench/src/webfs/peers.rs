@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 const NGINX_PORT: u16 = 8443;
 const WEBDAV_PORT: u16 = 8080;
+/// Samples of the bare round trip: count.
+const ROUND_TRIPS: usize = 20;
 /// How long a server may take to listen.
 const START: Duration = Duration::from_secs(10);
 
@@ -97,6 +99,17 @@ impl Peers {
         }
         command.arg(format!("root@{SERVER}"));
         command
+    }
+
+    /// How long the kernels alone take to answer over this network: milliseconds, the median of some.
+    pub fn round_trip(&self) -> Result<f64> {
+        let mut took = Vec::new();
+        for _ in 0..ROUND_TRIPS {
+            let started = Instant::now();
+            std::net::TcpStream::connect(self.nginx.address).context("connect")?;
+            took.push(started.elapsed().as_secs_f64() * 1e3);
+        }
+        crate::report::median(&took).context("no samples")
     }
 
     /// The folder that all serve.

@@ -3,7 +3,7 @@
 //! Answers carry what the home signed; [`Download::statement`] checks it. Never retries a mutation without its
 //! operation id.
 
-use crate::limits::{MAX_ANSWER_BYTES, MAX_LISTED, MAX_LISTING_BYTES};
+use crate::limits::{LITTLE_BYTES, MAX_ANSWER_BYTES, MAX_LISTED, MAX_LISTING_BYTES, PART_BYTES};
 use crate::remote::Node;
 use crate::session::request;
 use bytes::Bytes;
@@ -11,8 +11,8 @@ use http::header::{
     ACCEPT, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, ETAG, HeaderMap, IF_MATCH, IF_NONE_MATCH,
     LAST_MODIFIED, RANGE,
 };
-use http::{HeaderValue, Method, Response};
-use hyper::body::Incoming;
+use http::{HeaderValue, Method, Response, StatusCode};
+use hyper::body::{Body, Incoming};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::ops::Range;
 use terms::{Code, Digest, Location, OperationId, Problem, UnixMs, VolumeName, VolumePath};
@@ -50,7 +50,7 @@ pub struct PutOptions {
 
 /// A file that is on its way.
 #[derive(Debug)]
-pub struct Download {
+pub struct Download<B = Incoming> {
     /// What the answer's header says of it.
     pub entry: Entry,
     /// The signed manifest, if it came along.
@@ -58,7 +58,7 @@ pub struct Download {
     /// The path that symbolic links led to, if the volume's home followed some.
     pub led_to: Option<VolumePath>,
     /// The bytes asked for.
-    pub body: Incoming,
+    pub body: B,
 }
 
 /// A volume's files at one node.
@@ -101,9 +101,30 @@ impl Volume {
         headers: HeaderMap,
         body: wire::Body,
     ) -> Result<Response<Incoming>, Problem> {
+        let little = body.size_hint().upper().is_some_and(|most| most <= LITTLE_BYTES);
+        let purpose = if little { self.node.for_little() } else { Purpose::Bulk };
+        self.ask_for(purpose, method, path, headers, body).await
+    }
+
+    async fn ask_for(
+        &self,
+        purpose: Purpose,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: wire::Body,
+    ) -> Result<Response<Incoming>, Problem> {
         let mut request = request(method, self.node.principal(), path, body)?;
         request.headers_mut().extend(headers);
-        self.node.send(Purpose::Bulk, request).await
+        let answer = self.node.send(purpose, request).await;
+        if let Err(problem) = &answer
+            && self.at_home
+            && matches!(problem.code, Code::Unavailable | Code::Timeout | Code::Denied | Code::Unsupported)
+        {
+            // It may be that the volume lives elsewhere now.
+            self.node.client().forget_record(&self.name);
+        }
+        answer
     }
 
     /// The attributes of a file or directory.
@@ -158,7 +179,36 @@ impl Volume {
         if let Some(root) = same_as {
             headers.insert(IF_MATCH, value(&etag_text(root))?);
         }
-        let answer = self.ask(Method::GET, &self.url(path), headers, wire::body::empty()).await?;
+        let purpose = match range {
+            Some((first, Some(end))) if end.saturating_sub(first) <= PART_BYTES => self.node.for_little(),
+            _ => Purpose::Bulk,
+        };
+        self.get_over(purpose, path, headers).await
+    }
+
+    /// A part of one version of a file, over this connection.
+    pub(crate) async fn get_part(
+        &self,
+        purpose: Purpose,
+        path: &VolumePath,
+        bytes: &Range<u64>,
+        root: Digest,
+    ) -> Result<Incoming, Problem> {
+        let mut headers = HeaderMap::new();
+        headers.insert(RANGE, value(&format!("bytes={}-{}", bytes.start, bytes.end.saturating_sub(1)))?);
+        headers.insert(IF_MATCH, value(&etag_text(root))?);
+        let url = self.url(path);
+        let answer = self.ask_for(purpose, Method::GET, &url, headers, wire::body::empty()).await?;
+        if answer.status() == StatusCode::PARTIAL_CONTENT {
+            return Ok(answer.into_body());
+        }
+        let what =
+            format!("asked for a part of {}, {} sends all of it", self.location(path), self.node.principal());
+        Err(Problem::new(Code::Internal, what))
+    }
+
+    async fn get_over(&self, purpose: Purpose, path: &VolumePath, headers: HeaderMap) -> Result<Download, Problem> {
+        let answer = self.ask_for(purpose, Method::GET, &self.url(path), headers, wire::body::empty()).await?;
         let led_to = self.led_to(answer.headers());
         Ok(Download { led_to, ..download(answer)? })
     }

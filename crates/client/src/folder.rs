@@ -98,6 +98,11 @@ impl Folder {
         self.0.join("cache")
     }
 
+    /// Where a volume was the last time a name server was asked.
+    pub fn record(&self, volume: &VolumeName) -> PathBuf {
+        self.cache().join("records").join(format!("{volume}.record"))
+    }
+
     /// What the realm has taken back, where its authority is.
     pub fn feed(&self) -> PathBuf {
         self.authority().join("feed")

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// What may go over a connection for messages, if that alone is there: bytes. What waits behind it waits for about as long
+/// as a handshake would take.
+pub const LITTLE_BYTES: u64 = 64 * 1024;
 /// The body of a control answer: bytes.
 pub const MAX_ANSWER_BYTES: usize = 1 << 20;
 /// A listing: bytes. Above it the directory has to be read in pages, which comes later.
@@ -10,6 +13,11 @@ pub const MAX_LISTING_BYTES: usize = 64 << 20;
 pub const MAX_LISTED: usize = 1_000_000;
 /// How long a learned volume record is used before the name server is asked again.
 pub const RECORD_LIFE: Duration = Duration::from_secs(30);
+/// How long a record that the folder keeps is believed without asking a name server, by the first request of a process.
+/// Long enough for the commands of one sitting; so long a home that has moved may be looked for in its old place.
+pub const RECORD_KEPT: Duration = Duration::from_secs(600);
+/// The file of a kept record: bytes. A signed document and a time.
+pub const MAX_KEPT_RECORD_BYTES: u64 = trust::limits::MAX_DOCUMENT_BYTES as u64 + 64;
 /// Volume records kept: count.
 pub const MAX_RECORDS: usize = 1024;
 /// An invitation line read from standard input: bytes.
@@ -39,6 +47,7 @@ pub const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(5);
 /// After this time without a word a lent node is no candidate any more.
 pub const CANDIDATE_LIFE: Duration = Duration::from_secs(16);
 
+const _: () = assert!(RECORD_LIFE.as_secs() < RECORD_KEPT.as_secs());
 const _: () = assert!(CANDIDATE_LIFE.as_secs() > 3 * ANNOUNCE_INTERVAL.as_secs());
 const _: () = assert!(MAX_ANSWER_BYTES <= MAX_LISTING_BYTES);
 
@@ -80,3 +89,15 @@ pub const MAX_KEPT_CHANGES: usize = 256;
 pub const STALE_DRAFT: Duration = Duration::from_secs(24 * 3600);
 /// What is read at a time of content on its way to a home: bytes.
 pub const READ_BYTES: usize = 256 << 10;
+
+/// A part of a long file: bytes. The first answer brings so much; fewer requests than blocks, and well below the window of a
+/// stream, in which it waits for its turn.
+pub const PART_BYTES: u64 = 2 << 20;
+/// Parts of one file asked for at once: count. 32 MiB fill 6 Gbit/s at 40 ms, and are the most memory a download takes.
+pub const PARTS_AHEAD: usize = 16;
+/// A file with less left behind its first part comes over one connection: bytes. Others would hardly be there in time.
+pub const LANES_FROM_BYTES: u64 = 8 << 20;
+/// Attempts for one part, each over another connection: count.
+pub const PART_ATTEMPTS: u32 = 4;
+
+const _: () = assert!(PART_BYTES <= wire::limits::STREAM_WINDOW_BYTES as u64, "a part waits in its window");

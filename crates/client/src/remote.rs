@@ -54,6 +54,19 @@ impl Node {
         Target { address: self.address.clone(), expect: Expect::Principal(self.principal.clone()), purpose }
     }
 
+    /// What for a request goes that brings and takes little: over the connection for messages if that alone is there,
+    /// which spares a handshake, else over the one for content.
+    pub(crate) fn for_little(&self) -> Purpose {
+        let is_open = |purpose| self.client.pool().is_open(&self.target(purpose));
+        if !is_open(Purpose::Bulk) && is_open(Purpose::Control) { Purpose::Control } else { Purpose::Bulk }
+    }
+
+    /// What for a message goes: the other way round.
+    fn for_message(&self) -> Purpose {
+        let is_open = |purpose| self.client.pool().is_open(&self.target(purpose));
+        if !is_open(Purpose::Control) && is_open(Purpose::Bulk) { Purpose::Bulk } else { Purpose::Control }
+    }
+
     /// Sends a request; an answer that is no success becomes its problem.
     pub(crate) async fn send(
         &self,
@@ -87,8 +100,9 @@ impl Node {
 
     /// A GET answered with CBOR.
     pub async fn get<A: DeserializeOwned>(&self, route: &str) -> Result<A, Problem> {
-        let answer =
-            self.send(Purpose::Control, request(Method::GET, &self.principal, route, wire::body::empty())?).await?;
+        let answer = self
+            .send(self.for_message(), request(Method::GET, &self.principal, route, wire::body::empty())?)
+            .await?;
         wire::cbor::from_slice(&wire::read_body(answer.into_body(), MAX_ANSWER_BYTES).await?)
     }
 
@@ -122,8 +136,9 @@ impl Node {
         let mut envelope = Envelope::new(body);
         envelope.op = Some(self.client.operation());
         let bytes = wire::cbor::to_vec(&envelope);
-        let answer =
-            self.send(Purpose::Control, request(method, &self.principal, route, wire::body::full(bytes))?).await?;
+        let answer = self
+            .send(self.for_message(), request(method, &self.principal, route, wire::body::full(bytes))?)
+            .await?;
         wire::cbor::from_slice(&wire::read_body(answer.into_body(), limit).await?)
     }
 

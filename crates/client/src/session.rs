@@ -5,15 +5,13 @@
 
 use crate::asking::Answering;
 use crate::folder::Folder;
-use crate::limits::{MAX_RECORDS, RECORD_LIFE};
-use crate::models::{VOLUME_KIND, VolumeRecord, volume_route};
 use crate::operations::Numbers;
+use crate::records::Records;
 use crate::{Node, Volume};
 use http::{HeaderValue, Method, Request};
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use terms::{BootMs, Code, OperationId, Principal, Problem, RealmName, SessionId, Thumbprint, VolumeName};
+use std::sync::{Arc, PoisonError, RwLock};
+use terms::{Code, OperationId, Principal, Problem, RealmName, SessionId, Thumbprint, VolumeName};
 use trust::{Chain, Identity, IdentityFile, Passphrase, TrustStore};
 use wire::Pool;
 use world::World;
@@ -29,7 +27,7 @@ struct Inner {
     session: SessionId,
     sequence: AtomicU64,
     numbers: Numbers,
-    records: Mutex<HashMap<VolumeName, (VolumeRecord, BootMs)>>,
+    records: Records,
     answering: Answering,
 }
 
@@ -92,7 +90,7 @@ impl Client {
             session: SessionId(session),
             sequence: AtomicU64::new(1),
             numbers: Numbers::new(SessionId(batches)),
-            records: Mutex::new(HashMap::new()),
+            records: Records::default(),
             answering: Answering::default(),
         };
         Self(Arc::new(inner), None)
@@ -167,6 +165,11 @@ impl Client {
         &self.0.openly
     }
 
+    /// Where volumes live, as far as that is known.
+    pub(crate) fn records(&self) -> &Records {
+        &self.0.records
+    }
+
     /// Which name servers answer.
     pub(crate) fn answering(&self) -> &Answering {
         &self.0.answering
@@ -202,42 +205,9 @@ impl Client {
         Ok(self.node(&first.principal, &first.address))
     }
 
-    /// Where a volume lives: learned from a name server of its realm, kept for [`RECORD_LIFE`].
-    pub async fn volume_record(&self, volume: &VolumeName) -> Result<VolumeRecord, Problem> {
-        let now = self.0.world.clock.boot();
-        if let Some((record, learned)) = self.records().get(volume)
-            && now.since(*learned) < RECORD_LIFE
-        {
-            return Ok(record.clone());
-        }
-        let bytes = match self.ask_names(&volume.realm, &volume_route(volume)).await {
-            Ok(bytes) => bytes,
-            Err(problem) => return Err(self.behind(problem).await),
-        };
-        let opened =
-            trust::signed::open::<VolumeRecord>(&bytes, VOLUME_KIND, &self.0.trust, self.0.world.clock.unix())?;
-        let record = opened.value;
-        if record.volume != *volume || record.home != opened.signer || record.key != opened.key {
-            return Err(Problem::new(
-                Code::Denied,
-                format!("the record of {volume} is not signed by its own home"),
-            ));
-        }
-        let mut records = self.records();
-        if records.len() >= MAX_RECORDS {
-            records.clear();
-        }
-        records.insert(volume.clone(), (record.clone(), now));
-        Ok(record)
-    }
-
-    fn records(&self) -> std::sync::MutexGuard<'_, HashMap<VolumeName, (VolumeRecord, BootMs)>> {
-        self.0.records.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The files of a volume, at its home.
     pub async fn volume(&self, volume: &VolumeName) -> Result<Volume, Problem> {
-        let record = self.volume_record(volume).await?;
+        let record = self.record_or_kept(volume).await?;
         let home = self.node(&record.home, &record.address);
         Ok(Volume::new(home, volume.clone(), Some(record.key), true))
     }

@@ -47,8 +47,11 @@ pub const RECENT_BLOCK_BYTES: usize = 64 << 20;
 pub const RECENT_OBJECT_BYTES: usize = 16 << 20;
 /// Distinct access control lists kept in memory: bytes of their encodings.
 pub const RECENT_BUCKET_BYTES: usize = 4 << 20;
-/// Blocks that a response reads ahead of its receiver: count. Hides the disk; bounds memory per download.
+/// Blocks that a response reads ahead of its receiver, at first and for a slow one: count. Hides the disk; bounds the
+/// memory that those who do not read can take.
 pub const READ_AHEAD_BLOCKS: usize = 2;
+/// The same for a receiver that has to wait for them: count. Doubled at each wait; hides the way from a relay to the home.
+pub const READ_AHEAD_MOST: usize = 16;
 /// Blocks that an upload may be hashing and writing at once: count. Bounds memory per upload.
 pub const UPLOAD_BLOCKS_IN_FLIGHT: usize = 4;
 
@@ -86,6 +89,7 @@ pub const LEDGER_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// How long a home knows a session whose outcomes it has forgotten, and refuses its retries by name.
 pub const SETTLED_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
+const _: () = assert!(READ_AHEAD_BLOCKS <= READ_AHEAD_MOST);
 const _: () = assert!(INLINE_BYTES < BLOCK_BYTES, "inline content is one block");
 const _: () = assert!(HEADER_MANIFEST_BLOCKS <= FLAT_BLOCKS);
 const _: () = assert!(

@@ -8,6 +8,7 @@ mod admission;
 pub mod body;
 pub mod cbor;
 mod crowd;
+mod gulp;
 pub mod limits;
 mod peer;
 mod places;

@@ -56,10 +56,13 @@ pub const LATEST_CHANGE: Duration = Duration::from_secs(25);
 pub const SHORT_BODY_BYTES: u64 = 64 << 10;
 /// How long a shutdown waits for requests in flight.
 pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(5);
-/// HTTP/2 window of one stream: bytes. 4 MiB fill 800 Mbit/s at 40 ms.
+/// HTTP/2 window of one stream of a cache: bytes. 4 MiB fill 800 Mbit/s at 40 ms.
 pub const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 /// HTTP/2 window of one connection at a listener: bytes.
 pub const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// HTTP/2 window of one stream at a listener: bytes. An upload is one stream: 12 MiB fill 2.4 Gbit/s at 40 ms. Less than the
+/// connection's, so that one whose content is not taken leaves room for others.
+pub const UPLOAD_WINDOW_BYTES: u32 = 12 << 20;
 /// HTTP/2 window of one connection of a cache: bytes. As much as all its streams, so that answers that nobody reads
 /// yet cannot keep others on the same connection waiting; what is kept is bounded by the streams in use.
 pub const POOLED_WINDOW_BYTES: u32 = MAX_STREAMS_PER_CONNECTION * STREAM_WINDOW_BYTES;
@@ -69,6 +72,14 @@ pub const POOLED_WINDOW_BYTES: u32 = MAX_STREAMS_PER_CONNECTION * STREAM_WINDOW_
 pub const FRAME_BYTES: u32 = 64 * 1024;
 /// Bytes that wait to be sent on one stream before its producer has to wait.
 pub const SEND_BUFFER_BYTES: usize = 1 << 20;
+/// Connections for content to one server: count. Each has a congestion window of its own, which grows by itself; more would
+/// be unfair to others on the same link.
+pub const BULK_LANES: u8 = 4;
+/// What is read of a connection at once: bytes. As the kernel counts what is left waiting against a reader,
+/// it is more than arrives while a busy machine lets the reader wait.
+pub const GULP_BYTES: usize = 512 << 10;
+/// Connections of a process that hold what was read so: count. 16 MiB in all; others read as TLS asks, a record at a time.
+pub const MAX_GULPS: usize = 32;
 /// Authenticated connections kept by one connection cache: count. The one unused longest goes first.
 pub const MAX_POOLED: usize = 512;
 /// Depth of nested CBOR: count. Deeper input is refused.
@@ -84,7 +95,8 @@ pub const READ_OFF_BYTES: usize = 1 << 20;
 pub const READ_OFF_WITHIN: Duration = Duration::from_secs(2);
 
 const QUEUE_OF_ONE_SOURCE: usize = HANDSHAKES_PER_SECOND as usize * HANDSHAKE_PATIENCE.as_secs() as usize;
-const _: () = assert!(STREAM_WINDOW_BYTES <= CONNECTION_WINDOW_BYTES);
+const _: () = assert!(UPLOAD_WINDOW_BYTES < CONNECTION_WINDOW_BYTES);
+const _: () = assert!(BULK_LANES <= 8, "a set of them is a byte");
 const _: () = assert!(MAX_PROBLEM_BYTES <= MAX_CONTROL_BYTES);
 const _: () = assert!(MAX_ANONYMOUS_CONNECTIONS + MAX_HANDSHAKES + MAX_WAITING_CONNECTIONS < MAX_CONNECTIONS);
 const _: () = assert!(QUEUE_OF_ONE_SOURCE <= MAX_SOURCE_WAITING);

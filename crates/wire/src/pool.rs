@@ -4,6 +4,7 @@
 //! the own certificate ends, and when it is the one unused longest of too many.
 
 use crate::body::Body;
+use crate::gulp::Gulping;
 use crate::limits::{
     ANSWER_DEADLINE, CONNECT_DEADLINE, FRAME_BYTES, HANDSHAKE_DEADLINE, MAX_HEADER_BYTES, MAX_POOLED,
     PING_DEADLINE, PING_INTERVAL, POOLED_WINDOW_BYTES, SEND_BUFFER_BYTES, STREAM_WINDOW_BYTES,
@@ -35,6 +36,8 @@ pub enum Purpose {
     Control,
     /// File content between nodes.
     Bulk,
+    /// One more connection for the content of long files, by its number from 1 on.
+    Lane(u8),
     /// Requests of a service's clients.
     Service,
 }
@@ -221,6 +224,25 @@ impl Pool {
         })
     }
 
+    /// Makes a connection to the target, unless there is one.
+    ///
+    /// # Errors
+    /// As [`Pool::request`] without having sent anything.
+    pub async fn open(&self, target: &Target) -> Result<(), CallError> {
+        self.connection(target).await.map(drop)
+    }
+
+    /// Whether a connection to the target is there for the next request.
+    pub fn is_open(&self, target: &Target) -> bool {
+        let slot = self.slots().get(target).cloned();
+        let held = slot.as_ref().and_then(|slot| slot.try_lock().ok());
+        held.is_some_and(|held| held.as_ref().is_some_and(|connection| self.is_usable(connection)))
+    }
+
+    fn is_usable(&self, connection: &Connection) -> bool {
+        !connection.sender.is_closed() && connection.until > self.0.world.clock.unix()
+    }
+
     /// Drops the connections to a target: the next request makes a new one.
     pub fn close(&self, target: &Target) {
         self.slots().remove(target);
@@ -248,10 +270,7 @@ impl Pool {
     async fn connection(&self, target: &Target) -> Result<Arc<Connection>, CallError> {
         let slot = self.slot(target);
         let mut held = slot.lock().await;
-        if let Some(connection) = held.as_ref()
-            && !connection.sender.is_closed()
-            && connection.until > self.0.world.clock.unix()
-        {
+        if let Some(connection) = held.as_ref().filter(|connection| self.is_usable(connection)) {
             self.0.hits.fetch_add(1, Ordering::Relaxed);
             return Ok(connection.clone());
         }
@@ -289,17 +308,22 @@ impl Pool {
         let config = tls::client(&self.0.world, own.as_ref(), self.0.check.clone(), target.expect.clone())
             .map_err(|error| refused(format!("the own certificate is not usable: {error}")))?;
         let unreachable = |source| CallError::Connect { address: target.address.clone(), source };
+        // The first random number of a process takes 15 ms to gather: meanwhile the other side is on its way.
+        let gathered = tokio::task::spawn_blocking(tls::gather_randomness);
         let stream = timeout(CONNECT_DEADLINE, TcpStream::connect(&target.address))
             .await
             .map_err(|_| unreachable(std::io::ErrorKind::TimedOut.into()))?
             .map_err(unreachable)?;
         let _ = stream.set_nodelay(true);
+        // If it failed TLS will say so itself.
+        let _ = gathered.await;
         let name = server_name(target).map_err(refused)?;
         self.0.handshakes.fetch_add(1, Ordering::Relaxed);
-        let stream = timeout(HANDSHAKE_DEADLINE, TlsConnector::from(Arc::new(config)).connect(name, stream))
-            .await
-            .map_err(|_| unreachable(std::io::ErrorKind::TimedOut.into()))?
-            .map_err(|error| handshake_error(target, error))?;
+        let stream =
+            timeout(HANDSHAKE_DEADLINE, TlsConnector::from(Arc::new(config)).connect(name, Gulping::new(stream)))
+                .await
+                .map_err(|_| unreachable(std::io::ErrorKind::TimedOut.into()))?
+                .map_err(|error| handshake_error(target, error))?;
         let opened = now(&self.0.world);
         let (until, chain) = self.chain_end(target, &stream);
         let binding = tls::binding(stream.get_ref().1).ok();
@@ -318,7 +342,11 @@ impl Pool {
     }
 
     /// When the peer's chain ends, and the chain. A peer known by key alone is bounded by the document that names the key.
-    fn chain_end(&self, target: &Target, stream: &TlsStream<TcpStream>) -> (UnixMs, Vec<CertificateDer<'static>>) {
+    fn chain_end(
+        &self,
+        target: &Target,
+        stream: &TlsStream<Gulping<TcpStream>>,
+    ) -> (UnixMs, Vec<CertificateDer<'static>>) {
         let far = UnixMs(u64::MAX);
         match (&target.expect, stream.get_ref().1.peer_certificates()) {
             (Expect::Principal(_), Some(chain @ [leaf, rest @ ..])) => {

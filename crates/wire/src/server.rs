@@ -2,10 +2,11 @@
 
 use crate::admission::{Admission, Bounds};
 use crate::body::Body;
+use crate::gulp::Gulping;
 use crate::limits::{
     CONNECTION_WINDOW_BYTES, FRAME_BYTES, HANDSHAKE_DEADLINE, HEADER_DEADLINE, MAX_CONNECTIONS, MAX_HEADER_BYTES,
     MAX_STREAMS_PER_CONNECTION, PING_DEADLINE, PING_INTERVAL, SEND_BUFFER_BYTES, SHUTDOWN_DEADLINE, STALL_DEADLINE,
-    STREAM_WINDOW_BYTES,
+    UPLOAD_WINDOW_BYTES,
 };
 use crate::peer::{Credentials, Peer, PeerCheck};
 use crate::places::Place;
@@ -311,10 +312,10 @@ impl Visit {
     }
 }
 
-async fn handshake(shared: &Shared, stream: TcpStream, from: SocketAddr) -> Option<TlsStream<TcpStream>> {
+async fn handshake(shared: &Shared, stream: TcpStream, from: SocketAddr) -> Option<TlsStream<Gulping<TcpStream>>> {
     let begun = shared.admission.handshake(from)?;
     let finished = tokio::select! {
-        finished = timeout(HANDSHAKE_DEADLINE, shared.acceptor.accept(stream)) => finished,
+        finished = timeout(HANDSHAKE_DEADLINE, shared.acceptor.accept(Gulping::new(stream))) => finished,
         () = begun.must_end() => {
             tracing::debug!(%from, "a TLS handshake gave way to newer ones");
             return None;
@@ -333,7 +334,10 @@ async fn handshake(shared: &Shared, stream: TcpStream, from: SocketAddr) -> Opti
     }
 }
 
-fn authenticated(shared: &Shared, stream: &TlsStream<TcpStream>) -> Result<Option<Arc<Peer>>, terms::Problem> {
+fn authenticated(
+    shared: &Shared,
+    stream: &TlsStream<Gulping<TcpStream>>,
+) -> Result<Option<Arc<Peer>>, terms::Problem> {
     let Some([leaf, rest @ ..]) = stream.get_ref().1.peer_certificates() else { return Ok(None) };
     shared.check.check(leaf, rest, shared.world.clock.unix()).map(|peer| Some(Arc::new(peer)))
 }
@@ -347,7 +351,7 @@ fn builder() -> auto::Builder<TokioExecutor> {
         .max_buf_size(MAX_HEADER_BYTES)
         .http2()
         .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_stream_window_size(UPLOAD_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(FRAME_BYTES)
         .max_send_buf_size(SEND_BUFFER_BYTES)

@@ -225,6 +225,11 @@ pub(crate) fn server(world: &World, shown: Arc<Shown>, check: Arc<dyn PeerCheck>
     Ok(config)
 }
 
+/// Has the library behind TLS gather its first randomness, which takes a while, once in a process.
+pub(crate) fn gather_randomness() {
+    let _ = aws_lc_rs::default_provider().secure_random.fill(&mut [0]);
+}
+
 /// A client's configuration for one expected peer.
 pub(crate) fn client(
     world: &World,

@@ -12,6 +12,9 @@ pub const REPLICA_QUEUE: usize = 1024;
 pub const OPENS_IN_FLIGHT: usize = 256;
 /// Blocks fetched from the home at once: count. 16 MiB fill 1 Gbit/s at 100 ms. Others wait.
 pub const FETCHES_IN_FLIGHT: usize = 16;
+/// Blocks on their way over one connection before a further one is used: count. So who reads block after block makes no
+/// more connections.
+pub const FETCHES_A_LANE: usize = FETCHES_IN_FLIGHT / wire::limits::BULK_LANES as usize;
 /// From an open to its answer. Then the reader is told that the home cannot be reached.
 pub const OPEN_DEADLINE: Duration = Duration::from_secs(5);
 /// From asking for a block to having it.
@@ -23,4 +26,5 @@ pub const RETRY_MOST: Duration = Duration::from_secs(2);
 /// How long closing a replica waits for the home to take its leave.
 pub const LEAVE_DEADLINE: Duration = Duration::from_secs(1);
 
+const _: () = assert!(FETCHES_A_LANE > 0);
 const _: () = assert!(RETRY_FIRST.as_millis() < RETRY_MOST.as_millis());

@@ -1,7 +1,7 @@
 //! The way from a replica to the server above it, the volume's home or a relay: the session stream, opens, and blocks.
 //! It says whether the server answered at all, because only then may anything be concluded.
 
-use super::limits::{BLOCK_DEADLINE, OPEN_DEADLINE};
+use super::limits::{BLOCK_DEADLINE, FETCHES_A_LANE, OPEN_DEADLINE};
 use crate::limits::BLOCK_BYTES;
 use crate::manifest::{MAX_NODE_BYTES, NodePlace};
 use crate::model::{NODE_TYPE, etag_text};
@@ -15,9 +15,12 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::future::Future;
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use terms::{Code, Digest, Principal, Problem, VolumeName, VolumePath};
 use tokio::time::timeout;
+use wire::limits::BULK_LANES;
 use wire::{Body, Envelope, Expect, Pool, Purpose, Target};
 
 /// Why a request to the home brought nothing.
@@ -68,6 +71,8 @@ pub struct PoolLink {
     server: Principal,
     control: Target,
     bulk: Target,
+    /// Blocks on their way: count.
+    reading: Arc<AtomicUsize>,
 }
 
 impl PoolLink {
@@ -81,7 +86,15 @@ impl PoolLink {
         let target =
             |purpose| Target { address: address.into(), expect: Expect::Principal(server.clone()), purpose };
         let (control, bulk) = (target(Purpose::Control), target(Purpose::Bulk));
-        Self { pool, volume, home, server, control, bulk }
+        Self { pool, volume, home, server, control, bulk, reading: Arc::default() }
+    }
+
+    /// The connection for a block, with the place that it takes there: a further one only when those before are busy.
+    fn lane(&self) -> (Target, OnTheWay) {
+        let before = self.reading.fetch_add(1, Ordering::Relaxed);
+        let lane = u8::try_from(before / FETCHES_A_LANE).unwrap_or(u8::MAX).min(BULK_LANES - 1);
+        let purpose = if lane == 0 { Purpose::Bulk } else { Purpose::Lane(lane) };
+        (Target { purpose, ..self.bulk.clone() }, OnTheWay(self.reading.clone()))
     }
 
     fn request(&self, method: Method, path: &str) -> http::request::Builder {
@@ -101,6 +114,15 @@ impl PoolLink {
             return Ok(response);
         }
         Err(LinkError::Refused(wire::problem_from(response).await))
+    }
+}
+
+/// A block on its way, until dropped.
+struct OnTheWay(Arc<AtomicUsize>);
+
+impl Drop for OnTheWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -160,12 +182,18 @@ impl HomeLink for PoolLink {
         bytes: Range<u64>,
     ) -> BoxFuture<'a, Result<Bytes, LinkError>> {
         let work = async move {
-            let request = self
-                .request(Method::GET, &format!("/{}/{}", self.volume, path.to_url()))
-                .header(IF_MATCH, etag_text(root))
-                .header(RANGE, format!("bytes={}-{}", bytes.start, bytes.end.saturating_sub(1)))
-                .body(wire::body::empty());
-            let response = self.send(&self.bulk, request).await?;
+            let request = || {
+                self.request(Method::GET, &format!("/{}/{}", self.volume, path.to_url()))
+                    .header(IF_MATCH, etag_text(root))
+                    .header(RANGE, format!("bytes={}-{}", bytes.start, bytes.end.saturating_sub(1)))
+                    .body(wire::body::empty())
+            };
+            let (lane, _place) = self.lane();
+            let response = match self.send(&lane, request()).await {
+                // What one connection does not reach the first one may.
+                Err(LinkError::Unreachable(_)) if lane != self.bulk => self.send(&self.bulk, request()).await?,
+                sent => sent?,
+            };
             if response.status() != StatusCode::PARTIAL_CONTENT {
                 let detail = format!("asked for a part of /{path}, {} answered {}", self.server, response.status());
                 return Err(LinkError::Refused(Problem::new(Code::Internal, detail)));

@@ -16,6 +16,10 @@ pub(super) enum Part {
 /// What a Range header asks of a file of this size. Several ranges, other units and malformed text ask for all,
 /// as the specification allows.
 pub(super) fn part(header: &str, size: u64) -> Part {
+    if size == 0 {
+        // Of nothing there are no parts; all of it is a better answer than none.
+        return Part::Whole;
+    }
     let Some((first, last)) = header.strip_prefix("bytes=").and_then(|set| set.trim().split_once('-')) else {
         return Part::Whole;
     };
@@ -78,7 +82,7 @@ mod tests {
         ] {
             assert_eq!(part(header, 10), expected, "{header}");
         }
-        assert_eq!(part("bytes=0-", 0), Part::Unsatisfiable);
-        assert_eq!(part("bytes=-5", 0), Part::Unsatisfiable);
+        assert_eq!(part("bytes=0-", 0), Part::Whole);
+        assert_eq!(part("bytes=-5", 0), Part::Whole);
     }
 }

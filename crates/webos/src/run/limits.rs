@@ -5,6 +5,8 @@ use std::time::Duration;
 
 /// Files on their way at once in `put -r` and `get -r`: count. Hides the latency of small files; bounds memory.
 pub const FILES_AT_ONCE: usize = 16;
+/// Parts of each of these asked for at once: count. As much memory as for four files on their own.
+pub const PARTS_OF_MANY: usize = 4;
 /// Files in one `put -r` or `get -r`: count. More is refused by name, before anything is sent.
 pub const MAX_FILES: usize = 1_000_000;
 /// Pieces of standard input that wait to be sent: count.
@@ -47,4 +49,5 @@ pub const TOLD_WITHIN: Duration = Duration::from_secs(300);
 /// How long `status` waits for a node: all are asked at once, and with it the command ends within two seconds.
 pub const STATUS_PATIENCE: Duration = Duration::from_millis(1500);
 
+const _: () = assert!(FILES_AT_ONCE * PARTS_OF_MANY <= 4 * client::limits::PARTS_AHEAD);
 const _: () = assert!(STATUS_PATIENCE.as_millis() < 2000);

@@ -81,11 +81,7 @@ where
 
     async fn more(&mut self) -> Result<bool, Problem> {
         while let Some(frame) = self.body.frame().await {
-            let frame = frame.map_err(|error| {
-                let cause: BodyError = error.into();
-                Problem::new(Code::Unavailable, format!("{} stopped on its way: {cause}", self.what))
-                    .next("try again")
-            })?;
+            let frame = frame.map_err(|error| self.stopped(error.into()))?;
             if let Ok(data) = frame.into_data()
                 && !data.is_empty()
             {
@@ -94,6 +90,22 @@ where
             }
         }
         Ok(false)
+    }
+
+    fn stopped(&self, cause: BodyError) -> Problem {
+        match cause.downcast::<Problem>() {
+            Ok(problem) if problem.code == Code::Conflict => {
+                let what = format!("{} was changed while it was being read", self.what);
+                Problem::new(Code::Conflict, what).next("try again")
+            }
+            Ok(problem) if problem.code != Code::Unavailable => *problem,
+            Ok(problem) => self.late(&problem.detail),
+            Err(cause) => self.late(&cause.to_string()),
+        }
+    }
+
+    fn late(&self, why: &str) -> Problem {
+        Problem::new(Code::Unavailable, format!("{} stopped on its way: {why}", self.what)).next("try again")
     }
 
     fn wrong(&self, how: &str) -> Problem {

@@ -5,13 +5,14 @@ use super::get::arriving;
 use super::landing::Target;
 use crate::args::Get;
 use crate::output::{Out, Outcome, Progress, plural};
-use crate::run::limits::{FILES_AT_ONCE, MAX_DEPTH, MAX_FILES};
+use crate::run::limits::{FILES_AT_ONCE, MAX_DEPTH, MAX_FILES, PARTS_OF_MANY};
 use crate::run::{Setup, reach};
 use client::models::{DirEntry, FileKind};
 use client::{Client, Volume};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
 use terms::{ByteCount, Code, Location, Problem, VolumePath};
 use world::World;
 
@@ -27,7 +28,9 @@ struct Fetched {
 struct Copying<'a> {
     volume: &'a Volume,
     top: &'a VolumePath,
-    target: &'a Target,
+    folder: &'a Path,
+    /// Opened when there is something to put in.
+    target: OnceCell<Target>,
     world: &'a World,
 }
 
@@ -47,21 +50,21 @@ pub(super) async fn get_all(setup: &Setup, out: &mut Out, arguments: &Get, clien
     let place = &arguments.place;
     let volume = reach::volume(client, place, arguments.source.from.as_ref()).await?;
     let top = &place.location.path;
-    if volume.stat(top).await?.kind == FileKind::File {
-        let problem = Problem::new(Code::Invalid, format!("{} is a file", place.location));
-        return Err(problem.next("leave out -r").into());
-    }
     let own = top.name().unwrap_or(place.location.volume.name.as_str());
     let folder = arguments.file.clone().unwrap_or_else(|| PathBuf::from(own));
-    let target = Target::open(&folder)?;
-    let copying = Copying { volume: &volume, top, target: &target, world: &setup.world };
+    let copying = Copying { volume: &volume, top, folder: &folder, target: OnceCell::new(), world: &setup.world };
     let mut progress = out.progress(&place.location.to_string(), None);
     // A relay shows folders one by one.
     let relayed = arguments.source.from.is_some() || place.node.is_some();
     let seen = match relayed {
-        true => copying.list().await?,
+        true => {
+            copying.no_file().await?;
+            copying.list().await?
+        }
         false => copying.walk(&mut progress).await?,
     };
+    // An empty folder comes too.
+    copying.target()?;
     drop(progress);
     let left: u64 = seen.files.iter().map(|(_, size)| size).sum();
     let mut progress = out.progress(&place.location.to_string(), Some(left));
@@ -87,11 +90,30 @@ fn invalid(error: terms::PathError) -> Problem {
 }
 
 impl Copying<'_> {
+    fn target(&self) -> Result<&Target, Problem> {
+        if self.target.get().is_none() {
+            let _ = self.target.set(Target::open(self.folder)?);
+        }
+        self.target.get().ok_or_else(|| Problem::new(Code::Internal, "the target is not open"))
+    }
+
+    /// Says so if all that is to be fetched is one file.
+    async fn no_file(&self) -> Result<(), Problem> {
+        if self.volume.stat(self.top).await?.kind != FileKind::File {
+            return Ok(());
+        }
+        let location = Location { volume: self.volume.name().clone(), path: self.top.clone() };
+        Err(Problem::new(Code::Invalid, format!("{location} is a file")).next("leave out -r"))
+    }
+
     /// Sees all that is there, in as few answers as it fits into; lands the small files that come along.
     async fn walk(&self, progress: &mut Progress) -> Result<Seen, Problem> {
         let (mut walk, mut seen) = (self.volume.walk(self.top, true), Seen::default());
         while let Some(mut stretch) = walk.next().await? {
             if let Some((path, problem)) = stretch.hidden.pop() {
+                if path == *self.top {
+                    self.no_file().await?;
+                }
                 let detail = format!("{}/{path}: {}", self.volume.name(), problem.detail);
                 return Err(Problem { detail, ..problem });
             }
@@ -99,7 +121,7 @@ impl Copying<'_> {
                 let below = object.path.below(self.top).unwrap_or_default();
                 match stretch.contents.remove(&object.path) {
                     Some(content) => {
-                        let mut landing = self.target.begin(&below, self.world)?;
+                        let mut landing = self.target()?.begin(&below, self.world)?;
                         landing.write(&content)?;
                         landing.keep()?;
                         seen.landed = (seen.landed.0 + 1, seen.landed.1 + content.len() as u64);
@@ -141,7 +163,7 @@ impl Copying<'_> {
     fn see(&self, seen: &mut Seen, below: VolumePath, entry: &DirEntry) -> Result<(), Problem> {
         match entry.kind {
             FileKind::File => seen.files.push((below, entry.size)),
-            FileKind::Directory => self.target.make(&below)?,
+            FileKind::Directory => self.target()?.make(&below)?,
             FileKind::Link => seen.links += 1,
         }
         if seen.files.len() <= MAX_FILES {
@@ -166,9 +188,9 @@ impl Copying<'_> {
     async fn fetch_one(&self, below: &VolumePath) -> Result<u64, Problem> {
         let path = self.top.under(below).map_err(invalid)?;
         let location = Location { volume: self.volume.name().clone(), path };
-        let download = self.volume.get(&location.path, None, None).await?;
+        let download = self.volume.fetch_ahead(&location.path, PARTS_OF_MANY).await?;
         let mut file = arriving(self.volume, &location, download).await?;
-        let mut landing = self.target.begin(below, self.world)?;
+        let mut landing = self.target()?.begin(below, self.world)?;
         let mut bytes = 0;
         while let Some(block) = file.next().await? {
             landing.write(&block)?;

@@ -11,8 +11,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use client::models::{Entry, FileKind};
-use client::{Client, Download, Volume};
-use hyper::body::Incoming;
+use client::{Client, Download, PartsBody, Volume};
+use http_body_util::BodyExt;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use terms::{Code, Digest, Location, Problem, VolumePath};
@@ -21,7 +21,7 @@ use webfs::model::ManifestStatement;
 /// A file that has begun to arrive.
 pub(super) struct Arriving {
     entry: Entry,
-    content: Checked<Incoming>,
+    content: Checked<PartsBody>,
     volume: Volume,
     path: VolumePath,
     root: Digest,
@@ -60,10 +60,11 @@ async fn begin(
     let location = &place.location;
     let volume = reach::volume(client, place, from).await?;
     let download = match via {
-        None => volume.get(&location.path, None, None).await?,
+        None => volume.fetch(&location.path).await?,
         Some(via) => {
             let node = reach::node(client, via, &location.volume.realm)?;
-            client.read_via(&node, location).await?
+            let Download { entry, manifest, led_to, body } = client.read_via(&node, location).await?;
+            Download { entry, manifest, led_to, body: body.map_err(Into::into).boxed_unsync() }
         }
     };
     arriving(&volume, location, download).await
@@ -72,7 +73,7 @@ async fn begin(
 pub(super) async fn arriving(
     volume: &Volume,
     location: &Location,
-    download: Download,
+    download: Download<PartsBody>,
 ) -> Result<Arriving, Problem> {
     if download.entry.kind == FileKind::Directory {
         return Err(Problem::new(Code::Invalid, format!("{location} is a folder"))
@@ -95,7 +96,7 @@ pub(super) async fn arriving(
 async fn statement(
     volume: &Volume,
     location: &Location,
-    download: &Download,
+    download: &Download<PartsBody>,
 ) -> Result<ManifestStatement, Problem> {
     let statement = match &download.manifest {
         Some(signed) => volume.statement(&location.path, signed)?,

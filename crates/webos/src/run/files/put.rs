@@ -97,10 +97,15 @@ fn check_size(file: &Path, size: u64) -> Result<(), Problem> {
 async fn put_file(volume: &Volume, path: &VolumePath, how: PutOptions, file: &Path) -> Result<Entry, Problem> {
     let how = PutOptions { operation: Some(volume.node().client().operation()), ..how };
     let real = std::fs::canonicalize(file).map_err(|error| cannot("read", file, &error))?;
+    let is_small = std::fs::metadata(&real).is_ok_and(|found| found.len() <= MAX_BATCH_FILE_BYTES as u64);
     let mut attempt = 1;
     loop {
-        let reader = tokio::fs::File::from_std(open_regular(&real)?);
-        match volume.put(path, how, read_from(reader)).await {
+        // What is small may go over the connection that is there; what grows meanwhile is no more small.
+        let content = match is_small.then(|| small_content(&real)) {
+            Some(Ok(content)) => wire::body::full(content),
+            _ => read_from(tokio::fs::File::from_std(open_regular(&real)?)),
+        };
+        match volume.put(path, how, content).await {
             Err(problem) if problem.code == Code::Unavailable && attempt < PUT_ATTEMPTS => attempt += 1,
             other => return other,
         }
