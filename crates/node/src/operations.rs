@@ -10,7 +10,7 @@ use terms::{Code, Location, OperationId, Problem, Right, VolumePath};
 use trust::{Authorised, Bucket};
 use webfs::limits::{MAX_BATCH, MAX_BATCH_FILE_BYTES, MAX_LOOK_FOLDERS};
 use webfs::protocol::{Batch, BatchReply, Done, Look, LookReply, Operation, waves};
-use webfs::serve::{Home, MayShow, PlaceRights, SmallPut, TakeRights, WriteRights};
+use webfs::serve::{Home, ListRights, MayShow, PlaceRights, SmallPut, TakeRights, WriteRights};
 use webfs::store::{Change, Lookup, Outcome, TargetLists};
 
 /// The first number of a session.
@@ -114,6 +114,10 @@ impl Asked<'_> {
                     WriteRights { decided_on: found.lookup.bucket(), create: None, replace: Some(replace) };
                 self.home.remove(&rights, path, *when, id).await
             }
+            Operation::Policy { path, policy, recursive } => {
+                let rights = self.administering(path, *recursive).await?;
+                self.home.set_policy(&rights, path, (*policy, *recursive), id).await
+            }
             Operation::Link { from, to } => {
                 let change = Change::Link { from: from.clone(), to: to.clone() };
                 self.relocate(change, from, to, id).await
@@ -129,6 +133,23 @@ impl Asked<'_> {
         let found = find(self.home.store(), path).await?;
         let create = self.gate.allow(self.caller, &found.location, Right::Write, &found.bucket).await?;
         Ok(WriteRights { decided_on: found.lookup.bucket(), create: Some(create), replace: None })
+    }
+
+    /// The right to administer an object, and all below it if that changes too.
+    async fn administering(&self, path: &VolumePath, recursive: bool) -> Result<ListRights, Problem> {
+        let found = find(self.home.store(), path).await?;
+        let administer = self.gate.allow(self.caller, &found.location, Right::Administer, &found.bucket).await?;
+        let mut decided_on = vec![found.lookup.bucket()];
+        if let (true, Lookup::Found(_)) = (recursive, &found.lookup) {
+            let governing = found.lookup.bucket();
+            let below = self.home.store().buckets_below(path).await?;
+            for hash in below.into_iter().filter(|hash| *hash != governing) {
+                let list = self.home.store().bucket(hash).await?;
+                self.gate.allow(self.caller, &found.location, Right::Administer, &list).await?;
+                decided_on.push(hash);
+            }
+        }
+        Ok(ListRights { decided_on, administer })
     }
 
     async fn relocate(

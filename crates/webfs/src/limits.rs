@@ -28,6 +28,10 @@ pub const MAX_LINKS_FOLLOWED: usize = 16;
 /// The text of a symbolic link: bytes.
 pub const MAX_LINK_BYTES: usize = 4096;
 
+/// The longest time that a copy is used without asking, under the policies `ttl` and `immutable`: seconds. So long may
+/// rights that were taken away, and names that are gone, go on counting at holders. Longer ones are refused.
+pub const MAX_TTL_SECS: u32 = 3600;
+
 /// The greatest batch: operations. 400 when exceeded.
 pub const MAX_BATCH: usize = 512;
 /// The content of one file in a batch: bytes. Longer files are put on their own.

@@ -1,7 +1,7 @@
 //! What a client asks of a volume's home beside opens and plain HTTP: many changes in one request, and many folders in
 //! one answer. Everything here is foreign until the node has decided rights on it.
 
-use crate::model::{Entry, Listing, SignedManifest};
+use crate::model::{Entry, Listing, Policy, SignedManifest};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use terms::{ChangeNumber, Digest, Problem, SessionId, VolumePath};
@@ -77,6 +77,15 @@ pub enum Operation {
         /// Whether something may be replaced there.
         replace: bool,
     },
+    /// Give an object its policy: what is promised of its copies. What is made below later takes it over.
+    Policy {
+        /// Which.
+        path: VolumePath,
+        /// The policy.
+        policy: Policy,
+        /// Everything below as well, as one change.
+        recursive: bool,
+    },
 }
 
 impl Operation {
@@ -87,6 +96,7 @@ impl Operation {
             | Self::Mkdir { path, .. }
             | Self::Remove { path, .. }
             | Self::Symlink { path, .. }
+            | Self::Policy { path, .. }
             | Self::Link { from: path, .. }
             | Self::Rename { from: path, .. } => path,
         }

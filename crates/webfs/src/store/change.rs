@@ -4,7 +4,7 @@ use super::blocks::{BlockName, UploadFiles};
 use super::names::Reach;
 use super::tree::Changes;
 use crate::gate::Touched;
-use crate::model::{BlockRef, Entry, Manifest};
+use crate::model::{BlockRef, Entry, Manifest, Policy};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -221,6 +221,15 @@ pub enum Change {
         /// The hash of each present list, and what takes its place.
         lists: Vec<(Digest, Bucket)>,
     },
+    /// Give an object its policy, and all below it if `recursive` says so.
+    SetPolicy {
+        /// Which.
+        path: VolumePath,
+        /// The new policy.
+        policy: Policy,
+        /// Everything below as well.
+        recursive: bool,
+    },
 }
 
 impl Change {
@@ -234,6 +243,7 @@ impl Change {
             | Self::MakeLink { path, .. }
             | Self::SetBucket { path, .. }
             | Self::AmendLists { path, .. }
+            | Self::SetPolicy { path, .. }
             | Self::Link { from: path, .. }
             | Self::Rename { from: path, .. } => path,
         }
@@ -242,8 +252,10 @@ impl Change {
     /// Of which files it concerns the other names.
     pub(super) fn reach(&self) -> Reach {
         match self {
-            Self::Put(_) | Self::Patch(_) | Self::SetBucket { .. } => Reach::File,
-            Self::AmendLists { .. } => Reach::Below,
+            Self::Put(_) | Self::Patch(_) | Self::SetBucket { .. } | Self::SetPolicy { recursive: false, .. } => {
+                Reach::File
+            }
+            Self::AmendLists { .. } | Self::SetPolicy { .. } => Reach::Below,
             Self::MakeDirectory { .. }
             | Self::Remove { .. }
             | Self::MakeLink { .. }
@@ -267,6 +279,12 @@ impl Change {
         let mut touched = match self {
             Self::AmendLists { path, .. } => Touched::subtree(path.clone()),
             Self::SetBucket { path, .. } => Touched::objects([path.clone()]),
+            // A directory shows the policies of what it lists.
+            Self::SetPolicy { path, recursive, .. } => {
+                let mut touched = Touched::objects(path.parent().into_iter().chain([path.clone()]));
+                touched.subtrees.extend(recursive.then(|| path.clone()));
+                touched
+            }
             Self::Put(Put { path, .. })
             | Self::Patch(Patch { path, .. })
             | Self::MakeDirectory { path, .. }
@@ -302,6 +320,7 @@ impl Change {
             Self::Link { to, .. } => (6, false, Digest::of(to.as_str().as_bytes())),
             Self::Rename { to, replace, .. } => (7, *replace, Digest::of(to.as_str().as_bytes())),
             Self::Patch(patch) => (8, false, patch.request),
+            Self::SetPolicy { policy, recursive, .. } => (9, *recursive, Digest::of(policy.to_string().as_bytes())),
         };
         hasher.update(&[tag, u8::from(flag)]);
         hasher.update(&content.0);

@@ -19,6 +19,7 @@ mod mutate;
 mod names;
 mod nodes;
 mod patch;
+mod policies;
 mod read;
 mod readers;
 mod restore;

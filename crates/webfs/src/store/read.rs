@@ -7,7 +7,8 @@ use super::schema::{KIND_DIRECTORY, KIND_LINK, ROOT};
 use super::tree::{self, Placed};
 use crate::limits::INLINE_BYTES;
 use crate::model::{
-    DirEntry, Entry, FileKind, Listing, Manifest, ManifestStatement, ObjectVersion, SignedManifest,
+    DirEntry, Entry, FileKind, Listing, Manifest, ManifestStatement, ObjectVersion, Policy, PolicyError,
+    SignedManifest,
 };
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -164,11 +165,12 @@ pub(super) struct Node {
     pub(super) version: ObjectVersion,
     pub(super) modified: UnixMs,
     pub(super) bucket: Digest,
+    pub(super) policy: Policy,
 }
 
 pub(super) const NODE_COLUMNS: &str =
     "node.id, node.kind, node.content, node.target, node.epoch, node.version, node.modified,
-     (SELECT hash FROM bucket WHERE bucket.id = node.bucket)";
+     (SELECT hash FROM bucket WHERE bucket.id = node.bucket), node.policy";
 
 impl Node {
     pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -180,8 +182,17 @@ impl Node {
             version: version_of(row.get(4)?, row.get(5)?),
             modified: UnixMs(row.get::<_, i64>(6)?.cast_unsigned()),
             bucket: Digest(row.get(7)?),
+            policy: policy_of(row, 8)?,
         })
     }
+}
+
+/// A policy as it is stored: none is the usual one.
+fn policy_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Policy> {
+    let Some(text) = row.get::<_, Option<String>>(column)? else { return Ok(Policy::default()) };
+    text.parse().map_err(|error: PolicyError| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error.into())
+    })
 }
 
 fn kind_of(stored: i64) -> FileKind {
@@ -215,7 +226,7 @@ pub(super) fn walk(database: &Connection, path: &VolumePath) -> rusqlite::Result
     let mut moved = ObjectVersion::default();
     for (depth, segment) in path.segments().enumerate() {
         let found = child.query_row(params![node.id, segment], |row| {
-            Ok((Node::from_row(row)?, version_of(row.get(8)?, row.get(9)?)))
+            Ok((Node::from_row(row)?, version_of(row.get(9)?, row.get(10)?)))
         });
         let Some((mut next, named)) = found.optional()? else { return Ok(Walk { node, depth, complete: false }) };
         moved = moved.max(named);
@@ -281,6 +292,7 @@ fn entry(node: &Node, content: &Content) -> Entry {
         etag: manifest.map(Manifest::root),
         version: node.version,
         modified: node.modified,
+        policy: node.policy,
     }
 }
 
@@ -341,7 +353,8 @@ pub(super) fn list(
 
 fn page(database: &Connection, parent: i64, after: &str, rows: usize) -> rusqlite::Result<Vec<DirEntry>> {
     let mut query = database.prepare_cached(
-        "SELECT name.name, node.kind, content.size, content.root, node.modified, node.target
+        "SELECT name.name, node.kind, content.size, content.root, node.modified, node.target,
+                node.policy
          FROM name JOIN node ON node.id = name.node LEFT JOIN content ON content.id = node.content
          WHERE name.parent = ?1 AND name.name > ?2 ORDER BY name.name LIMIT ?3",
     )?;
@@ -356,6 +369,7 @@ fn page(database: &Connection, parent: i64, after: &str, rows: usize) -> rusqlit
             etag: row.get::<_, Option<[u8; 32]>>(3)?.map(Digest),
             modified: UnixMs(row.get::<_, i64>(4)?.cast_unsigned()),
             target,
+            policy: policy_of(row, 6)?,
         })
     })?;
     found.collect()

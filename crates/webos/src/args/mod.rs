@@ -7,6 +7,7 @@ mod installed;
 mod local;
 mod moment;
 mod operate;
+mod policy;
 mod realm;
 mod service;
 mod transfer;
@@ -21,6 +22,7 @@ pub use operate::{
     Audit, AuditAcknowledge, AuditCommand, AuditKind, AuditShow, AuditVerify, NodeInstall, NodeUninstall,
     TokenCommand, TokenCreate,
 };
+pub use policy::PolicyArgs;
 pub use realm::{
     Invite, Lend, NameServerCommand, NodeCommand, NodeRun, RealmCommand, RevokePrincipal, RootUse, Succeed, Trust,
     UserCommand, Whoami,
@@ -98,6 +100,7 @@ pub enum Command {
     Mkdir(Mkdir),
     Ln(Ln),
     Find(Find),
+    Policy(PolicyArgs),
     /// See and change who may do what
     #[command(subcommand)]
     Acl(AclCommand),

@@ -5,6 +5,7 @@ mod damage;
 mod dump;
 mod lists;
 mod names;
+mod policies;
 mod random;
 mod sparse;
 pub(super) mod torn;

@@ -7,6 +7,7 @@ mod get;
 mod landing;
 mod look;
 mod names;
+mod policy;
 mod put;
 mod tree;
 
@@ -14,9 +15,10 @@ pub use find::find;
 pub use get::{cat, get};
 pub use look::{ls, stat};
 pub use names::{ln, mkdir, mv, rm};
+pub use policy::policy;
 pub use put::put;
 
-use client::models::{Entry, FileKind};
+use client::models::{Entry, FileKind, Policy};
 use serde::Serialize;
 use terms::{Location, UnixMs};
 
@@ -30,6 +32,7 @@ pub struct Shown {
     etag: Option<String>,
     version: String,
     modified_ms: UnixMs,
+    policy: Policy,
 }
 
 impl Shown {
@@ -42,6 +45,7 @@ impl Shown {
             etag: entry.etag.map(|etag| etag.to_string()),
             version: entry.version.to_string(),
             modified_ms: entry.modified,
+            policy: entry.policy,
         }
     }
 }
