@@ -9,6 +9,7 @@ use std::sync::Arc;
 use terms::{Code, Location, OperationId, Problem, Right, VolumePath};
 use trust::{Authorised, Bucket};
 use webfs::limits::{MAX_BATCH, MAX_BATCH_FILE_BYTES, MAX_LOOK_FOLDERS};
+use webfs::model::Policy;
 use webfs::protocol::{Batch, BatchReply, Done, Look, LookReply, Operation, waves};
 use webfs::serve::{Home, ListRights, MayShow, PlaceRights, SmallPut, TakeRights, WriteRights};
 use webfs::store::{Change, Lookup, Outcome, TargetLists};
@@ -84,7 +85,8 @@ impl Asked<'_> {
             // What a retry asks for has happened: its rights may not fit what is there now, and need not.
             Err(problem) => self.home.answered(self.caller.subject(), operation, id).await?.ok_or(problem)?,
         };
-        Ok(Done { change: outcome.change, entry: outcome.entry, created: outcome.created })
+        let Outcome { change, entry, offset, created, .. } = outcome;
+        Ok(Done { change, entry, offset, created })
     }
 
     async fn outcome(&self, operation: &Operation, id: OperationId) -> Result<Outcome, Problem> {
@@ -98,6 +100,10 @@ impl Asked<'_> {
                 let rights = crate::files::put_rights(self.home, self.gate, self.caller, path).await?;
                 let put = SmallPut { content: content.clone(), parents: *parents, when: *when };
                 self.home.put_small(&rights, path, put, id).await
+            }
+            Operation::Append { path, content } => {
+                let rights = self.appending(path).await?;
+                self.home.append(&rights, path, content.clone().into(), id).await
             }
             Operation::Mkdir { path, parents } => {
                 let rights = self.creating(path).await?;
@@ -126,6 +132,14 @@ impl Asked<'_> {
                 let change = Change::Rename { from: from.clone(), to: to.clone(), replace: *replace };
                 self.relocate(change, from, to, id).await
             }
+        }
+    }
+
+    /// A log takes the right to write: what is in it is not modified.
+    async fn appending(&self, path: &VolumePath) -> Result<WriteRights, Problem> {
+        match self.home.store().lookup(path).await? {
+            Lookup::Found(object) if object.entry.policy == Policy::Log => self.creating(path).await,
+            _ => crate::files::put_rights(self.home, self.gate, self.caller, path).await,
         }
     }
 

@@ -56,6 +56,13 @@ pub const READ_AHEAD_BLOCKS: usize = 2;
 /// Blocks that an upload may be hashing and writing at once: count. Bounds memory per upload.
 pub const UPLOAD_BLOCKS_IN_FLIGHT: usize = 4;
 
+/// The most that one append brings: bytes. It goes in a batch; longer input is appended in several.
+pub const MAX_APPEND_BYTES: usize = MAX_BATCH_FILE_BYTES;
+/// Attempts to append to a file that is no log while others change it: count. Then the client is told to try again.
+pub const APPEND_ATTEMPTS: u32 = 4;
+/// Unfinished ends of logs whose hash is kept in memory, 2 KiB each: count. Others are hashed again, at most a block.
+pub const LOG_ENDS_KEPT: usize = 1024;
+
 /// Read connections to a volume's database: count. Readers beyond wait.
 pub const READERS: usize = 4;
 /// Mutations waiting for the writer: count. Callers beyond wait.

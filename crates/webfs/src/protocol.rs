@@ -40,6 +40,14 @@ pub enum Operation {
         /// Under which circumstances.
         when: When,
     },
+    /// Put bytes at the end of a file, or make a file of them. The home places them; [`Done::offset`] tells where.
+    Append {
+        /// Which.
+        path: VolumePath,
+        /// What: at most [`crate::limits::MAX_APPEND_BYTES`].
+        #[serde(with = "serde_bytes")]
+        content: Vec<u8>,
+    },
     /// Make a directory.
     Mkdir {
         /// Which.
@@ -93,6 +101,7 @@ impl Operation {
     pub fn path(&self) -> &VolumePath {
         match self {
             Self::Put { path, .. }
+            | Self::Append { path, .. }
             | Self::Mkdir { path, .. }
             | Self::Remove { path, .. }
             | Self::Symlink { path, .. }
@@ -137,6 +146,9 @@ pub struct Done {
     pub change: ChangeNumber,
     /// The object now; nothing if it was removed.
     pub entry: Option<Entry>,
+    /// Where an append was placed: bytes before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
     /// Whether something came to stand where nothing was.
     pub created: bool,
 }

@@ -70,6 +70,10 @@ impl Home {
                 let content = self.prepare(content).await?;
                 Change::Put(Put { path, content, parents, may_create: false, may_replace: false })
             }
+            Operation::Append { path, content } => {
+                let append = self.store.append(&path, content.into());
+                Change::Append { append, may_create: false, may_append: false }
+            }
             Operation::Mkdir { path, parents } => Change::MakeDirectory { path, parents },
             Operation::Remove { path, .. } => Change::Remove { path },
             Operation::Symlink { path, target } => Change::MakeLink { path, target },

@@ -1,10 +1,11 @@
 //! Changes as SQL: each within the writer's transaction, after its conditions were checked there.
 
-use super::change::{Change, Conditions, Outcome, Patch, PatchContent, Precondition, Prepared, Put};
+use super::change::{Change, Conditions, Outcome, Precondition, Prepared, Put};
 use super::error::StoreError;
 use super::ledger;
 use super::names::Surroundings;
 use super::nodes::NewNode;
+use super::patch::{Patch, PatchContent};
 use super::read::{self, Node, Walk};
 use super::schema;
 use super::tree;
@@ -43,16 +44,17 @@ pub(super) fn apply(
     let walk = read::walk(database, change.path()).map_err(failed)?;
     check(database, change, conditions, &walk)?;
     check_target(database, change, conditions)?;
-    let touched =
-        Surroundings::look(database, change.path(), change.reach(), &walk).map_err(failed)?.touched_by(change);
-    if !conditions.recalled.covers_all(&touched) {
+    let around = Surroundings::look(database, change.path(), change.reach(), &walk).map_err(failed)?;
+    let touched = around.touched_by(change);
+    if !conditions.recalled.covers_all(&around.recalled_by(change)) {
         return Err(StoreError::Moved { path: change.path().clone() });
     }
     let next = position.change.next();
     let version = ObjectVersion { epoch: position.epoch, version: Version(next.0) };
     let applying = Applying { database, now, version };
     let (entry, created) = applying.change(change, &walk)?;
-    let outcome = Outcome { change: next, entry, created, replayed: false };
+    let offset = change.appended().and_then(|len| entry.map(|entry| entry.size - len));
+    let outcome = Outcome { change: next, entry, offset, created, replayed: false };
     if let Some(id) = conditions.operation {
         ledger::record(database, id, change.fingerprint(), &outcome, now)?;
     }
@@ -115,6 +117,9 @@ impl Applying<'_> {
         match change {
             Change::Put(put) => self.put(put, walk).map(|(entry, created)| (Some(entry), created)),
             Change::Patch(patch) => self.patch(patch, walk).map(|entry| (Some(entry), false)),
+            Change::Append { append, may_create, may_append } => {
+                self.append(append, (*may_create, *may_append), walk).map(|(entry, new)| (Some(entry), new))
+            }
             Change::MakeDirectory { path, parents } => self.make_directory(path, *parents, walk),
             Change::Remove { path } => self.remove(path, walk).map(|()| (None, false)),
             Change::MakeLink { path, target } => {
@@ -311,7 +316,7 @@ impl Applying<'_> {
         )
     }
 
-    fn file_entry(&self, manifest: &Manifest, policy: Policy) -> Entry {
+    pub(super) fn file_entry(&self, manifest: &Manifest, policy: Policy) -> Entry {
         Entry {
             kind: FileKind::File,
             size: manifest.size(),
@@ -341,7 +346,7 @@ impl Applying<'_> {
 }
 
 /// The content of what must be a file.
-fn file_content(path: &VolumePath, node: &Node) -> Result<i64, StoreError> {
+pub(super) fn file_content(path: &VolumePath, node: &Node) -> Result<i64, StoreError> {
     node.content.ok_or_else(|| match node.kind {
         FileKind::Link => StoreError::IsLink { path: path.clone() },
         FileKind::File | FileKind::Directory => StoreError::IsDirectory { path: path.clone() },

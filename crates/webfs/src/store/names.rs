@@ -38,6 +38,11 @@ impl Surroundings {
         Ok(Self { nearest: read::prefix(path, walk.depth), names })
     }
 
+    /// What a change must have recalled here.
+    pub(super) fn recalled_by(&self, change: &Change) -> Touched {
+        change.recalls(&self.nearest, &self.names)
+    }
+
     /// All that a change touches here.
     pub(super) fn touched_by(&self, change: &Change) -> Touched {
         change.touches(&self.nearest, &self.names)

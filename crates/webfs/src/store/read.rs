@@ -3,8 +3,9 @@
 use super::blocks::BlockName;
 use super::content::Tree;
 use super::error::StoreError;
+use super::placed::Placed;
 use super::schema::{KIND_DIRECTORY, KIND_LINK, ROOT};
-use super::tree::{self, Placed};
+use super::tree;
 use crate::limits::INLINE_BYTES;
 use crate::model::{
     DirEntry, Entry, FileKind, Listing, Manifest, ManifestStatement, ObjectVersion, Policy, PolicyError,
@@ -42,6 +43,7 @@ pub(super) enum Content {
     /// A list of blocks; nothing for a hole.
     Blocks {
         manifest: Manifest,
+        line: i64,
         names: Arc<[Option<BlockName>]>,
     },
     Tree(Box<Tree>),
@@ -328,7 +330,7 @@ fn in_blocks(database: &Connection, placed: Placed) -> Result<Content, StoreErro
     let count = manifest.block_count();
     let blocks = placed.blocks(database, 0..count as u64).map_err(failed)?;
     let names = (0..count as u64).map(|number| blocks.get(&number).map(|(name, _)| *name)).collect();
-    Ok(Content::Blocks { manifest, names })
+    Ok(Content::Blocks { manifest, line: placed.line, names })
 }
 
 /// One page of a directory's entries after `after`.

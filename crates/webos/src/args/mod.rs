@@ -22,7 +22,7 @@ pub use operate::{
     Audit, AuditAcknowledge, AuditCommand, AuditKind, AuditShow, AuditVerify, NodeInstall, NodeUninstall,
     TokenCommand, TokenCreate,
 };
-pub use policy::PolicyArgs;
+pub use policy::{AppendArgs, PolicyArgs, TailArgs};
 pub use realm::{
     Invite, Lend, NameServerCommand, NodeCommand, NodeRun, RealmCommand, RevokePrincipal, RootUse, Succeed, Trust,
     UserCommand, Whoami,
@@ -101,6 +101,8 @@ pub enum Command {
     Ln(Ln),
     Find(Find),
     Policy(PolicyArgs),
+    Append(AppendArgs),
+    Tail(TailArgs),
     /// See and change who may do what
     #[command(subcommand)]
     Acl(AclCommand),

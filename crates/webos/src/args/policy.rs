@@ -3,6 +3,7 @@
 use super::files::{Source, Under};
 use super::values::FileAddress;
 use clap::Args;
+use std::path::PathBuf;
 use webfs::model::Policy;
 
 /// Show what is promised of copies of a file or folder, or change it
@@ -34,6 +35,42 @@ pub struct PolicyArgs {
     pub recursive: bool,
     #[command(flatten)]
     pub source: Source,
+    #[command(flatten)]
+    pub lent: Under,
+}
+
+/// Put lines at the end of a file
+///
+/// The home places them, behind what others append: in a file with the policy `log` none of it is ever changed, many may
+/// append at once, and it takes only the right w. Standard input is appended line by line as it comes.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  webos append site.demo.localhost/www/log line.txt
+  webos append site.demo.localhost/www/log < lines")]
+pub struct AppendArgs {
+    /// NAME.REALM/path; made if it is not there
+    #[arg(value_name = "PATH")]
+    pub place: FileAddress,
+    /// A file here; standard input if there is none, or `-`
+    pub file: Option<PathBuf>,
+    #[command(flatten)]
+    pub lent: Under,
+}
+
+/// Print the last lines of a file
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  webos tail site.demo.localhost/www/log
+  webos tail -n 100 site.demo.localhost/www/log")]
+pub struct TailArgs {
+    /// NAME.REALM/path
+    #[arg(value_name = "PATH")]
+    pub place: FileAddress,
+    /// How many lines
+    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 10)]
+    pub lines: u64,
     #[command(flatten)]
     pub lent: Under,
 }

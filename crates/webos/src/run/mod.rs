@@ -216,6 +216,8 @@ fn choose(setup: &Setup, out: &mut Out, command: Command) -> Outcome {
         Command::Ln(ln) => wait_for(files::ln(setup, out, &ln)),
         Command::Find(find) => wait_for(files::find(setup, out, &find)),
         Command::Policy(policy) => wait_for(files::policy(setup, out, &policy)),
+        Command::Append(append) => wait_for(files::append(setup, out, &append)),
+        Command::Tail(tail) => wait_for(files::tail(setup, out, &tail)),
         Command::Acl(acl) => wait_for(acl::run(setup, out, &acl)),
         Command::Audit(audit) => wait_for(audit::run(setup, out, &audit)),
         Command::Token(token) => wait_for(token::run(setup, out, &token)),

@@ -1,5 +1,6 @@
 //! Tests of the store: against a small model, under failing disks, and by cases.
 
+mod append;
 mod cases;
 mod damage;
 mod dump;

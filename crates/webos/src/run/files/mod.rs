@@ -1,5 +1,6 @@
 //! Commands on files: what is there, reading it checked, storing, moving and removing it.
 
+mod append;
 mod checked;
 mod find;
 mod folder;
@@ -11,6 +12,7 @@ mod policy;
 mod put;
 mod tree;
 
+pub use append::{append, tail};
 pub use find::find;
 pub use get::{cat, get};
 pub use look::{ls, stat};

@@ -92,7 +92,7 @@ fn body(reader: impl AsyncRead + Send + Sync + Unpin + 'static) -> wire::Body {
 }
 
 /// Standard input as a file that can be waited for.
-fn standard_input() -> Result<tokio::fs::File, Problem> {
+pub(super) fn standard_input() -> Result<tokio::fs::File, Problem> {
     let handle = std::io::stdin().as_fd().try_clone_to_owned();
     let handle = handle.map_err(|error| cannot("read", Path::new("standard input"), &error))?;
     Ok(tokio::fs::File::from_std(handle.into()))
