@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use terms::{BootMs, Code, Problem, SessionId, VolumePath};
+use terms::{BootMs, Problem, SessionId, VolumePath};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -62,6 +62,8 @@ pub(super) struct Owner {
     sieve: Sieve<VolumePath>,
     /// Whether a session stands.
     tell: watch::Sender<bool>,
+    /// Its own inbox, weak so that it ends with the last handle.
+    inbox: mpsc::WeakSender<Order>,
 }
 
 impl Owner {
@@ -71,6 +73,7 @@ impl Owner {
         rules: LeaseRules,
         session: SessionId,
         tell: watch::Sender<bool>,
+        inbox: mpsc::WeakSender<Order>,
     ) -> Self {
         Self {
             blocks,
@@ -86,6 +89,7 @@ impl Owner {
             held: HashMap::new(),
             sieve: Sieve::default(),
             tell,
+            inbox,
         }
     }
 
@@ -96,7 +100,10 @@ impl Owner {
             let held = Held::from_record(&blocks.volume, record, &self.home_key).ok()?;
             let (object, version) = (held.path.clone(), held.entry.version);
             let manifest = held.has_blocks().then(|| held.manifest().cloned()).flatten();
-            self.holder.step(now, HolderEvent::Load { object: object.clone(), version });
+            // What has no callback is asked for when it is wanted; its blocks are still there then.
+            if held.policy().has_callbacks() {
+                self.holder.step(now, HolderEvent::Load { object: object.clone(), version });
+            }
             self.sieve.put(object.clone(), held.weight());
             self.held.insert(object.clone(), Arc::new(held));
             Some((object, manifest))
@@ -208,7 +215,7 @@ impl Owner {
         Counters::add(&self.blocks.counters.opens_asked, 1);
         let said = match &answer {
             Ok(Found { held, callback }) => {
-                Answer::Found { version: held.entry.version, change: held.change, callback: *callback }
+                Answer::under(held.policy(), held.entry.version, held.change, *callback)
             }
             Err(LinkError::Refused(_)) => Answer::Nothing,
             Err(LinkError::Unreachable(_)) => Answer::Failed,
@@ -267,7 +274,7 @@ impl Owner {
             HolderAction::ServeCached { waiter, object, .. } => self.serve_cached(waiter, object),
             HolderAction::ServeAnswer { waiter, keep, .. } => {
                 let opened = match answer {
-                    Some(Ok(found)) => Ok(ReplicaObject::new(&self.blocks, found.held.clone(), keep)),
+                    Some(Ok(found)) => Ok(self.opened(found.held.clone(), keep)),
                     Some(Err(LinkError::Refused(problem))) => Err(problem.clone()),
                     Some(Err(LinkError::Unreachable(_))) | None => Err(self.blocks.cut_off()),
                 };
@@ -276,18 +283,16 @@ impl Owner {
             HolderAction::Fail { waiter, failure } => {
                 let problem = match failure {
                     ReadFailure::Unreachable => self.blocks.cut_off(),
-                    ReadFailure::RolledBack { seen, offered } => {
-                        let detail = format!(
-                            "the home offered version {offered} after {seen} of a file of {}",
-                            self.blocks.volume
-                        );
-                        tracing::warn!(%detail, "refused");
-                        Problem::new(Code::Internal, detail).next("ask the volume's administrator")
-                    }
+                    ReadFailure::RolledBack { seen, offered } => self.blocks.rolled_back(seen, offered),
                 };
                 self.serve(waiter, Err(problem));
             }
         }
+    }
+
+    fn opened(&self, held: Arc<Held>, kept: bool) -> ReplicaObject {
+        let until = self.holder.unasked_until(&held.path);
+        ReplicaObject::new(&self.blocks, held, (kept, until), self.inbox.clone())
     }
 
     fn serve(&mut self, waiter: u64, opened: Result<ReplicaObject, Problem>) {
@@ -306,7 +311,7 @@ impl Owner {
         self.sieve.touch(&object);
         self.blocks.cache.touch(&self.blocks.volume, &object);
         Counters::add(&self.blocks.counters.opens_cached, 1);
-        self.serve(waiter, Ok(ReplicaObject::new(&self.blocks, held, true)));
+        self.serve(waiter, Ok(self.opened(held, true)));
     }
 
     fn ask(&mut self, request: u64, stream: Option<Hello>, path: VolumePath) {

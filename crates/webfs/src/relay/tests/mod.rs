@@ -3,5 +3,6 @@
 
 mod cuts;
 mod locks;
+mod policies;
 mod reads;
 mod world;
