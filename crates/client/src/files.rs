@@ -20,8 +20,8 @@ use trust::PublicKey;
 use webfs::manifest::{MAX_NODE_BYTES, NodePlace};
 use webfs::model::{
     DirEntry, Entry, FileKind, Listing, MANIFEST_HEADER, MANIFEST_KIND, MANIFEST_TYPE, ManifestStatement,
-    NODE_TYPE, OPERATION_HEADER, ObjectVersion, PARENTS_HEADER, SignedManifest, VERSION_HEADER, etag_root,
-    etag_text,
+    NODE_TYPE, OPERATION_HEADER, ObjectVersion, PARENTS_HEADER, POLICY_HEADER, Policy, SignedManifest,
+    VERSION_HEADER, etag_root, etag_text,
 };
 use wire::Purpose;
 
@@ -370,6 +370,7 @@ fn entry_of(headers: &HeaderMap) -> Result<Entry, Problem> {
         etag,
         version,
         modified: UnixMs::from_secs(modified.map_or(0, |span| span.as_secs())),
+        policy: text(POLICY_HEADER).map_or(Ok(Policy::default()), str::parse)?,
     })
 }
 
@@ -392,6 +393,7 @@ mod tests {
                 etag: None,
                 modified: UnixMs(0),
                 target: None,
+                policy: Policy::default(),
             };
             names.iter().map(entry).collect()
         };

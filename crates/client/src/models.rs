@@ -4,4 +4,4 @@ pub use discovery::model::*;
 /// Times and sizes of lending: leases, renewals, the fence, the life of a right to serve.
 pub use process::limits as lending;
 pub use process::model::*;
-pub use webfs::model::{DirEntry, Entry, FileKind, Listing, ObjectVersion};
+pub use webfs::model::{DirEntry, Entry, FileKind, Listing, ObjectVersion, Policy};

@@ -130,7 +130,7 @@ fn batches(operations: Vec<Operation>) -> Vec<Vec<Operation>> {
 
 fn cost(operation: &Operation) -> usize {
     let content = match operation {
-        Operation::Put { content, .. } => content.len(),
+        Operation::Put { content, .. } | Operation::Append { content, .. } => content.len(),
         Operation::Symlink { target, .. } => target.len(),
         _ => 0,
     };

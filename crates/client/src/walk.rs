@@ -164,6 +164,7 @@ impl Open {
 mod tests {
     use super::*;
     use terms::UnixMs;
+    use webfs::model::Policy;
 
     fn path(text: &str) -> VolumePath {
         VolumePath::new(text).expect("valid")
@@ -178,6 +179,7 @@ mod tests {
             etag: None,
             modified: UnixMs(0),
             target: None,
+            policy: Policy::default(),
         };
         let more = names.last() == Some(&"...");
         let entries = names.iter().filter(|name| **name != "...").map(entry).collect();

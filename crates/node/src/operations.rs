@@ -10,8 +10,9 @@ use std::sync::Arc;
 use terms::{Code, Location, OperationId, Problem, Right, VolumePath};
 use trust::{Authorised, Bucket};
 use webfs::limits::{MAX_BATCH, MAX_BATCH_FILE_BYTES, MAX_LOOK_FOLDERS};
+use webfs::model::Policy;
 use webfs::protocol::{Batch, BatchReply, Done, Look, LookReply, Operation, waves};
-use webfs::serve::{Home, MayShow, PlaceRights, SmallPut, TakeRights, WriteRights};
+use webfs::serve::{Home, ListRights, MayShow, PlaceRights, SmallPut, TakeRights, WriteRights};
 use webfs::store::{Change, Lookup, Outcome, TargetLists};
 use webfs::watch::Watch;
 use wire::Body;
@@ -115,7 +116,8 @@ impl Asked<'_> {
             // What a retry asks for has happened: its rights may not fit what is there now, and need not.
             Err(problem) => self.home.answered(self.caller.subject(), operation, id).await?.ok_or(problem)?,
         };
-        Ok(Done { change: outcome.change, entry: outcome.entry, created: outcome.created })
+        let Outcome { change, entry, offset, created, .. } = outcome;
+        Ok(Done { change, entry, offset, created })
     }
 
     async fn outcome(&self, operation: &Operation, id: OperationId) -> Result<Outcome, Problem> {
@@ -129,6 +131,10 @@ impl Asked<'_> {
                 let rights = crate::files::put_rights(self.home, self.gate, self.caller, path).await?;
                 let put = SmallPut { content: content.clone(), parents: *parents, when: *when };
                 self.home.put_small(&rights, path, put, id).await
+            }
+            Operation::Append { path, content } => {
+                let rights = self.appending(path).await?;
+                self.home.append(&rights, path, content.clone().into(), id).await
             }
             Operation::Mkdir { path, parents } => {
                 let rights = self.creating(path).await?;
@@ -145,6 +151,10 @@ impl Asked<'_> {
                     WriteRights { decided_on: found.lookup.bucket(), create: None, replace: Some(replace) };
                 self.home.remove(&rights, path, *when, id).await
             }
+            Operation::Policy { path, policy, recursive } => {
+                let rights = self.administering(path, *recursive).await?;
+                self.home.set_policy(&rights, path, (*policy, *recursive), id).await
+            }
             Operation::Link { from, to } => {
                 let change = Change::Link { from: from.clone(), to: to.clone() };
                 self.relocate(change, from, to, id).await
@@ -156,10 +166,35 @@ impl Asked<'_> {
         }
     }
 
+    /// A log takes the right to write: what is in it is not modified.
+    async fn appending(&self, path: &VolumePath) -> Result<WriteRights, Problem> {
+        match self.home.store().lookup(path).await? {
+            Lookup::Found(object) if object.entry.policy == Policy::Log => self.creating(path).await,
+            _ => crate::files::put_rights(self.home, self.gate, self.caller, path).await,
+        }
+    }
+
     async fn creating(&self, path: &VolumePath) -> Result<WriteRights, Problem> {
         let found = find(self.home.store(), path).await?;
         let create = self.gate.allow(self.caller, &found.location, Right::Write, &found.bucket).await?;
         Ok(WriteRights { decided_on: found.lookup.bucket(), create: Some(create), replace: None })
+    }
+
+    /// The right to administer an object, and all below it if that changes too.
+    async fn administering(&self, path: &VolumePath, recursive: bool) -> Result<ListRights, Problem> {
+        let found = find(self.home.store(), path).await?;
+        let administer = self.gate.allow(self.caller, &found.location, Right::Administer, &found.bucket).await?;
+        let mut decided_on = vec![found.lookup.bucket()];
+        if let (true, Lookup::Found(_)) = (recursive, &found.lookup) {
+            let governing = found.lookup.bucket();
+            let below = self.home.store().buckets_below(path).await?;
+            for hash in below.into_iter().filter(|hash| *hash != governing) {
+                let list = self.home.store().bucket(hash).await?;
+                self.gate.allow(self.caller, &found.location, Right::Administer, &list).await?;
+                decided_on.push(hash);
+            }
+        }
+        Ok(ListRights { decided_on, administer })
     }
 
     async fn relocate(

@@ -28,6 +28,10 @@ pub const MAX_LINKS_FOLLOWED: usize = 16;
 /// The text of a symbolic link: bytes.
 pub const MAX_LINK_BYTES: usize = 4096;
 
+/// The longest time that a copy is used without asking, under the policies `ttl` and `immutable`: seconds. So long may
+/// rights that were taken away, and names that are gone, go on counting at holders. Longer ones are refused.
+pub const MAX_TTL_SECS: u32 = 3600;
+
 /// The greatest batch: operations. 400 when exceeded.
 pub const MAX_BATCH: usize = 512;
 /// The content of one file in a batch: bytes. Longer files are put on their own.
@@ -71,6 +75,13 @@ pub const WATCH_BYTES: usize = BLOCK_BYTES as usize;
 pub const WATCH_ALIVE: Duration = Duration::from_secs(5);
 /// The body of a request to watch: bytes.
 pub const MAX_WATCH_BYTES: usize = 8 << 10;
+
+/// The most that one append brings: bytes. It goes in a batch; longer input is appended in several.
+pub const MAX_APPEND_BYTES: usize = MAX_BATCH_FILE_BYTES;
+/// Attempts to append to a file that is no log while others change it: count. Then the client is told to try again.
+pub const APPEND_ATTEMPTS: u32 = 4;
+/// Unfinished ends of logs whose hash is kept in memory, 2 KiB each: count. Others are hashed again, at most a block.
+pub const LOG_ENDS_KEPT: usize = 1024;
 
 /// Read connections to a volume's database: count. Readers beyond wait.
 pub const READERS: usize = 4;

@@ -1,6 +1,9 @@
 //! What a volume holds, as values: manifests, entries, listings, and the statement that a home signs of a version.
 
+mod policy;
+
 pub use crate::manifest::{BlockRef, Manifest, ManifestError};
+pub use policy::{POLICY_WORDS, Policy, PolicyError};
 
 use crate::limits::{FLAT_BLOCKS, MAX_LINK_BYTES};
 use crate::manifest::Node;
@@ -64,6 +67,9 @@ pub struct Entry {
     pub version: ObjectVersion,
     /// When it was published, by the home's wall clock.
     pub modified: UnixMs,
+    /// What is promised of its copies.
+    #[serde(default, skip_serializing_if = "Policy::is_cto")]
+    pub policy: Policy,
 }
 
 /// Where a symbolic link at this path leads, if that lies in the volume: relative to the directory that holds the link,
@@ -100,6 +106,9 @@ pub struct DirEntry {
     /// Where a symbolic link leads, as it was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
+    /// What is promised of its copies.
+    #[serde(default, skip_serializing_if = "Policy::is_cto")]
+    pub policy: Policy,
 }
 
 /// A directory's entries, ordered by the bytes of their names.
@@ -134,6 +143,9 @@ pub struct ManifestStatement {
     pub top: Option<Vec<u8>>,
     /// When this version was published.
     pub at: UnixMs,
+    /// What is promised of its copies.
+    #[serde(default, skip_serializing_if = "Policy::is_cto")]
+    pub policy: Policy,
 }
 
 impl ManifestStatement {
@@ -149,6 +161,7 @@ impl ManifestStatement {
             blocks: manifest.flat().unwrap_or_default().to_vec(),
             top: manifest.top().map(Node::encode),
             at: entry.modified,
+            policy: entry.policy,
         }
     }
 
@@ -186,6 +199,7 @@ impl ManifestStatement {
             etag: Some(self.root),
             version: self.object_version(),
             modified: self.at,
+            policy: self.policy,
         }
     }
 }
@@ -213,6 +227,8 @@ pub const MANIFEST_HEADER: &str = "webos-manifest";
 pub const VERSION_HEADER: &str = "webos-version";
 /// Response header: the volume's change number that the answer takes in.
 pub const CHANGE_HEADER: &str = "webos-change";
+/// Response header: the object's [`Policy`], if it is not `cto`.
+pub const POLICY_HEADER: &str = "webos-policy";
 /// Response header of a PUT: the length of the file now, in bytes.
 pub const SIZE_HEADER: &str = "webos-size";
 /// Request header of a mutation: `SESSIONHEX.SEQUENCE`, so that a retry is answered and not repeated.

@@ -1,7 +1,7 @@
 //! What a client asks of a volume's home beside opens and plain HTTP: many changes in one request, and many folders in
 //! one answer. Everything here is foreign until the node has decided rights on it.
 
-use crate::model::{Entry, Listing, SignedManifest};
+use crate::model::{Entry, Listing, Policy, SignedManifest};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use terms::{ChangeNumber, Digest, Problem, SessionId, VolumePath};
@@ -40,6 +40,14 @@ pub enum Operation {
         /// Under which circumstances.
         when: When,
     },
+    /// Put bytes at the end of a file, or make a file of them. The home places them; [`Done::offset`] tells where.
+    Append {
+        /// Which.
+        path: VolumePath,
+        /// What: at most [`crate::limits::MAX_APPEND_BYTES`].
+        #[serde(with = "serde_bytes")]
+        content: Vec<u8>,
+    },
     /// Make a directory.
     Mkdir {
         /// Which.
@@ -77,6 +85,15 @@ pub enum Operation {
         /// Whether something may be replaced there.
         replace: bool,
     },
+    /// Give an object its policy: what is promised of its copies. What is made below later takes it over.
+    Policy {
+        /// Which.
+        path: VolumePath,
+        /// The policy.
+        policy: Policy,
+        /// Everything below as well, as one change.
+        recursive: bool,
+    },
 }
 
 impl Operation {
@@ -84,9 +101,11 @@ impl Operation {
     pub fn path(&self) -> &VolumePath {
         match self {
             Self::Put { path, .. }
+            | Self::Append { path, .. }
             | Self::Mkdir { path, .. }
             | Self::Remove { path, .. }
             | Self::Symlink { path, .. }
+            | Self::Policy { path, .. }
             | Self::Link { from: path, .. }
             | Self::Rename { from: path, .. } => path,
         }
@@ -127,6 +146,9 @@ pub struct Done {
     pub change: ChangeNumber,
     /// The object now; nothing if it was removed.
     pub entry: Option<Entry>,
+    /// Where an append was placed: bytes before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
     /// Whether something came to stand where nothing was.
     pub created: bool,
 }

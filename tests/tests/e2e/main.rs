@@ -16,6 +16,7 @@ mod install;
 mod names;
 mod operations;
 mod passphrase;
+mod policies;
 mod ports_and_clocks;
 mod realms;
 mod recover;

@@ -30,7 +30,7 @@ fn a_folder_of_a_later_build_is_refused() {
     // The number of the format in the header of a SQLite file: bytes 60 to 63, big-endian.
     bytes[60..64].copy_from_slice(&9u32.to_be_bytes());
     fs::write(&database, bytes).expect("a later one");
-    home.call(["node", "run"]).run().fails(1, &["data format 9", "formats up to 3"]);
+    home.call(["node", "run"]).run().fails(1, &["data format 9", "formats up to 4"]);
 }
 
 /// The commands of the document's block that is marked so.

@@ -20,6 +20,8 @@ pub struct CachedFile {
     data: PathBuf,
     log: PathBuf,
     manifest: Manifest,
+    /// Whether later versions go on in the same files: only full blocks stay what they are.
+    grows: bool,
     given_up: AtomicBool,
     landed_bytes: AtomicU64,
     open: Mutex<Option<Open>>,
@@ -36,7 +38,11 @@ impl CachedFile {
     pub(super) fn new(stem: &Path, manifest: Manifest) -> Self {
         let (data, log) = (stem.with_extension("data"), stem.with_extension("landed"));
         let (given_up, landed_bytes) = (AtomicBool::new(false), AtomicU64::new(0));
-        Self { data, log, manifest, given_up, landed_bytes, open: Mutex::new(None) }
+        Self { data, log, manifest, grows: false, given_up, landed_bytes, open: Mutex::new(None) }
+    }
+
+    pub(super) fn growing(stem: &Path, manifest: Manifest) -> Self {
+        Self { grows: true, ..Self::new(stem, manifest) }
     }
 
     /// What the file must be.
@@ -85,7 +91,7 @@ impl CachedFile {
     /// Keeps a block that has been checked against the manifest; tells whether it is new.
     pub(super) fn write(&self, index: usize, block: &Bytes) -> Result<bool, CacheError> {
         debug_assert_eq!(block.len() as u64, self.length(index), "blocks are checked before they land");
-        if self.given_up.load(Ordering::Relaxed) {
+        if self.given_up.load(Ordering::Relaxed) || (self.grows && block.len() as u64 != BLOCK_BYTES) {
             return Ok(false);
         }
         let failed = |error| CacheError::io("writing", &self.data, error);

@@ -243,6 +243,27 @@ impl Cache {
         file
     }
 
+    /// The blocks of this version of a file that only grows: full ones of earlier versions are there already. Does not
+    /// block.
+    pub fn growing(&self, volume: &VolumeName, path: &VolumePath, manifest: &Manifest) -> Arc<CachedFile> {
+        let key = Key { volume: volume.clone(), path: path.clone() };
+        let stem = self.folder(volume).join(format!("{}-log", file_name(path)));
+        let mut state = self.state();
+        let present = state.objects.get(&key).and_then(|object| object.file.clone());
+        if let Some(file) = present.clone().filter(|file| file.manifest().root() == manifest.root()) {
+            return file;
+        }
+        let file = Arc::new(CachedFile::growing(&stem, manifest.clone()));
+        if present.is_some_and(|present| present.paths() == file.paths()) {
+            // The same files on disk, which go on.
+            state.objects.entry(key.clone()).or_default().file = Some(file.clone());
+            state.weigh(&key);
+        } else {
+            state.replace(&key, Some(file.clone()));
+        }
+        file
+    }
+
     /// Keeps a block that has been checked against the manifest, and makes room for it.
     pub fn land(
         &self,

@@ -59,6 +59,7 @@ fn a_statement_must_agree_with_itself() {
         etag: Some(manifest.root()),
         version: ObjectVersion { epoch: Epoch(1), version: Version(7) },
         modified: UnixMs(9),
+        policy: Policy::Ttl(9),
     };
     let volume = "data.lab.example".parse().expect("valid");
     let statement = ManifestStatement::new(&volume, &VolumePath::new("a").expect("valid"), &entry, &manifest);

@@ -5,7 +5,7 @@ use super::limits::{FETCHES_IN_FLIGHT, HOT_BLOCK_BYTES};
 use super::link::{HomeLink, LinkError};
 use crate::cache::{Cache, CacheError, CachedFile, Sieve};
 use crate::manifest::NodePlace;
-use crate::model::BlockRef;
+use crate::model::{BlockRef, ObjectVersion};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt, Shared};
 use std::collections::HashMap;
@@ -85,6 +85,17 @@ pub(super) struct Blocks {
     slots: Semaphore,
 }
 
+/// What lets a copy be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Covered {
+    /// The lease.
+    ByLease,
+    /// Its time to live.
+    Until(BootMs),
+    /// What it is: it never changes.
+    Always,
+}
+
 /// Which block of which file.
 #[derive(Clone)]
 pub(super) struct Wanted {
@@ -95,6 +106,10 @@ pub(super) struct Wanted {
     pub(super) expected: BlockRef,
     /// Where it may be kept.
     pub(super) file: Option<Arc<CachedFile>>,
+    /// What lets it be used from there.
+    pub(super) covered: Covered,
+    /// Whether the file only grows: the bytes are the same in each later version.
+    pub(super) grows: bool,
 }
 
 impl Wanted {
@@ -123,6 +138,15 @@ impl Blocks {
         self.world.clock.boot() < BootMs(self.trusted_until.load(Ordering::Acquire))
     }
 
+    /// Whether a copy may be used at this moment.
+    pub(super) fn covers(&self, covered: Covered) -> bool {
+        match covered {
+            Covered::ByLease => self.is_trusted(),
+            Covered::Until(end) => self.world.clock.boot() < end,
+            Covered::Always => true,
+        }
+    }
+
     /// The home was not reached, and the lease does not cover what is cached.
     pub(super) fn cut_off(&self) -> Problem {
         let (home, server) = (self.link.home(), self.link.server());
@@ -135,6 +159,13 @@ impl Blocks {
         Problem::new(Code::Unavailable, detail).next("try again when the home is back, or ask another server")
     }
 
+    /// The home went back to an older version.
+    pub(super) fn rolled_back(&self, seen: ObjectVersion, offered: ObjectVersion) -> Problem {
+        let detail = format!("the home offered version {offered} after {seen} of a file of {}", self.volume);
+        tracing::warn!(%detail, "refused");
+        Problem::new(Code::Internal, detail).next("ask the volume's administrator")
+    }
+
     /// Forgets what is in memory, and fetches that nobody waits for.
     pub(super) fn clear(&self) {
         *self.hot() = Hot::default();
@@ -143,7 +174,7 @@ impl Blocks {
 
     /// The block, if it is in memory and may be used.
     pub(super) fn now(&self, wanted: &Wanted) -> Option<Bytes> {
-        if !self.is_trusted() || wanted.file.is_none() {
+        if !self.covers(wanted.covered) || wanted.file.is_none() {
             return None;
         }
         let mut hot = self.hot();
@@ -158,10 +189,10 @@ impl Blocks {
         if let Some(block) = self.now(&wanted) {
             return Ok(block);
         }
-        if let Some(file) = wanted.file.clone().filter(|_| self.is_trusted()) {
+        if let Some(file) = wanted.file.clone().filter(|_| self.covers(wanted.covered)) {
             let (index, expected) = (wanted.index, wanted.expected);
             match blocking(move || file.read(index, &expected)).await {
-                Ok(Some(block)) if self.is_trusted() => {
+                Ok(Some(block)) if self.covers(wanted.covered) => {
                     Counters::add(&self.counters.blocks_cached, 1);
                     self.cache.touch(&self.volume, &wanted.path);
                     self.keep_hot(&wanted, &block);
@@ -208,7 +239,8 @@ impl Blocks {
 
     async fn fetch_alone(&self, wanted: &Wanted) -> Result<Bytes, Problem> {
         let _slot = self.slots.acquire().await.map_err(|_| self.cut_off())?;
-        let answer = self.link.read(&wanted.path, wanted.root, wanted.bytes.clone()).await;
+        let root = (!wanted.grows).then_some(wanted.root);
+        let answer = self.link.read(&wanted.path, root, wanted.bytes.clone()).await;
         let block = answer.map_err(|error| self.explain(error, &wanted.path))?;
         if !wanted.expected.matches(&block) {
             let what = format!("block {} of {}/{}", wanted.index, self.volume, wanted.path);

@@ -1,18 +1,20 @@
 //! A file at a replica, opened at one version: what serving needs of it.
 
-use super::blocks::{Blocks, Wanted};
+use super::blocks::{Blocks, Covered, Wanted};
 use super::held::{Held, HeldContent};
+use super::owner::Order;
 use crate::cache::CachedFile;
 use crate::coherence::Grant;
 use crate::limits::{BLOCK_BYTES, NODE_CHILDREN};
 use crate::manifest::{NodePlace, Seeker, Step, zeros};
-use crate::model::{BlockRef, Entry, Listing, Manifest, SignedManifest, link_target};
+use crate::model::{BlockRef, Entry, Listing, Manifest, ObjectVersion, Policy, SignedManifest, link_target};
 use crate::serve::FileSource;
 use crate::session::OpenAnswer;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt, join};
 use std::sync::{Arc, MutexGuard, PoisonError};
-use terms::{ChangeNumber, Code, Digest, Problem, VolumeName, VolumePath};
+use terms::{BootMs, ChangeNumber, Code, Digest, Problem, VolumeName, VolumePath};
+use tokio::sync::{mpsc, oneshot};
 use trust::Bucket;
 
 /// What an open at a replica gives.
@@ -113,6 +115,24 @@ pub struct ReplicaFile {
     manifest: Manifest,
     /// Where its blocks are kept; nothing if the home gave no callback and it is used once.
     cached: Option<Arc<CachedFile>>,
+    covered: Covered,
+    opener: Opener,
+}
+
+/// Opens the same path again.
+struct Opener {
+    inbox: mpsc::WeakSender<Order>,
+    path: VolumePath,
+}
+
+impl Opener {
+    /// The version that is valid now: without a message while lease and callback stand.
+    async fn version(&self) -> Option<Result<ObjectVersion, Problem>> {
+        let (answer, answered) = oneshot::channel();
+        let order = Order::Open { path: self.path.clone(), answer };
+        self.inbox.upgrade()?.send(order).await.ok()?;
+        Some(answered.await.ok()?.map(|opened| opened.object.entry().version))
+    }
 }
 
 impl std::fmt::Debug for ReplicaFile {
@@ -122,14 +142,29 @@ impl std::fmt::Debug for ReplicaFile {
 }
 
 impl ReplicaObject {
-    pub(super) fn new(blocks: &Arc<Blocks>, held: Arc<Held>, kept: bool) -> Self {
+    pub(super) fn new(
+        blocks: &Arc<Blocks>,
+        held: Arc<Held>,
+        (kept, until): (bool, Option<BootMs>),
+        inbox: mpsc::WeakSender<Order>,
+    ) -> Self {
+        let covered = match held.policy() {
+            Policy::Log | Policy::Immutable => Covered::Always,
+            Policy::Ttl(_) => Covered::Until(until.unwrap_or_default()),
+            Policy::Cto | Policy::Strong | Policy::Push => Covered::ByLease,
+        };
+        let opener = Opener { inbox, path: held.path.clone() };
         match held.manifest().cloned() {
             None if matches!(held.content, HeldContent::Link(_)) => Self::Link(ReplicaLink(held)),
             None => Self::Directory(ReplicaDirectory(held)),
             Some(manifest) => {
-                let keep = kept && held.has_blocks();
-                let cached = keep.then(|| blocks.cache.file(&blocks.volume, &held.path, &manifest));
-                Self::File(ReplicaFile { blocks: blocks.clone(), held, manifest, cached })
+                let grows = held.policy() == Policy::Log;
+                let cached = match held.has_blocks() {
+                    true if grows => Some(blocks.cache.growing(&blocks.volume, &held.path, &manifest)),
+                    true if kept => Some(blocks.cache.file(&blocks.volume, &held.path, &manifest)),
+                    _ => None,
+                };
+                Self::File(ReplicaFile { blocks: blocks.clone(), held, manifest, cached, covered, opener })
             }
         }
     }
@@ -157,6 +192,8 @@ impl ReplicaFile {
             bytes: self.manifest.bytes_of(index),
             expected,
             file: self.cached.clone(),
+            covered: self.covered,
+            grows: self.held.policy() == Policy::Log,
         }
     }
 
@@ -177,7 +214,7 @@ impl ReplicaFile {
         loop {
             match self.known(index).ok_or_else(|| self.no_file())? {
                 Step::Need(place, expected) => self.learn(place, expected).await?,
-                Step::Hole(len) if self.cached.is_none() || !self.blocks.is_trusted() => {
+                Step::Hole(len) if self.cached.is_none() || !self.blocks.covers(self.covered) => {
                     return Ok(Step::Block(BlockRef::zeros(len)));
                 }
                 found => return Ok(found),
@@ -207,6 +244,20 @@ impl ReplicaFile {
         }
     }
 
+    /// Under `strong` each read shows the last completed write: what was opened must be that still.
+    async fn still_valid(&self) -> Result<(), Problem> {
+        if self.held.policy() != Policy::Strong {
+            return Ok(());
+        }
+        let here = || format!("{}/{}", self.blocks.volume, self.held.path);
+        match self.opener.version().await {
+            Some(Ok(version)) if version == self.held.entry.version => Ok(()),
+            Some(Ok(_)) => Err(replaced(&here())),
+            Some(Err(problem)) => Err(problem),
+            None => Err(Problem::new(Code::Unavailable, format!("{} is not served here any more", here()))),
+        }
+    }
+
     fn no_file(&self) -> Problem {
         Problem::new(Code::Internal, format!("{}/{} is no file", self.blocks.volume, self.held.path))
     }
@@ -218,6 +269,11 @@ impl ReplicaFile {
             Step::Need(..) => Err(self.no_file()),
         }
     }
+}
+
+/// What a reader is told whose version is no more the one that a read has to show.
+pub(crate) fn replaced(what: &str) -> Problem {
+    Problem::new(Code::Conflict, format!("{what} was replaced while it was being read")).next("open it again")
 }
 
 /// At which block of a node the next node is fetched.
@@ -252,18 +308,22 @@ impl FileSource for ReplicaFile {
     }
 
     fn block_now(&self, index: usize) -> Option<Bytes> {
+        if self.held.policy() == Policy::Strong {
+            return None;
+        }
         if let Some(block) = self.inline(index) {
             return Some(block);
         }
         match self.known(index)? {
             Step::Block(expected) => self.blocks.now(&self.wanted(index, expected)),
-            Step::Hole(len) => (self.cached.is_some() && self.blocks.is_trusted()).then(|| zeros(len)),
+            Step::Hole(len) => (self.cached.is_some() && self.blocks.covers(self.covered)).then(|| zeros(len)),
             Step::Need(..) => None,
         }
     }
 
     fn read_block(&self, index: usize) -> BoxFuture<'_, Result<Bytes, Problem>> {
         async move {
+            self.still_valid().await?;
             match self.inline(index) {
                 Some(block) => Ok(block),
                 None => join(self.block(index), self.look_ahead(index)).await.0,

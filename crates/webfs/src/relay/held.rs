@@ -2,8 +2,8 @@
 //! home's signature.
 
 use crate::manifest::Seeker;
-use crate::model::{Entry, FileKind, Listing, MANIFEST_KIND, Manifest, ManifestStatement, SignedManifest};
-use crate::session::{LinkAt, OpenAnswer};
+use crate::model::{Entry, FileKind, Listing, MANIFEST_KIND, Manifest, ManifestStatement, Policy, SignedManifest};
+use crate::session::{LinkAt, OpenAnswer, policy_of};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex};
@@ -109,6 +109,11 @@ impl Held {
     pub fn from_record(volume: &VolumeName, record: &[u8], home_key: &PublicKey) -> Result<Self, Problem> {
         let Record { path, answer } = wire::cbor::from_slice(record)?;
         Self::check(volume, &path, answer, home_key)
+    }
+
+    /// What counts of its policy for copies of it.
+    pub fn policy(&self) -> Policy {
+        policy_of(&self.entry)
     }
 
     /// The file's manifest; nothing for a directory.

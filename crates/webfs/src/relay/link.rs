@@ -46,11 +46,12 @@ pub trait HomeLink: Send + Sync + 'static {
     fn stream(&self, up: Body) -> BoxFuture<'_, Result<Body, LinkError>>;
     /// Opens an object.
     fn open(&self, request: OpenRequest) -> BoxFuture<'_, Result<OpenAnswer, LinkError>>;
-    /// Some bytes, at most a block, of a file as it is at the version with this root.
+    /// Some bytes, at most a block, of a file as it is at the version with this root; without one, of a file that only
+    /// grows. The caller compares them with their hash.
     fn read<'a>(
         &'a self,
         path: &'a VolumePath,
-        root: Digest,
+        root: Option<Digest>,
         bytes: Range<u64>,
     ) -> BoxFuture<'a, Result<Bytes, LinkError>>;
     /// A node of the tree of the blocks of a file as it is at the version with this root.
@@ -178,15 +179,18 @@ impl HomeLink for PoolLink {
     fn read<'a>(
         &'a self,
         path: &'a VolumePath,
-        root: Digest,
+        root: Option<Digest>,
         bytes: Range<u64>,
     ) -> BoxFuture<'a, Result<Bytes, LinkError>> {
         let work = async move {
             let request = || {
-                self.request(Method::GET, &format!("/{}/{}", self.volume, path.to_url()))
-                    .header(IF_MATCH, etag_text(root))
-                    .header(RANGE, format!("bytes={}-{}", bytes.start, bytes.end.saturating_sub(1)))
-                    .body(wire::body::empty())
+                let mut request = self
+                    .request(Method::GET, &format!("/{}/{}", self.volume, path.to_url()))
+                    .header(RANGE, format!("bytes={}-{}", bytes.start, bytes.end.saturating_sub(1)));
+                if let Some(root) = root {
+                    request = request.header(IF_MATCH, etag_text(root));
+                }
+                request.body(wire::body::empty())
             };
             let (lane, _place) = self.lane();
             let response = match self.send(&lane, request()).await {

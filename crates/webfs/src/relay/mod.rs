@@ -20,6 +20,7 @@ mod upward;
 mod tests;
 
 pub use blocks::ReplicaCounts;
+pub(crate) use file::replaced;
 pub use file::{ReplicaDirectory, ReplicaFile, ReplicaLink, ReplicaObject};
 pub use link::{HomeLink, LinkError, PoolLink};
 pub use lock::LockGuard;
@@ -90,9 +91,9 @@ impl Replica {
         world.entropy.fill(&mut session);
         let blocks = Arc::new(Blocks::new(volume, link, cache, world.clone()));
         let (tell, connected) = watch::channel(false);
-        let owner = Owner::new(blocks.clone(), home_key, rules, SessionId(session), tell);
-        let owner = blocking(move || owner.load()).await?;
         let (inbox, orders) = mpsc::channel(REPLICA_QUEUE);
+        let owner = Owner::new(blocks.clone(), home_key, rules, SessionId(session), tell, inbox.downgrade());
+        let owner = blocking(move || owner.load()).await?;
         // It ends with the last handle.
         tokio::spawn(owner.run(orders, inbox.downgrade()));
         let (locks, tickets) = (Arc::new(Semaphore::new(MAX_LOCKS_PER_SESSION)), AtomicU64::new(0));

@@ -87,6 +87,8 @@ pub(super) struct Owner {
     pub(super) below: Below,
     /// Whether a session stands.
     tell: watch::Sender<bool>,
+    /// Its own inbox, weak so that it ends with the last handle.
+    pub(super) inbox: mpsc::WeakSender<Order>,
 }
 
 impl Owner {
@@ -96,6 +98,7 @@ impl Owner {
         rules: LeaseRules,
         session: SessionId,
         tell: watch::Sender<bool>,
+        inbox: mpsc::WeakSender<Order>,
     ) -> Self {
         let relay = Relay::new(rules, blocks.world.clock.boot(), session);
         Self {
@@ -116,6 +119,7 @@ impl Owner {
             sieve: Sieve::default(),
             below: Below::default(),
             tell,
+            inbox,
         }
     }
 
@@ -126,8 +130,11 @@ impl Owner {
             let held = Held::from_record(&blocks.volume, record, &self.home_key).ok()?;
             let (object, version) = (held.path.clone(), held.entry.version);
             let manifest = held.has_blocks().then(|| held.manifest().cloned()).flatten();
-            // Without a stream nothing is to be done about it.
-            self.relay.step(now, RelayEvent::Above(HolderEvent::Load { object: object.clone(), version }));
+            // What has no callback is asked for when it is wanted; its blocks are still there then. Without a stream nothing is
+            // to be done about it.
+            if held.policy().has_callbacks() {
+                self.relay.step(now, RelayEvent::Above(HolderEvent::Load { object: object.clone(), version }));
+            }
             self.sieve.put(object.clone(), held.weight());
             self.held.insert(object.clone(), Arc::new(held));
             Some((object, manifest))
@@ -256,7 +263,7 @@ impl Owner {
         Counters::add(&self.blocks.counters.opens_asked, 1);
         let said = match &answer {
             Ok(Found { held, grant: Grant { change, callback } }) => {
-                Answer::Found { version: held.entry.version, change: *change, callback: *callback }
+                Answer::under(held.policy(), held.entry.version, *change, *callback)
             }
             Err(LinkError::Refused(_)) => Answer::Nothing,
             Err(LinkError::Unreachable(_)) => Answer::Failed,

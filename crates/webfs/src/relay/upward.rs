@@ -13,7 +13,7 @@ use crate::session::{OpenRequest, encode};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
-use terms::{Code, Problem, VolumePath};
+use terms::{Problem, VolumePath};
 use tokio::time::sleep;
 
 impl Owner {
@@ -48,13 +48,7 @@ impl Owner {
             HolderAction::Fail { waiter, failure } => {
                 let problem = match failure {
                     ReadFailure::Unreachable => self.blocks.cut_off(),
-                    ReadFailure::RolledBack { seen, offered } => {
-                        let (server, volume) = (self.blocks.link.server(), &self.blocks.volume);
-                        let detail =
-                            format!("{server} offered version {offered} after {seen} of a file of {volume}");
-                        tracing::warn!(%detail, "refused");
-                        Problem::new(Code::Internal, detail).next("ask the volume's administrator")
-                    }
+                    ReadFailure::RolledBack { seen, offered } => self.blocks.rolled_back(seen, offered),
                 };
                 self.serve(waiter, Err(problem));
             }
@@ -64,7 +58,8 @@ impl Owner {
     fn serve(&mut self, waiter: u64, found: Result<(Arc<Held>, bool), Problem>) {
         if let Some(Waiter { answer, grant }) = self.waiters.remove(&waiter) {
             let opened = found.map(|(held, kept)| {
-                let object = ReplicaObject::new(&self.blocks, held, kept);
+                let until = self.relay.above().unasked_until(&held.path);
+                let object = ReplicaObject::new(&self.blocks, held, (kept, until), self.inbox.clone());
                 Opened { object, grant, kept }
             });
             // A reader that has gone away needs nothing.

@@ -66,6 +66,8 @@ pub struct Checks {
     pub grants_within_lease: bool,
     /// On a new stream a holder trusts only what it has registered there.
     pub registers_anew: bool,
+    /// A holder stops using what it was given for a time when that time is over.
+    pub times_to_live: bool,
 }
 
 impl Checks {
@@ -81,5 +83,6 @@ impl Checks {
         acknowledges_last: true,
         grants_within_lease: true,
         registers_anew: true,
+        times_to_live: true,
     };
 }

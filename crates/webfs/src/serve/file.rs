@@ -9,7 +9,9 @@ use super::source::FileSource;
 use super::{Face, accepts, check_right};
 use crate::limits::HEADER_MANIFEST_BLOCKS;
 use crate::manifest::NodePlace;
-use crate::model::{CHANGE_HEADER, Entry, MANIFEST_HEADER, MANIFEST_TYPE, NODE_TYPE, VERSION_HEADER, etag_text};
+use crate::model::{
+    CHANGE_HEADER, Entry, MANIFEST_HEADER, MANIFEST_TYPE, NODE_TYPE, POLICY_HEADER, VERSION_HEADER, etag_text,
+};
 use http::header::{
     ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
     ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, RANGE, VARY, X_CONTENT_TYPE_OPTIONS,
@@ -158,6 +160,9 @@ pub(super) fn described(headers: &mut HeaderMap, entry: &Entry, change: ChangeNu
         insert(headers, ETAG, &etag_text(root));
     }
     insert(headers, VERSION_HEADER, &entry.version.to_string());
+    if !entry.policy.is_cto() {
+        insert(headers, POLICY_HEADER, &entry.policy.to_string());
+    }
     headers.insert(CHANGE_HEADER, HeaderValue::from(change.0));
     if let Some(time) = UNIX_EPOCH.checked_add(Duration::from_secs(entry.modified.secs()))
         && entry.modified.secs() < YEAR_9999

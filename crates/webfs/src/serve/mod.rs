@@ -3,6 +3,7 @@
 //! Every function takes the proof of the right that it uses and checks that it is the right one; none decides. A
 //! change recalls its objects before it is committed, through the volume's gate.
 
+mod append;
 mod body;
 mod conditions;
 mod directory;
@@ -56,12 +57,14 @@ pub struct Home {
     watchers: Arc<Watchers>,
     until: Option<Until>,
     world: World,
+    /// Whose turn it is to append to a file that is no log.
+    appends: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Home {
     /// A volume, the key that signs its manifests, and the gate that recalls before changes.
     pub fn new(store: Store, key: KeyPair, gate: Arc<dyn ChangeGate>, world: World) -> Self {
-        Self { store, key, gate, watchers: Arc::default(), until: None, world }
+        Self { store, key, gate, watchers: Arc::default(), until: None, world, appends: Arc::default() }
     }
 
     /// The same for a request whose sender gives up then: it changes nothing any more afterwards.

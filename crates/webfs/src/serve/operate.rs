@@ -1,9 +1,10 @@
 //! Changes that came in a control message: each takes the proofs of the rights that it uses, and checks that they are
 //! the right ones.
 
-use super::proofs::{PlaceRights, TakeRights, WriteRights};
+use super::proofs::{ListRights, PlaceRights, TakeRights, WriteRights};
 use super::write::id_of;
 use super::{Home, check_right};
+use crate::model::Policy;
 use crate::protocol::{Operation, When};
 use crate::store::{Change, Conditions, Outcome, Precondition, Prepared, Put, StoreError};
 use bytes::Bytes;
@@ -69,13 +70,33 @@ impl Home {
                 let content = self.prepare(content).await?;
                 Change::Put(Put { path, content, parents, may_create: false, may_replace: false })
             }
+            Operation::Append { path, content } => {
+                let append = self.store.append(&path, content.into());
+                Change::Append { append, may_create: false, may_append: false }
+            }
             Operation::Mkdir { path, parents } => Change::MakeDirectory { path, parents },
             Operation::Remove { path, .. } => Change::Remove { path },
             Operation::Symlink { path, target } => Change::MakeLink { path, target },
+            Operation::Policy { path, policy, recursive } => Change::SetPolicy { path, policy, recursive },
             Operation::Link { from, to } => Change::Link { from, to },
             Operation::Rename { from, to, replace } => Change::Rename { from, to, replace },
         };
         Ok(self.store.outcome_of(id, &change).await?)
+    }
+
+    /// Gives an object its policy, and all below it if `recursive` says so.
+    pub async fn set_policy(
+        &self,
+        rights: &ListRights,
+        path: &VolumePath,
+        (policy, recursive): (Policy, bool),
+        operation: Option<OperationId>,
+    ) -> Result<Outcome, Problem> {
+        let now = self.world.clock.unix();
+        check_right(&rights.administer, self.store.name(), path, Right::Administer, now)?;
+        let change = Change::SetPolicy { path: path.clone(), policy, recursive };
+        let operation = operation.map(|id| id_of(rights.administer.subject(), id));
+        self.commit(change, Precondition::None, rights.decided_on.clone(), operation).await
     }
 
     /// Removes a file, a link or an empty directory.

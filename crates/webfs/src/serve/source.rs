@@ -2,8 +2,9 @@
 
 use super::Home;
 use crate::manifest::NodePlace;
-use crate::model::{Entry, MANIFEST_KIND, Manifest, SignedManifest};
-use crate::store::{Object, Store, StoreError};
+use crate::model::{Entry, MANIFEST_KIND, Manifest, Policy, SignedManifest};
+use crate::relay::replaced;
+use crate::store::{Lookup, Object, Store, StoreError};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use std::sync::Arc;
@@ -49,6 +50,19 @@ impl HomeFile {
     }
 }
 
+impl HomeFile {
+    /// Under `strong` each read shows the last completed write: what was opened must be that still.
+    async fn still_valid(&self) -> Result<(), Problem> {
+        if self.object.entry.policy != Policy::Strong {
+            return Ok(());
+        }
+        match self.store.lookup(&self.object.path).await? {
+            Lookup::Found(now) if now.entry.version == self.object.entry.version => Ok(()),
+            _ => Err(replaced(&format!("{}/{}", self.store.name(), self.object.path))),
+        }
+    }
+}
+
 impl FileSource for HomeFile {
     fn volume(&self) -> &VolumeName {
         self.store.name()
@@ -78,11 +92,15 @@ impl FileSource for HomeFile {
     }
 
     fn block_now(&self, index: usize) -> Option<Bytes> {
+        if self.object.entry.policy == Policy::Strong {
+            return None;
+        }
         self.store.block_now(&self.object, index)
     }
 
     fn read_block(&self, index: usize) -> BoxFuture<'_, Result<Bytes, Problem>> {
         async move {
+            self.still_valid().await?;
             self.store.read_block(&self.object, index).await.map_err(|error| {
                 tracing::error!(path = ?self.object.path, index, %error, "a block could not be read");
                 unreadable(self.volume(), self.path(), index, error)

@@ -125,6 +125,9 @@ impl Home {
             Some(object) if object.entry.etag.is_none() => {
                 Err(StoreError::IsDirectory { path: path.clone() }.into())
             }
+            Some(object) if !object.entry.policy.may_overwrite() => {
+                Err(StoreError::Policy { path: path.clone(), policy: object.entry.policy }.into())
+            }
             Some(_) if rights.replace.is_none() => {
                 Err(StoreError::NotAllowed { path: path.clone(), create: false }.into())
             }

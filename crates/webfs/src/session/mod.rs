@@ -8,4 +8,4 @@ mod open;
 
 pub use frame::{FrameError, FrameReader, encode};
 pub use handle::{open_answer, session_answer};
-pub use open::{LinkAt, OpenAnswer, OpenRequest, open};
+pub use open::{LinkAt, OpenAnswer, OpenRequest, open, policy_of};

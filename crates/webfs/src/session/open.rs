@@ -3,7 +3,7 @@
 
 use super::limits::OPEN_INLINE_BYTES;
 use crate::coherence::Coherence;
-use crate::model::{Entry, Listing, SignedManifest};
+use crate::model::{Entry, FileKind, Listing, Policy, SignedManifest};
 use crate::rules::Hello;
 use crate::serve::{FileSource, Home, HomeFile};
 use crate::store::{Lookup, Object};
@@ -82,13 +82,25 @@ pub async fn open(
     if let Some(link) = link_above(home, &location).await? {
         return through_link(home, link, &decide).await;
     }
-    found(home, &location, &decide).await?;
+    let (seen, _) = found(home, &location, &decide).await?;
+    // If the policy changes before the object is read again, the answer says so, and a callback too many or too few
+    // does no harm: nobody keeps what has neither.
+    let stream = stream.filter(|_| policy_of(&seen.entry).has_callbacks());
     let grant = coherence.open(holder, stream, location.path.clone()).await?;
     let (object, bucket) = found(home, &location, &decide).await?;
     let (entry, bucket) = (object.entry, Bucket::clone(&bucket));
     let (change, callback) = (grant.change, grant.callback);
     let answer = OpenAnswer { callback, ..OpenAnswer::once(entry, bucket, change) };
     with_content(home, object, answer).await
+}
+
+/// What counts of a policy for copies of the object itself.
+pub fn policy_of(entry: &Entry) -> Policy {
+    match entry.kind {
+        FileKind::Directory => entry.policy.of_listing(),
+        FileKind::File => entry.policy,
+        FileKind::Link => Policy::Cto,
+    }
 }
 
 /// The symbolic link that the path leads through, if it does.
@@ -145,7 +157,7 @@ async fn with_content(home: &Home, object: Arc<Object>, mut answer: OpenAnswer) 
     if answer.entry.size <= OPEN_INLINE_BYTES {
         let mut content = Vec::new();
         for index in 0..file.manifest().block_count() {
-            content.extend_from_slice(&file.read_block(index).await?);
+            content.extend_from_slice(&home.store().read_block(&object, index).await?);
         }
         answer.content = Some(content);
     }

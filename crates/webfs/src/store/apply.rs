@@ -1,16 +1,17 @@
 //! Changes as SQL: each within the writer's transaction, after its conditions were checked there.
 
-use super::change::{Change, Conditions, Outcome, Patch, PatchContent, Precondition, Prepared, Put};
+use super::change::{Change, Conditions, Outcome, Precondition, Prepared, Put};
 use super::error::StoreError;
 use super::ledger;
 use super::names::Surroundings;
 use super::nodes::NewNode;
+use super::patch::{Patch, PatchContent};
 use super::read::{self, Node, Walk};
 use super::schema;
 use super::tree;
 use super::writer::Position;
 use crate::gate::Touched;
-use crate::model::{Entry, FileKind, Manifest, ObjectVersion};
+use crate::model::{Entry, FileKind, Manifest, ObjectVersion, Policy};
 use rusqlite::{Connection, params};
 use terms::{BootMs, Digest, UnixMs, Version, VolumePath};
 use trust::Bucket;
@@ -53,16 +54,17 @@ pub(super) fn apply(
     let walk = read::walk(database, change.path()).map_err(failed)?;
     check(database, change, conditions, &walk)?;
     check_target(database, change, conditions)?;
-    let touched =
-        Surroundings::look(database, change.path(), change.reach(), &walk).map_err(failed)?.touched_by(change);
-    if !conditions.recalled.covers_all(&touched) {
+    let around = Surroundings::look(database, change.path(), change.reach(), &walk).map_err(failed)?;
+    let touched = around.touched_by(change);
+    if !conditions.recalled.covers_all(&around.recalled_by(change)) {
         return Err(StoreError::Moved { path: change.path().clone() });
     }
     let next = position.change.next();
     let version = ObjectVersion { epoch: position.epoch, version: Version(next.0) };
     let applying = Applying { database, now: now.unix, version };
     let (entry, created) = applying.change(change, &walk)?;
-    let outcome = Outcome { change: next, entry, created, replayed: false };
+    let offset = change.appended().and_then(|len| entry.map(|entry| entry.size - len));
+    let outcome = Outcome { change: next, entry, offset, created, replayed: false };
     if let Some(id) = conditions.operation {
         ledger::record(database, id, change.fingerprint(), &outcome, now.unix)?;
     }
@@ -88,7 +90,9 @@ fn check(database: &Connection, change: &Change, conditions: &Conditions, walk: 
     }
     let Some(decided_on) = &conditions.decided_on else { return Ok(()) };
     let governing = match change {
-        Change::AmendLists { .. } | Change::Rename { .. } if walk.complete => {
+        Change::AmendLists { .. } | Change::Rename { .. } | Change::SetPolicy { recursive: true, .. }
+            if walk.complete =>
+        {
             read::buckets_below(database, walk.node.id).map_err(failed)?
         }
         _ => vec![walk.node.bucket],
@@ -123,6 +127,9 @@ impl Applying<'_> {
         match change {
             Change::Put(put) => self.put(put, walk).map(|(entry, created)| (Some(entry), created)),
             Change::Patch(patch) => self.patch(patch, walk).map(|entry| (Some(entry), false)),
+            Change::Append { append, may_create, may_append } => {
+                self.append(append, (*may_create, *may_append), walk).map(|(entry, new)| (Some(entry), new))
+            }
             Change::MakeDirectory { path, parents } => self.make_directory(path, *parents, walk),
             Change::Remove { path } => self.remove(path, walk).map(|()| (None, false)),
             Change::MakeLink { path, target } => {
@@ -138,6 +145,9 @@ impl Applying<'_> {
             Change::AmendLists { path, lists } => {
                 self.amend_lists(path, lists, walk).map(|entry| (Some(entry), false))
             }
+            Change::SetPolicy { path, policy, recursive } => {
+                self.set_policy(path, *policy, *recursive, walk).map(|entry| (Some(entry), false))
+            }
         }
     }
 
@@ -152,17 +162,19 @@ impl Applying<'_> {
             if !put.may_replace {
                 return Err(refuse(false));
             }
+            may_overwrite(path, &walk.node)?;
             let content = self.insert_content(&put.content)?;
             self.replace_content(&walk.node, content)?;
+            Ok((self.file_entry(&put.content.manifest, walk.node.policy), false))
         } else {
             if !put.may_create {
                 return Err(refuse(true));
             }
             let parent = self.make_parents(path, put.parents, walk)?;
             let content = self.insert_content(&put.content)?;
-            self.insert_node(&parent, path, NewNode::File(content))?;
+            let made = self.insert_node(&parent, path, NewNode::File(content))?;
+            Ok((self.file_entry(&put.content.manifest, made.policy), true))
         }
-        Ok((self.file_entry(&put.content.manifest), !walk.complete))
     }
 
     fn make_directory(
@@ -173,12 +185,12 @@ impl Applying<'_> {
     ) -> Result<(Option<Entry>, bool), StoreError> {
         if walk.complete {
             let exists = parents && walk.node.kind == FileKind::Directory;
-            let entry = directory_entry(walk.node.version, walk.node.modified);
+            let entry = directory_entry(&walk.node, walk.node.version);
             return if exists { Ok((Some(entry), false)) } else { Err(StoreError::Exists { path: path.clone() }) };
         }
         let parent = self.make_parents(path, parents, walk)?;
-        self.insert_node(&parent, path, NewNode::Directory)?;
-        Ok((Some(directory_entry(self.version, self.now)), true))
+        let made = self.insert_node(&parent, path, NewNode::Directory)?;
+        Ok((Some(directory_entry(&made, self.version)), true))
     }
 
     fn remove(&self, path: &VolumePath, walk: &Walk) -> Result<(), StoreError> {
@@ -243,8 +255,8 @@ impl Applying<'_> {
         let (version, modified) = (self.version, node.modified);
         let Some(content) = node.content else {
             return Ok(match &node.target {
-                Some(target) => link_entry(target, version, modified),
-                None => directory_entry(version, modified),
+                Some(target) => link_entry(node, target, version),
+                None => directory_entry(node, version),
             });
         };
         let size = self
@@ -257,6 +269,7 @@ impl Applying<'_> {
             etag: Some(root_of(self.database, content)?),
             version,
             modified,
+            policy: node.policy,
         })
     }
 
@@ -271,6 +284,7 @@ impl Applying<'_> {
             return Err(StoreError::NotFound { path: path.clone() });
         }
         let old = file_content(path, &walk.node)?;
+        may_overwrite(path, &walk.node)?;
         if root_of(self.database, old)? != patch.base {
             return Err(StoreError::Moved { path: path.clone() });
         }
@@ -279,7 +293,7 @@ impl Applying<'_> {
             PatchContent::Blocks { size, changes, .. } => tree::change(self.database, old, *size, changes)?,
         };
         self.replace_content(&walk.node, content)?;
-        Ok(self.file_entry(&manifest))
+        Ok(self.file_entry(&manifest, walk.node.policy))
     }
 
     fn replace_content(&self, node: &Node, content: i64) -> Result<(), StoreError> {
@@ -304,7 +318,7 @@ impl Applying<'_> {
         )
     }
 
-    fn touch_parents(&self, node: i64) -> Result<(), StoreError> {
+    pub(super) fn touch_parents(&self, node: i64) -> Result<(), StoreError> {
         self.execute(
             "UPDATE node SET epoch = ?2, version = ?3, modified = ?4
              WHERE id IN (SELECT parent FROM name WHERE node = ?1)",
@@ -312,13 +326,14 @@ impl Applying<'_> {
         )
     }
 
-    fn file_entry(&self, manifest: &Manifest) -> Entry {
+    pub(super) fn file_entry(&self, manifest: &Manifest, policy: Policy) -> Entry {
         Entry {
             kind: FileKind::File,
             size: manifest.size(),
             etag: Some(manifest.root()),
             version: self.version,
             modified: self.now,
+            policy,
         }
     }
 
@@ -341,17 +356,27 @@ impl Applying<'_> {
 }
 
 /// The content of what must be a file.
-fn file_content(path: &VolumePath, node: &Node) -> Result<i64, StoreError> {
+pub(super) fn file_content(path: &VolumePath, node: &Node) -> Result<i64, StoreError> {
     node.content.ok_or_else(|| match node.kind {
         FileKind::Link => StoreError::IsLink { path: path.clone() },
         FileKind::File | FileKind::Directory => StoreError::IsDirectory { path: path.clone() },
     })
 }
 
-pub(super) fn link_entry(target: &str, version: ObjectVersion, modified: UnixMs) -> Entry {
-    Entry { kind: FileKind::Link, size: target.len() as u64, etag: None, version, modified }
+/// Whether the policy of a file lets its content be replaced or changed.
+pub(super) fn may_overwrite(path: &VolumePath, node: &Node) -> Result<(), StoreError> {
+    match node.kind == FileKind::File && !node.policy.may_overwrite() {
+        true => Err(StoreError::Policy { path: path.clone(), policy: node.policy }),
+        false => Ok(()),
+    }
 }
 
-fn directory_entry(version: ObjectVersion, modified: UnixMs) -> Entry {
-    Entry { kind: FileKind::Directory, size: 0, etag: None, version, modified }
+fn link_entry(node: &Node, target: &str, version: ObjectVersion) -> Entry {
+    let (size, modified, policy) = (target.len() as u64, node.modified, node.policy);
+    Entry { kind: FileKind::Link, size, etag: None, version, modified, policy }
+}
+
+fn directory_entry(node: &Node, version: ObjectVersion) -> Entry {
+    let (modified, policy) = (node.modified, node.policy);
+    Entry { kind: FileKind::Directory, size: 0, etag: None, version, modified, policy }
 }

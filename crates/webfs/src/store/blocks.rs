@@ -203,6 +203,11 @@ impl UploadFiles {
         Err(StoreError::io("naming a block", self.folder.shard_path(self.shard), collided))
     }
 
+    /// Reads a block of the folder, whosever it is, and checks it.
+    pub(crate) fn read(&self, name: BlockName, expected: &BlockRef) -> Result<Option<Bytes>, StoreError> {
+        self.folder.read(name, expected)
+    }
+
     /// Makes the names of all blocks written so far durable. Blocks the thread.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
         let path = self.folder.shard_path(self.shard);

@@ -1,10 +1,11 @@
 //! Changes as values: what is asked, under which conditions, and how it ended.
 
+use super::append::Append;
 use super::blocks::{BlockName, UploadFiles};
 use super::names::Reach;
-use super::tree::Changes;
+use super::patch::Patch;
 use crate::gate::Touched;
-use crate::model::{BlockRef, Entry, Manifest};
+use crate::model::{BlockRef, Entry, Manifest, Policy};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -132,40 +133,6 @@ pub struct Put {
     pub may_replace: bool,
 }
 
-/// A change of a part of a file, or of its length: made from the file as it was, and committed only if it still is.
-pub struct Patch {
-    /// Which file.
-    pub path: VolumePath,
-    /// The root of the content that it was made from.
-    pub(super) base: Digest,
-    /// What was asked: two requests that ask the same have the same.
-    pub(super) request: Digest,
-    pub(super) content: PatchContent,
-}
-
-pub(super) enum PatchContent {
-    /// The file becomes, or stays, so short that all of it is made anew.
-    Whole(Prepared),
-    /// These blocks are new; the length is this from now on.
-    Blocks { size: u64, changes: Changes, files: Arc<UploadFiles> },
-}
-
-impl Patch {
-    /// See [`Prepared::hand_over`].
-    pub(super) fn hand_over(&self) {
-        match &self.content {
-            PatchContent::Whole(prepared) => prepared.hand_over(),
-            PatchContent::Blocks { files, .. } => files.hand_over(),
-        }
-    }
-}
-
-impl std::fmt::Debug for Patch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Patch").field("path", &self.path).field("base", &self.base).finish_non_exhaustive()
-    }
-}
-
 /// One change of a volume.
 #[derive(Debug)]
 pub enum Change {
@@ -173,6 +140,15 @@ pub enum Change {
     Put(Put),
     /// Write a part of a file, or change its length.
     Patch(Patch),
+    /// Put bytes at the end of a log, or make a file of them.
+    Append {
+        /// Which, and what.
+        append: Append,
+        /// Whether the caller may create it.
+        may_create: bool,
+        /// Whether the caller may append to a log that is there.
+        may_append: bool,
+    },
     /// Make a directory. One that exists is an error, unless `parents` is set.
     MakeDirectory {
         /// Which.
@@ -224,6 +200,15 @@ pub enum Change {
         /// The hash of each present list, and what takes its place.
         lists: Vec<(Digest, Bucket)>,
     },
+    /// Give an object its policy, and all below it if `recursive` says so.
+    SetPolicy {
+        /// Which.
+        path: VolumePath,
+        /// The new policy.
+        policy: Policy,
+        /// Everything below as well.
+        recursive: bool,
+    },
 }
 
 impl Change {
@@ -232,11 +217,13 @@ impl Change {
         match self {
             Self::Put(Put { path, .. })
             | Self::Patch(Patch { path, .. })
+            | Self::Append { append: Append { path, .. }, .. }
             | Self::MakeDirectory { path, .. }
             | Self::Remove { path }
             | Self::MakeLink { path, .. }
             | Self::SetBucket { path, .. }
             | Self::AmendLists { path, .. }
+            | Self::SetPolicy { path, .. }
             | Self::Link { from: path, .. }
             | Self::Rename { from: path, .. } => path,
         }
@@ -245,8 +232,12 @@ impl Change {
     /// Of which files it concerns the other names.
     pub(super) fn reach(&self) -> Reach {
         match self {
-            Self::Put(_) | Self::Patch(_) | Self::SetBucket { .. } => Reach::File,
-            Self::AmendLists { .. } => Reach::Below,
+            Self::Put(_)
+            | Self::Patch(_)
+            | Self::Append { .. }
+            | Self::SetBucket { .. }
+            | Self::SetPolicy { recursive: false, .. } => Reach::File,
+            Self::AmendLists { .. } | Self::SetPolicy { .. } => Reach::Below,
             Self::MakeDirectory { .. }
             | Self::Remove { .. }
             | Self::MakeLink { .. }
@@ -270,8 +261,17 @@ impl Change {
         let mut touched = match self {
             Self::AmendLists { path, .. } => Touched::subtree(path.clone()),
             Self::SetBucket { path, .. } => Touched::objects([path.clone()]),
+            // A directory shows the policies of what it lists.
+            Self::SetPolicy { path, recursive, .. } => {
+                let mut touched = Touched::objects(path.parent().into_iter().chain([path.clone()]));
+                touched.subtrees.extend(recursive.then(|| path.clone()));
+                touched
+            }
+            // What a log's directory shows of it may be older, and its version does not rise.
+            Self::Append { append, .. } if *nearest == append.path => Touched::objects([append.path.clone()]),
             Self::Put(Put { path, .. })
             | Self::Patch(Patch { path, .. })
+            | Self::Append { append: Append { path, .. }, .. }
             | Self::MakeDirectory { path, .. }
             | Self::MakeLink { path, .. }
             | Self::Remove { path } => {
@@ -292,6 +292,24 @@ impl Change {
         touched
     }
 
+    /// What of all that the change touches holders must have given back before: an append to a log takes nothing from
+    /// them.
+    pub(super) fn recalls(&self, nearest: &VolumePath, names: &[VolumePath]) -> Touched {
+        match self {
+            Self::Append { append, .. } if *nearest == append.path => Touched::default(),
+            _ => self.touches(nearest, names),
+        }
+    }
+
+    /// How much is put at the end, if that is what it does: bytes.
+    pub(super) fn appended(&self) -> Option<u64> {
+        match self {
+            Self::Append { append, .. } => Some(append.bytes.len() as u64),
+            Self::Patch(patch) => patch.appended,
+            _ => None,
+        }
+    }
+
     /// Identifies the request for the ledger: the same id with another fingerprint is refused.
     pub(super) fn fingerprint(&self) -> Digest {
         let mut hasher = blake3::Hasher::new();
@@ -304,7 +322,10 @@ impl Change {
             Self::MakeLink { target, .. } => (5, false, Digest::of(target.as_bytes())),
             Self::Link { to, .. } => (6, false, Digest::of(to.as_str().as_bytes())),
             Self::Rename { to, replace, .. } => (7, *replace, Digest::of(to.as_str().as_bytes())),
-            Self::Patch(patch) => (8, false, patch.request),
+            // The same, whatever the policy was when it was tried.
+            Self::Append { append, .. } => (10, false, Digest::of(&append.bytes)),
+            Self::Patch(patch) => (if patch.appended.is_some() { 10 } else { 8 }, false, patch.request),
+            Self::SetPolicy { policy, recursive, .. } => (9, *recursive, Digest::of(policy.to_string().as_bytes())),
         };
         hasher.update(&[tag, u8::from(flag)]);
         hasher.update(&content.0);
@@ -326,6 +347,8 @@ pub struct Outcome {
     pub change: ChangeNumber,
     /// The object now; nothing if it was removed.
     pub entry: Option<Entry>,
+    /// Where an append was placed: bytes before it.
+    pub offset: Option<u64>,
     /// Whether the change created the object.
     pub created: bool,
     /// Whether this is the recorded outcome of an earlier request with the same operation id.

@@ -66,8 +66,13 @@ impl Store {
 
 fn forget(database: &Connection, [replaced, recorded, settled]: [i64; 3]) -> rusqlite::Result<Collected> {
     let count = |rows: usize| rows as u64;
+    let versions = count(tree::forget_contents(database, replaced)?);
+    database.execute(
+        "DELETE FROM piece WHERE NOT EXISTS (SELECT 1 FROM block WHERE block.pieces = piece.series)",
+        [],
+    )?;
     Ok(Collected {
-        versions: count(tree::forget_contents(database, replaced)?),
+        versions,
         blocks: 0,
         operations: count(ledger::expire(database, recorded, settled)?),
         buckets: count(database.execute(

@@ -2,10 +2,12 @@
 //! made of rows and checked too, so that a row that is lost is an error and not a hole.
 
 use super::Store;
+use super::append::{self, EndBlock};
 use super::blocks::BlockName;
 use super::error::StoreError;
+use super::placed::Placed;
 use super::read::{Content, Object};
-use super::tree::Placed;
+use crate::limits::BLOCK_BYTES;
 use crate::manifest::{Manifest, Node, NodePlace, Seeker, Step, zeros};
 use crate::model::BlockRef;
 use crate::recent::Recent;
@@ -75,7 +77,7 @@ impl Store {
         match &object.content {
             Content::Directory | Content::Link { .. } => panic!("only a file has blocks"),
             Content::Inline { bytes, .. } => Some(bytes.clone()),
-            Content::Blocks { manifest, names } => match names[index] {
+            Content::Blocks { manifest, names, .. } => match names[index] {
                 Some(name) => self.0.memory.block(name),
                 None => Some(hole(manifest, index)),
             },
@@ -96,7 +98,7 @@ impl Store {
             return Ok(bytes);
         }
         let (name, expected) = match &object.content {
-            Content::Blocks { manifest, names } => match (names[index], manifest.flat()) {
+            Content::Blocks { manifest, names, .. } => match (names[index], manifest.flat()) {
                 (Some(name), Some(blocks)) => (name, blocks[index]),
                 _ => return Ok(hole(manifest, index)),
             },
@@ -111,8 +113,9 @@ impl Store {
         }
         let blocks = self.0.blocks.clone();
         let task = tokio::task::spawn_blocking(move || blocks.read(name, &expected));
-        let Some(bytes) = task.await.map_err(|_| StoreError::Closed)?? else {
-            return Err(self.missing_block(object, name).await);
+        let bytes = match task.await.map_err(|_| StoreError::Closed)?? {
+            Some(bytes) => bytes,
+            None => self.read_end(object, index, name, expected).await?,
         };
         self.0.memory.keep_block(name, bytes.clone());
         Ok(bytes)
@@ -201,6 +204,40 @@ impl Store {
             known.names.insert(place.number, Arc::new(names), 1);
         }
         Ok(())
+    }
+
+    /// A block that has no file: the unfinished end of a log, which may have grown since.
+    async fn read_end(
+        &self,
+        object: &Object,
+        index: usize,
+        name: BlockName,
+        expected: BlockRef,
+    ) -> Result<Bytes, StoreError> {
+        let line = match &object.content {
+            Content::Blocks { line, .. } => *line,
+            Content::Tree(tree) => tree.placed.line,
+            Content::Directory | Content::Link { .. } | Content::Inline { .. } => return Err(StoreError::Closed),
+        };
+        let number = index as u64;
+        let look = move |database: &Connection| append::read_end(database, (line, number), name, expected);
+        let found = match self.0.readers.read("reading the end of a log", look).await? {
+            Some(EndBlock::Bytes(bytes)) => Some(bytes),
+            Some(EndBlock::File(file, hash)) if file != name => {
+                let blocks = self.0.blocks.clone();
+                #[allow(clippy::cast_possible_truncation)] // 1 MiB
+                let whole = BlockRef { len: BLOCK_BYTES as u32, hash };
+                let read = tokio::task::spawn_blocking(move || blocks.read(file, &whole));
+                // What is not a whole block has been replaced and not appended to.
+                let read = read.await.map_err(|_| StoreError::Closed)?.ok().flatten();
+                read.and_then(|bytes| append::cut(bytes.into(), expected))
+            }
+            _ => None,
+        };
+        match found {
+            Some(bytes) => Ok(bytes),
+            None => Err(self.missing_block(object, name).await),
+        }
     }
 
     /// A block file is gone: collected with its version, or lost.

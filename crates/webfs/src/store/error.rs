@@ -2,6 +2,7 @@
 
 use super::DATABASE;
 use crate::limits::MAX_NAMES;
+use crate::model::Policy;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -127,6 +128,14 @@ pub enum StoreError {
     TooLate {
         /// What was to be changed.
         path: VolumePath,
+    },
+    /// The object's policy does not admit this change.
+    #[error("/{path} is not changed in place: its policy is {policy}")]
+    Policy {
+        /// Which.
+        path: VolumePath,
+        /// Its policy.
+        policy: Policy,
     },
     /// The content is longer than a file may be.
     #[error("the content is longer than a file may be: {}", ByteCount(*.limit))]
@@ -266,7 +275,7 @@ impl StoreError {
             Self::TooLarge { .. } | Self::TooManyNames { .. } | Self::TooDeep { .. } => Code::TooLarge,
             Self::NoSpace { .. } => Code::NoSpace,
             Self::Moved { .. } | Self::Gone { .. } | Self::Closed | Self::Locked { .. } => Code::Unavailable,
-            Self::NewerFormat { .. } => Code::Unsupported,
+            Self::NewerFormat { .. } | Self::Policy { .. } => Code::Unsupported,
             Self::Damaged { .. }
             | Self::NoVolume { .. }
             | Self::VolumeExists { .. }
@@ -289,6 +298,10 @@ impl From<StoreError> for Problem {
             StoreError::TooLate { .. } => "ask again; nothing was changed",
             StoreError::NotEmpty { .. } => "remove its entries first",
             StoreError::OperationSettled { .. } => "look at what is there now, and ask under a new number",
+            StoreError::Policy { policy: Policy::Log, .. } => {
+                "append to it: `webos append PATH FILE`; or remove it first"
+            }
+            StoreError::Policy { .. } => "store the new content under another name, or remove it first",
             StoreError::IsLink { .. } => "name what it leads to, or remove the link first",
             StoreError::LeadsOut { .. } => "name a path of the same volume",
             StoreError::Precondition { .. } => "read the present version and decide again",

@@ -14,6 +14,8 @@ struct Record {
     change: ChangeNumber,
     created: bool,
     entry: Option<Entry>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
 }
 
 fn failed(error: rusqlite::Error) -> StoreError {
@@ -41,7 +43,8 @@ pub(super) fn recorded(
     }
     let record: Record = ciborium::from_reader(&outcome[..])
         .map_err(|error| StoreError::Damaged { what: "the ledger".into(), why: error.to_string() })?;
-    Ok(Some(Outcome { change: record.change, entry: record.entry, created: record.created, replayed: true }))
+    let Record { change, created, entry, offset } = record;
+    Ok(Some(Outcome { change, entry, offset, created, replayed: true }))
 }
 
 /// Whether the client has said that it has this operation's outcome, or its time is over: it can be neither answered
@@ -100,7 +103,8 @@ pub(super) fn record(
     outcome: &Outcome,
     now: UnixMs,
 ) -> Result<(), StoreError> {
-    let record = Record { change: outcome.change, created: outcome.created, entry: outcome.entry };
+    let Outcome { change, created, entry, offset, .. } = *outcome;
+    let record = Record { change, created, entry, offset };
     let mut bytes = Vec::new();
     ciborium::into_writer(&record, &mut bytes)
         .map_err(|error| StoreError::Damaged { what: "an outcome".into(), why: error.to_string() })?;

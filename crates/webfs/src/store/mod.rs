@@ -4,6 +4,7 @@
 //! rights and never talks to holders of copies: it only checks, in the change's own transaction, that what was
 //! decided and recalled still fits.
 
+mod append;
 mod apply;
 mod blocks;
 mod change;
@@ -20,6 +21,8 @@ mod mutate;
 mod names;
 mod nodes;
 mod patch;
+mod placed;
+mod policies;
 mod read;
 mod readers;
 mod restore;
@@ -33,13 +36,14 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use change::{Change, Conditions, Outcome, Patch, Precondition, Prepared, Put, TargetLists};
+pub use append::Append;
+pub use change::{Change, Conditions, Outcome, Precondition, Prepared, Put, TargetLists};
 pub use check::{Fault, Report};
 pub use collect::Collected;
 pub use dump::Dumped;
 pub use error::StoreError;
 pub use history::Since;
-pub use patch::Patching;
+pub use patch::{Patch, Patching};
 pub use read::{Lookup, Missing, Object};
 pub use restore::Restored;
 pub use sessions::RecordedSession;
@@ -48,6 +52,7 @@ pub use upload::Upload;
 use crate::gate::{ChangePermit, Touched, Ungated};
 use crate::limits::{LIST_PAGE, WRITE_QUEUE};
 use crate::model::Listing;
+use append::Ends;
 use blocks::{BlockFolder, Disk, RealDisk};
 use making::Making;
 use memory::Memory;
@@ -84,6 +89,7 @@ struct Inner {
     readers: Readers,
     memory: Arc<Memory>,
     blocks: Arc<BlockFolder>,
+    ends: Arc<Ends>,
     /// One check or collection at a time.
     maintenance: tokio::sync::Mutex<()>,
     writer: Option<mpsc::Sender<Box<dyn Work>>>,
@@ -158,6 +164,7 @@ impl Store {
             dir: dir.into(),
             epoch: row.epoch,
             blocks: Arc::new(BlockFolder::open(dir.join(BLOCKS), world.clone(), disk)),
+            ends: Arc::default(),
             world,
             readers,
             memory,
@@ -267,7 +274,7 @@ impl Store {
         self.0.readers.read(doing, query).await
     }
 
-    /// What a change would touch now: to be recalled before it.
+    /// What is to be recalled before a change, as things are now.
     pub async fn touched(&self, change: &Change) -> Result<Touched, StoreError> {
         let failed = |error| StoreError::database("looking at what a change touches", error);
         let (path, reach) = (change.path().clone(), change.reach());
@@ -276,7 +283,7 @@ impl Store {
             Surroundings::look(database, &path, reach, &walk).map_err(failed)
         };
         let surroundings = self.0.readers.read("looking at what a change touches", query).await?;
-        Ok(surroundings.touched_by(change))
+        Ok(surroundings.recalled_by(change))
     }
 
     /// Whether the ledger has an outcome for this operation.

@@ -39,6 +39,7 @@ impl Work for Mutation {
             match &change {
                 Change::Put(put) => put.content.hand_over(),
                 Change::Patch(patch) => patch.hand_over(),
+                Change::Append { append, .. } => append.hand_over(),
                 _ => {}
             }
         }

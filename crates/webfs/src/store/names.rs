@@ -1,7 +1,7 @@
 //! Names apart from nodes: where a node stands, giving and taking names, moving and linking.
 //! A directory has exactly one name, a file one or several; a node without a name is removed with its last one.
 
-use super::apply::{Applying, failed};
+use super::apply::{Applying, failed, may_overwrite};
 use super::change::Change;
 use super::error::StoreError;
 use super::read::{self, Node, Walk};
@@ -36,6 +36,11 @@ impl Surroundings {
             Reach::Place | Reach::File | Reach::Below => Vec::new(),
         };
         Ok(Self { nearest: read::prefix(path, walk.depth), names })
+    }
+
+    /// What a change must have recalled here.
+    pub(super) fn recalled_by(&self, change: &Change) -> Touched {
+        change.recalls(&self.nearest, &self.names)
     }
 
     /// All that a change touches here.
@@ -212,7 +217,7 @@ impl Applying<'_> {
             (FileKind::Directory, FileKind::Directory) => {}
             (FileKind::Directory, _) => return Err(StoreError::NotDirectory { path }),
             (_, FileKind::Directory) => return Err(StoreError::IsDirectory { path }),
-            _ => {}
+            _ => may_overwrite(to, there)?,
         }
         self.take_name(to)?;
         self.drop_unnamed(there)

@@ -1,6 +1,6 @@
-//! New nodes: files, directories and links under a parent, whose access control list they get.
+//! New nodes: files, directories and links under a parent, whose access control list and policy they get.
 
-use super::apply::{Applying, link_entry};
+use super::apply::Applying;
 use super::error::StoreError;
 use super::read::{self, Node, Walk};
 use super::schema::{KIND_DIRECTORY, KIND_FILE, KIND_LINK};
@@ -34,7 +34,7 @@ impl Applying<'_> {
         Ok(parent)
     }
 
-    /// A new node under the parent, with the parent's access control list. The parent's version rises.
+    /// A new node under the parent, with the parent's access control list and policy. The parent's version rises.
     pub(super) fn insert_node(
         &self,
         parent: &Node,
@@ -47,8 +47,8 @@ impl Applying<'_> {
             NewNode::Link(target) => (KIND_LINK, None, Some(target.to_string())),
         };
         self.execute(
-            "INSERT INTO node (kind, content, target, epoch, version, modified, bucket)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, (SELECT bucket FROM node WHERE id = ?7))",
+            "INSERT INTO node (kind, content, target, epoch, version, modified, bucket, policy)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, bucket, policy FROM node WHERE id = ?7",
             params![kind, content, target, self.epoch(), self.number(), self.time(), parent.id],
         )?;
         let id = self.database.last_insert_rowid();
@@ -58,8 +58,8 @@ impl Applying<'_> {
             NewNode::Directory => FileKind::Directory,
             NewNode::Link(_) => FileKind::Link,
         };
-        let (version, modified) = (self.version, self.now);
-        Ok(Node { id, kind, content, target, version, modified, bucket: parent.bucket })
+        let (version, modified, bucket, policy) = (self.version, self.now, parent.bucket, parent.policy);
+        Ok(Node { id, kind, content, target, version, modified, bucket, policy })
     }
 
     pub(super) fn make_link(&self, path: &VolumePath, target: &str, walk: &Walk) -> Result<Entry, StoreError> {
@@ -70,7 +70,7 @@ impl Applying<'_> {
             return Err(StoreError::LeadsOut { path: path.clone(), target: target.into() });
         }
         let parent = self.make_parents(path, false, walk)?;
-        self.insert_node(&parent, path, NewNode::Link(target))?;
-        Ok(link_entry(target, self.version, self.now))
+        let made = self.insert_node(&parent, path, NewNode::Link(target))?;
+        self.entry_of(&made)
     }
 }

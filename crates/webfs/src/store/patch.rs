@@ -3,7 +3,7 @@
 
 use super::Store;
 use super::blocks::UploadFiles;
-use super::change::{Patch, PatchContent};
+use super::change::Prepared;
 use super::error::StoreError;
 use super::read::Object;
 use super::tree::Changes;
@@ -12,7 +12,43 @@ use crate::limits::{BLOCK_BYTES, MAX_FILE_BYTES};
 use crate::manifest::{block_count, bytes_of, zeros};
 use bytes::Bytes;
 use std::sync::Arc;
-use terms::Digest;
+use terms::{Digest, VolumePath};
+
+/// A change of a part of a file, or of its length: made from the file as it was, and committed only if it still is.
+pub struct Patch {
+    /// Which file.
+    pub path: VolumePath,
+    /// The root of the content that it was made from.
+    pub(super) base: Digest,
+    /// What was asked: two requests that ask the same have the same.
+    pub(super) request: Digest,
+    pub(super) content: PatchContent,
+    /// How much of it was asked to be put at the end, if it is an append: bytes.
+    pub(super) appended: Option<u64>,
+}
+
+pub(super) enum PatchContent {
+    /// The file becomes, or stays, so short that all of it is made anew.
+    Whole(Prepared),
+    /// These blocks are new; the length is this from now on.
+    Blocks { size: u64, changes: Changes, files: Arc<UploadFiles> },
+}
+
+impl Patch {
+    /// See [`Prepared::hand_over`].
+    pub(super) fn hand_over(&self) {
+        match &self.content {
+            PatchContent::Whole(prepared) => prepared.hand_over(),
+            PatchContent::Blocks { files, .. } => files.hand_over(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Patch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Patch").field("path", &self.path).field("base", &self.base).finish_non_exhaustive()
+    }
+}
 
 /// A write into a file while its bytes arrive.
 pub struct Patching {
@@ -155,7 +191,7 @@ impl Patching {
 fn made(object: &Object, request: &blake3::Hasher, content: PatchContent) -> Result<Patch, StoreError> {
     let path = object.path.clone();
     let Some(base) = object.entry.etag else { return Err(StoreError::IsDirectory { path }) };
-    Ok(Patch { path, base, request: Digest(*request.finalize().as_bytes()), content })
+    Ok(Patch { path, base, request: Digest(*request.finalize().as_bytes()), content, appended: None })
 }
 
 fn old_size(object: &Object) -> Result<u64, StoreError> {

@@ -3,11 +3,13 @@
 use super::blocks::BlockName;
 use super::content::Tree;
 use super::error::StoreError;
+use super::placed::Placed;
 use super::schema::{KIND_DIRECTORY, KIND_LINK, ROOT};
-use super::tree::{self, Placed};
+use super::tree;
 use crate::limits::INLINE_BYTES;
 use crate::model::{
-    DirEntry, Entry, FileKind, Listing, Manifest, ManifestStatement, ObjectVersion, SignedManifest,
+    DirEntry, Entry, FileKind, Listing, Manifest, ManifestStatement, ObjectVersion, Policy, PolicyError,
+    SignedManifest,
 };
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -41,6 +43,7 @@ pub(super) enum Content {
     /// A list of blocks; nothing for a hole.
     Blocks {
         manifest: Manifest,
+        line: i64,
         names: Arc<[Option<BlockName>]>,
     },
     Tree(Box<Tree>),
@@ -164,11 +167,12 @@ pub(super) struct Node {
     pub(super) version: ObjectVersion,
     pub(super) modified: UnixMs,
     pub(super) bucket: Digest,
+    pub(super) policy: Policy,
 }
 
 pub(super) const NODE_COLUMNS: &str =
     "node.id, node.kind, node.content, node.target, node.epoch, node.version, node.modified,
-     (SELECT hash FROM bucket WHERE bucket.id = node.bucket)";
+     (SELECT hash FROM bucket WHERE bucket.id = node.bucket), node.policy";
 
 impl Node {
     pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -180,8 +184,17 @@ impl Node {
             version: version_of(row.get(4)?, row.get(5)?),
             modified: UnixMs(row.get::<_, i64>(6)?.cast_unsigned()),
             bucket: Digest(row.get(7)?),
+            policy: policy_of(row, 8)?,
         })
     }
+}
+
+/// A policy as it is stored: none is the usual one.
+fn policy_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Policy> {
+    let Some(text) = row.get::<_, Option<String>>(column)? else { return Ok(Policy::default()) };
+    text.parse().map_err(|error: PolicyError| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error.into())
+    })
 }
 
 fn kind_of(stored: i64) -> FileKind {
@@ -215,7 +228,7 @@ pub(super) fn walk(database: &Connection, path: &VolumePath) -> rusqlite::Result
     let mut moved = ObjectVersion::default();
     for (depth, segment) in path.segments().enumerate() {
         let found = child.query_row(params![node.id, segment], |row| {
-            Ok((Node::from_row(row)?, version_of(row.get(8)?, row.get(9)?)))
+            Ok((Node::from_row(row)?, version_of(row.get(9)?, row.get(10)?)))
         });
         let Some((mut next, named)) = found.optional()? else { return Ok(Walk { node, depth, complete: false }) };
         moved = moved.max(named);
@@ -281,6 +294,7 @@ fn entry(node: &Node, content: &Content) -> Entry {
         etag: manifest.map(Manifest::root),
         version: node.version,
         modified: node.modified,
+        policy: node.policy,
     }
 }
 
@@ -316,7 +330,7 @@ fn in_blocks(database: &Connection, placed: Placed) -> Result<Content, StoreErro
     let count = manifest.block_count();
     let blocks = placed.blocks(database, 0..count as u64).map_err(failed)?;
     let names = (0..count as u64).map(|number| blocks.get(&number).map(|(name, _)| *name)).collect();
-    Ok(Content::Blocks { manifest, names })
+    Ok(Content::Blocks { manifest, line: placed.line, names })
 }
 
 /// One page of a directory's entries after `after`.
@@ -341,7 +355,8 @@ pub(super) fn list(
 
 fn page(database: &Connection, parent: i64, after: &str, rows: usize) -> rusqlite::Result<Vec<DirEntry>> {
     let mut query = database.prepare_cached(
-        "SELECT name.name, node.kind, content.size, content.root, node.modified, node.target
+        "SELECT name.name, node.kind, content.size, content.root, node.modified, node.target,
+                node.policy
          FROM name JOIN node ON node.id = name.node LEFT JOIN content ON content.id = node.content
          WHERE name.parent = ?1 AND name.name > ?2 ORDER BY name.name LIMIT ?3",
     )?;
@@ -356,6 +371,7 @@ fn page(database: &Connection, parent: i64, after: &str, rows: usize) -> rusqlit
             etag: row.get::<_, Option<[u8; 32]>>(3)?.map(Digest),
             modified: UnixMs(row.get::<_, i64>(4)?.cast_unsigned()),
             target,
+            policy: policy_of(row, 6)?,
         })
     })?;
     found.collect()

@@ -9,7 +9,7 @@ use terms::{ChangeNumber, Digest, Epoch, UnixMs, VolumeName};
 use trust::Bucket;
 
 /// The data format that this build writes (`PRAGMA user_version`).
-const FORMAT: i64 = 3;
+const FORMAT: i64 = 4;
 
 /// The id of the root directory's node.
 pub(super) const ROOT: i64 = 1;
@@ -51,9 +51,19 @@ CREATE TABLE block (            -- what has no row is a hole
     last    INTEGER REFERENCES content (id) ON DELETE CASCADE, -- the last one; null while the newest has it
     file    BLOB NOT NULL UNIQUE CHECK (length(file) = 16),
     hash    BLOB NOT NULL CHECK (length(hash) = 32),
+    pieces  INTEGER,            -- the pieces that it consists of, if it is the unfinished end of a log and no file
     PRIMARY KEY (line, number, born)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX block_pieces ON block (pieces) WHERE pieces IS NOT NULL;
 CREATE INDEX block_last ON block (last) WHERE last IS NOT NULL;
+CREATE TABLE piece (            -- what was appended to a log since its last whole block
+    series  INTEGER NOT NULL,   -- the content with which its block began
+    at      INTEGER NOT NULL,   -- where in the block
+    line    INTEGER NOT NULL REFERENCES line (id) ON DELETE CASCADE,
+    bytes   BLOB NOT NULL,
+    PRIMARY KEY (series, at)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX piece_line ON piece (line, series);
 CREATE TABLE manifest_node (    -- the hashes of the nodes of trees of blocks
     line    INTEGER NOT NULL REFERENCES line (id) ON DELETE CASCADE,
     level   INTEGER NOT NULL,
@@ -73,6 +83,7 @@ CREATE TABLE node (
     version  INTEGER NOT NULL,
     modified INTEGER NOT NULL,
     bucket   INTEGER NOT NULL REFERENCES bucket (id),
+    policy   TEXT,              -- null for cto
     CHECK ((kind = 0) = (content IS NOT NULL)),
     CHECK ((kind = 2) = (target IS NOT NULL))
 ) STRICT;
@@ -134,7 +145,7 @@ pub(super) fn create(path: &Path, name: &VolumeName, bucket: &Bucket, now: UnixM
         transaction.execute("INSERT INTO volume VALUES (1, ?1, 1, 1, ?2)", params![name.to_string(), now])?;
         transaction.execute("INSERT INTO bucket (hash, body) VALUES (?1, ?2)", params![hash.0, body])?;
         transaction.execute(
-            "INSERT INTO node VALUES (?1, ?2, NULL, NULL, 1, 1, ?3, ?4)",
+            "INSERT INTO node VALUES (?1, ?2, NULL, NULL, 1, 1, ?3, ?4, NULL)",
             params![ROOT, KIND_DIRECTORY, now, transaction.last_insert_rowid()],
         )?;
         transaction.pragma_update(None, "user_version", FORMAT)?;
@@ -185,7 +196,7 @@ pub(super) fn writer(path: &Path, dir: &Path) -> Result<(Connection, VolumeRow),
     }
     match format {
         FORMAT => {}
-        1 | 2 => upgrade::upgrade(&mut database, format)
+        1..FORMAT => upgrade::upgrade(&mut database, format)
             .map_err(failed("bringing the volume to the present data format"))?,
         _ => return Err(StoreError::NoVolume { dir: dir.into() }),
     }

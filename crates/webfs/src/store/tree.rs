@@ -4,12 +4,12 @@
 use super::blocks::BlockName;
 use super::change::PreparedContent;
 use super::error::StoreError;
+use super::placed::Placed;
 use crate::limits::FLAT_BLOCKS;
-use crate::manifest::{Before, Edit, Manifest, ManifestError, Node, NodePlace, block_count, bytes_of};
+use crate::manifest::{Before, Edit, Manifest, Node, NodePlace, block_count};
 use crate::model::BlockRef;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeMap;
-use std::ops::Range;
 use terms::Digest;
 
 fn failed(error: rusqlite::Error) -> StoreError {
@@ -26,107 +26,9 @@ pub(super) fn blocks_in_use(database: &Connection) -> Result<BTreeMap<BlockName,
     let mut files = BTreeMap::new();
     for content in contents {
         let Some(placed) = placed(database, content)? else { continue };
-        let blocks = placed.blocks(database, 0..u64::MAX >> 1).map_err(failed)?;
-        files.extend(blocks.into_iter().map(|(number, (name, hash))| placed.file(number, name, hash)));
+        files.extend(placed.files(database).map_err(failed)?);
     }
     Ok(files)
-}
-
-/// A content that lies in block files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Placed {
-    pub(super) content: i64,
-    pub(super) line: i64,
-    /// Its length: bytes.
-    pub(super) size: u64,
-}
-
-const VALID: &str = "born <= ?2 AND (last IS NULL OR last >= ?2)";
-
-impl Placed {
-    /// Its blocks in a range of numbers, without holes.
-    pub(super) fn blocks(
-        &self,
-        database: &Connection,
-        numbers: Range<u64>,
-    ) -> rusqlite::Result<BTreeMap<u64, (BlockName, Digest)>> {
-        let mut query = database.prepare_cached(&format!(
-            "SELECT number, file, hash FROM block WHERE line = ?1 AND number >= ?3 AND number < ?4 AND {VALID}"
-        ))?;
-        let (start, end) = (numbers.start.cast_signed(), numbers.end.cast_signed());
-        let rows = query.query_map(params![self.line, self.content, start, end], |row| {
-            let number: i64 = row.get(0)?;
-            Ok((number.cast_unsigned(), (BlockName(row.get(1)?), Digest(row.get(2)?))))
-        })?;
-        rows.collect()
-    }
-
-    /// A block file with what has to be in it.
-    fn file(&self, number: u64, name: BlockName, hash: Digest) -> (BlockName, BlockRef) {
-        let held = bytes_of(self.size, number);
-        #[allow(clippy::cast_possible_truncation)] // 1 MiB
-        (name, BlockRef { len: (held.end - held.start) as u32, hash })
-    }
-
-    /// A node of its tree: made of the rows of its children.
-    pub(super) fn node(&self, database: &Connection, place: NodePlace) -> rusqlite::Result<Node> {
-        let children = place.children(self.size);
-        let found: Vec<(u64, Digest)> = if place.level == 1 {
-            let blocks = self.blocks(database, children.clone())?;
-            blocks.into_iter().map(|(number, (_, hash))| (number, hash)).collect()
-        } else {
-            let mut query = database.prepare_cached(&format!(
-                "SELECT number, hash FROM manifest_node
-                 WHERE line = ?1 AND level = ?3 AND number >= ?4 AND number < ?5 AND {VALID}"
-            ))?;
-            let (start, end) = (children.start.cast_signed(), children.end.cast_signed());
-            let rows = query.query_map(params![self.line, self.content, place.level - 1, start, end], |row| {
-                Ok((row.get::<_, i64>(0)?.cast_unsigned(), Digest(row.get(1)?)))
-            })?;
-            rows.collect::<rusqlite::Result<_>>()?
-        };
-        let mut node = Node::default();
-        for (number, hash) in found {
-            let here = NodePlace { level: place.level - 1, number };
-            node.set(here.place_in_parent(), Some(hash));
-        }
-        Ok(node)
-    }
-
-    /// The nodes of its tree.
-    fn nodes(&self, database: &Connection) -> rusqlite::Result<BTreeMap<NodePlace, Digest>> {
-        let mut query = database.prepare_cached(&format!(
-            "SELECT level, number, hash FROM manifest_node WHERE line = ?1 AND {VALID}"
-        ))?;
-        let rows = query.query_map(params![self.line, self.content], |row| {
-            let number: i64 = row.get(1)?;
-            Ok((NodePlace { level: row.get(0)?, number: number.cast_unsigned() }, Digest(row.get(2)?)))
-        })?;
-        rows.collect()
-    }
-
-    /// Its manifest, from its rows.
-    pub(super) fn manifest(&self, database: &Connection) -> Result<Manifest, StoreError> {
-        let damaged = |error: ManifestError| StoreError::Damaged {
-            what: format!("content {} in the database", self.content),
-            why: error.to_string(),
-        };
-        let count = block_count(self.size);
-        if is_tree(self.size) {
-            let top = self.node(database, NodePlace::top(self.size)).map_err(failed)?;
-            return Manifest::tree(self.size, top).map_err(damaged);
-        }
-        let found = self.blocks(database, 0..count).map_err(failed)?;
-        let block = |number| {
-            let held = bytes_of(self.size, number);
-            let len = held.end - held.start;
-            #[allow(clippy::cast_possible_truncation)] // 1 MiB
-            found
-                .get(&number)
-                .map_or_else(|| BlockRef::zeros(len), |(_, hash)| BlockRef { len: len as u32, hash: *hash })
-        };
-        Manifest::new((0..count).map(block).collect()).map_err(damaged)
-    }
 }
 
 /// A content as it is while a change makes nodes from it.
@@ -150,6 +52,18 @@ pub(super) fn placed(database: &Connection, content: i64) -> Result<Option<Place
     let row =
         query.query_row([content], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?))).optional().map_err(failed)?;
     Ok(row.map(|(line, size)| Placed { content, line, size: size.cast_unsigned() }))
+}
+
+/// A new content that lies in its row.
+pub(super) fn insert_inline(database: &Connection, manifest: &Manifest, bytes: &[u8]) -> Result<i64, StoreError> {
+    insert_row(database, manifest, Some(bytes), None)
+}
+
+/// The bytes of a content that lies in its row.
+pub(super) fn inline(database: &Connection, content: i64) -> Result<Vec<u8>, StoreError> {
+    let mut query = database.prepare_cached("SELECT inline FROM content WHERE id = ?1").map_err(failed)?;
+    let bytes: Option<Vec<u8>> = query.query_row([content], |row| row.get(0)).map_err(failed)?;
+    Ok(bytes.unwrap_or_default())
 }
 
 /// A new content that stands alone.
@@ -344,8 +258,10 @@ pub(super) struct Checked {
 /// Makes a content's manifest anew from its blocks and compares it with what is stored.
 pub(super) fn check(database: &Connection, placed: Placed, root: Digest) -> Result<Checked, StoreError> {
     let found = placed.blocks(database, 0..u64::MAX >> 1).map_err(failed)?;
-    let blocks = found.iter().map(|(number, (name, hash))| placed.file(*number, *name, *hash)).collect();
-    let wrong = if found.last_key_value().is_some_and(|(last, _)| *last >= block_count(placed.size)) {
+    let blocks = placed.files(database).map_err(failed)?;
+    let wrong = if let Some(why) = super::append::check(database, placed)? {
+        Some(why)
+    } else if found.last_key_value().is_some_and(|(last, _)| *last >= block_count(placed.size)) {
         Some("it has blocks behind its end".into())
     } else if is_tree(placed.size) {
         let changes = found.iter().map(|(number, (_, hash))| (*number, Some(*hash))).collect();
@@ -364,6 +280,6 @@ pub(super) fn check(database: &Connection, placed: Placed, root: Digest) -> Resu
     Ok(Checked { wrong, blocks })
 }
 
-fn is_tree(size: u64) -> bool {
+pub(super) fn is_tree(size: u64) -> bool {
     block_count(size) > FLAT_BLOCKS as u64
 }

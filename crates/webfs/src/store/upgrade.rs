@@ -109,6 +109,21 @@ CREATE TABLE manifest_node (
 CREATE INDEX manifest_node_last ON manifest_node (last) WHERE last IS NOT NULL;
 ";
 
+/// Format 4 added policies, and the unfinished ends of logs in pieces.
+const POLICIES_FROM_3: &str = "
+ALTER TABLE node ADD COLUMN policy TEXT;
+ALTER TABLE block ADD COLUMN pieces INTEGER;
+CREATE INDEX block_pieces ON block (pieces) WHERE pieces IS NOT NULL;
+CREATE TABLE piece (
+    series  INTEGER NOT NULL,
+    at      INTEGER NOT NULL,
+    line    INTEGER NOT NULL REFERENCES line (id) ON DELETE CASCADE,
+    bytes   BLOB NOT NULL,
+    PRIMARY KEY (series, at)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX piece_line ON piece (line, series);
+";
+
 /// From an earlier format to the present one.
 pub(super) fn upgrade(database: &mut Connection, from: i64) -> rusqlite::Result<()> {
     // Objects refer to objects whose rows come later; all references are looked at before the commit.
@@ -117,9 +132,12 @@ pub(super) fn upgrade(database: &mut Connection, from: i64) -> rusqlite::Result<
     if from == 1 {
         transaction.execute_batch(FROM_1)?;
     }
-    transaction.execute_batch(BLOCKS_FROM_2)?;
-    transaction.execute_batch(NAMES_FROM_2)?;
-    transaction.pragma_update(None, "user_version", 3)?;
+    if from <= 2 {
+        transaction.execute_batch(BLOCKS_FROM_2)?;
+        transaction.execute_batch(NAMES_FROM_2)?;
+    }
+    transaction.execute_batch(POLICIES_FROM_3)?;
+    transaction.pragma_update(None, "user_version", 4)?;
     let broken = transaction.prepare("PRAGMA foreign_key_check")?.exists([])?;
     if broken {
         return Err(rusqlite::Error::IntegralValueOutOfRange(0, 0));
@@ -130,8 +148,9 @@ pub(super) fn upgrade(database: &mut Connection, from: i64) -> rusqlite::Result<
 
 #[cfg(test)]
 mod tests {
-    use crate::store::Store;
+    use crate::model::Policy;
     use crate::store::schema::TABLES;
+    use crate::store::{Lookup, Store};
     use rusqlite::{Connection, params};
     use std::collections::BTreeSet;
     use terms::{Rights, VolumeName, VolumePath, Who};
@@ -209,7 +228,7 @@ CREATE INDEX node_bucket ON node (bucket);
              INSERT INTO node SELECT new_node.id, parent, coalesce(name.name, ''), kind, content, new_node.epoch,
                  new_node.version, modified, bucket FROM new_node LEFT JOIN name ON name.node = new_node.id;
              DROP TABLE name; DROP TABLE new_node; DROP TABLE settled; DROP TABLE locks;
-             DROP TABLE manifest_node; DROP TABLE new_block; DROP TABLE new_content; DROP TABLE line;
+             DROP TABLE piece; DROP TABLE manifest_node; DROP TABLE new_block; DROP TABLE new_content; DROP TABLE line;
              PRAGMA user_version = 2; COMMIT;"
         );
         database.execute_batch(&back).expect("as it was");
@@ -218,6 +237,30 @@ CREATE INDEX node_bucket ON node (bucket);
             let store = Store::open(dir.path(), world.clone()).expect("opened");
             assert_eq!(crate::store::tests::cat(&store, "f").await.as_deref(), Some(&bytes[..]));
             assert_eq!(crate::store::tests::cat(&store, "g").await.as_deref(), Some(&b"short"[..]));
+            crate::store::tests::assert_whole(&store).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_volume_of_format_3_keeps_its_files_under_the_usual_policy() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let name: VolumeName = "data.lab.example".parse().expect("a volume");
+        let (world, _) = World::simulated(1);
+        let store = Store::create(dir.path(), &name, &list("alice"), world.clone()).expect("a volume");
+        let bytes = crate::store::tests::filled(7, 2_500_000);
+        crate::store::tests::put(&store, "f", &bytes).await.expect("put");
+        drop(store);
+        let database = Connection::open(dir.path().join("volume.db")).expect("opens");
+        let back = "ALTER TABLE node DROP COLUMN policy; DROP INDEX block_pieces;
+             ALTER TABLE block DROP COLUMN pieces; DROP TABLE piece; PRAGMA user_version = 3;";
+        database.execute_batch(back).expect("as it was");
+        drop(database);
+        for _ in 0..2 {
+            let store = Store::open(dir.path(), world.clone()).expect("opened");
+            assert_eq!(crate::store::tests::cat(&store, "f").await.as_deref(), Some(&bytes[..]));
+            let path = VolumePath::new("f").expect("a path");
+            let Lookup::Found(found) = store.lookup(&path).await.expect("there") else { panic!("it is there") };
+            assert_eq!(found.entry.policy, Policy::Cto);
             crate::store::tests::assert_whole(&store).await;
         }
     }
@@ -293,9 +336,9 @@ CREATE TABLE session (id BLOB PRIMARY KEY CHECK (length(id) = 16), principal TEX
         let rows = "
             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
             INSERT INTO bucket SELECT i, randomblob(32), randomblob(300) FROM n;
-            INSERT INTO node VALUES (1, 1, NULL, NULL, 1, 1, 0, 1);
+            INSERT INTO node VALUES (1, 1, NULL, NULL, 1, 1, 0, 1, NULL);
             WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i <= 1000000)
-            INSERT INTO node SELECT i, 1, NULL, NULL, 1, 1, 0, 1 + i % 1000 FROM n;
+            INSERT INTO node SELECT i, 1, NULL, NULL, 1, 1, 0, 1 + i % 1000, NULL FROM n;
             INSERT INTO name SELECT 1, 'f' || id, id, 1, 1 FROM node WHERE id > 1;";
         database.execute_batch(&format!("BEGIN; {rows} COMMIT; VACUUM;")).expect("rows");
         let size = || -> i64 {

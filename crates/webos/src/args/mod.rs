@@ -7,6 +7,7 @@ mod installed;
 mod local;
 mod moment;
 mod operate;
+mod policy;
 mod realm;
 mod relay;
 mod service;
@@ -23,6 +24,7 @@ pub use operate::{
     Audit, AuditAcknowledge, AuditCommand, AuditKind, AuditShow, AuditVerify, NodeInstall, NodeUninstall,
     TokenCommand, TokenCreate,
 };
+pub use policy::{AppendArgs, PolicyArgs, TailArgs};
 pub use realm::{
     Invite, Lend, NameServerCommand, NodeCommand, NodeRun, RealmCommand, RevokePrincipal, RootUse, Succeed, Trust,
     UserCommand, Whoami,
@@ -106,6 +108,9 @@ pub enum Command {
     /// See, publish or drop what could not be stored
     #[command(subcommand)]
     Recover(RecoverCommand),
+    Policy(PolicyArgs),
+    Append(AppendArgs),
+    Tail(TailArgs),
     /// See and change who may do what
     #[command(subcommand)]
     Acl(AclCommand),

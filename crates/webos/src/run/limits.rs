@@ -17,6 +17,8 @@ pub const BLOCKS_ASKED: usize = 16;
 pub const PUT_ATTEMPTS: u32 = 3;
 /// What `cat --json` puts into one JSON object: bytes.
 pub const MAX_JSON_CONTENT_BYTES: usize = 16 << 20;
+/// What `tail` reads from the end of a file at most: bytes. It is kept in memory.
+pub const MAX_TAIL_BYTES: u64 = 16 << 20;
 /// Folders within folders in `put -r` and `get -r`: the depth that a path may have.
 pub const MAX_DEPTH: usize = terms::MAX_PATH_SEGMENTS;
 /// How long `fetch` goes on without progress: long enough to bring a home back by hand.

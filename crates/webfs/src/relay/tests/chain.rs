@@ -97,9 +97,9 @@ impl RelayLink {
         }
     }
 
-    async fn file(&self, path: &VolumePath, root: Digest) -> Result<ReplicaFile, LinkError> {
+    async fn file(&self, path: &VolumePath, root: Option<Digest>) -> Result<ReplicaFile, LinkError> {
         match self.reach()?.open(path).await.map_err(refused)? {
-            ReplicaObject::File(file) if file.manifest().root() == root => Ok(file),
+            ReplicaObject::File(file) if root.is_none_or(|root| file.manifest().root() == root) => Ok(file),
             _ => Err(refused(Problem::new(Code::Conflict, "another version"))),
         }
     }
@@ -143,7 +143,7 @@ impl HomeLink for RelayLink {
     fn read<'a>(
         &'a self,
         path: &'a VolumePath,
-        root: Digest,
+        root: Option<Digest>,
         bytes: Range<u64>,
     ) -> BoxFuture<'a, Result<Bytes, LinkError>> {
         async move {
@@ -161,7 +161,7 @@ impl HomeLink for RelayLink {
         place: NodePlace,
     ) -> BoxFuture<'a, Result<Bytes, LinkError>> {
         async move {
-            let node = self.file(path, root).await?.read_node(place).await.map_err(refused)?;
+            let node = self.file(path, Some(root)).await?.read_node(place).await.map_err(refused)?;
             node.ok_or_else(|| refused(Problem::new(Code::NotFound, "no such node")))
         }
         .boxed()

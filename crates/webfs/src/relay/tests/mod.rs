@@ -5,6 +5,7 @@ mod chain;
 mod cuts;
 mod liars;
 mod locks;
+mod policies;
 mod reads;
 mod tree;
 mod tree_cuts;

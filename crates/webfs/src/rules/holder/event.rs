@@ -1,6 +1,6 @@
 //! What happens to a holder, and what it must do: the events and actions of its machine.
 
-use crate::model::ObjectVersion;
+use crate::model::{ObjectVersion, Policy};
 use crate::rules::lock::{LockEpoch, LockRefusal, LockWish};
 use crate::rules::message::{ByeReason, Down, Hello, Up};
 use std::time::Duration;
@@ -180,10 +180,30 @@ pub enum Answer {
         /// Whether the home gave a callback.
         callback: bool,
     },
+    /// The object, which may be used for a time without asking: nobody tells of its changes.
+    Unasked {
+        /// Its version.
+        version: ObjectVersion,
+        /// The change number of the answer.
+        change: ChangeNumber,
+        /// For how long, counted from asking.
+        kept: Duration,
+    },
     /// The home answered, but there is nothing to keep: no such object, or refused.
     Nothing,
     /// The home did not answer.
     Failed,
+}
+
+impl Answer {
+    /// An object that was found, under its policy: what has a time is used unasked for so long, a log is asked for at
+    /// each open, everything else stands by its callback.
+    pub fn under(policy: Policy, version: ObjectVersion, change: ChangeNumber, callback: bool) -> Self {
+        match policy.kept_unasked() {
+            Some(kept) => Self::Unasked { version, change, kept },
+            None => Self::Found { version, change, callback: callback && policy.has_callbacks() },
+        }
+    }
 }
 
 /// Why a lock is not granted.

@@ -34,6 +34,8 @@ struct Cached {
     granted: ChangeNumber,
     /// A callback stands.
     valid: bool,
+    /// Until when it may be used without a callback, and without a lease.
+    unasked: Option<BootMs>,
 }
 
 /// A holder of cached objects of one volume.
@@ -165,8 +167,17 @@ impl Holder {
 
     /// The version of an object's copy that may be used now without asking.
     pub fn valid(&self, now: BootMs, object: &VolumePath) -> Option<ObjectVersion> {
-        let cached = self.cached.get(object).filter(|cached| cached.valid && self.is_trusted(now))?;
-        Some(cached.version)
+        let cached = self.cached.get(object)?;
+        let usable = match cached.unasked {
+            Some(until) => now < until || !self.rules.checks.times_to_live,
+            None => cached.valid && self.is_trusted(now),
+        };
+        usable.then_some(cached.version)
+    }
+
+    /// Until when an object's copy may be used without a callback and without a lease, if that was said of it.
+    pub fn unasked_until(&self, object: &VolumePath) -> Option<BootMs> {
+        self.cached.get(object)?.unasked
     }
 
     /// Objects known, valid or not: count.
@@ -289,7 +300,7 @@ impl Holder {
         self.highest_recall = self.highest_recall.max(change);
         for object in &objects {
             if let Some(cached) = self.cached.get_mut(object).filter(|cached| cached.granted < change) {
-                cached.valid = false;
+                (cached.valid, cached.unasked) = (false, None);
             }
             self.requests.values_mut().for_each(|request| request.recalled(object, change));
         }
@@ -299,7 +310,9 @@ impl Holder {
     /// Asks for callbacks on all that is cached, in as few frames as the limit allows.
     fn register(&mut self, actions: &mut Vec<HolderAction>) {
         let Some(stream) = self.stream() else { return };
-        let all: Vec<_> = self.cached.iter().map(|(object, cached)| (object.clone(), cached.version)).collect();
+        // What is used unasked for a time has no callback, and needs none.
+        let asked = self.cached.iter().filter(|(_, cached)| cached.unasked.is_none());
+        let all: Vec<_> = asked.map(|(object, cached)| (object.clone(), cached.version)).collect();
         for objects in all.chunks(MAX_FRAME_OBJECTS) {
             let request = self.fresh_id();
             let asked = objects.iter().map(|(object, _)| object.clone());
@@ -322,7 +335,13 @@ impl Holder {
     fn load(&mut self, object: VolumePath, version: ObjectVersion) {
         if self.cached.len() < MAX_CALLBACKS_PER_SESSION {
             let granted = ChangeNumber::default();
-            self.cached.entry(object).or_insert(Cached { version, seen: version, granted, valid: false });
+            self.cached.entry(object).or_insert(Cached {
+                version,
+                seen: version,
+                granted,
+                valid: false,
+                unasked: None,
+            });
         }
     }
 

@@ -17,12 +17,21 @@ pub(super) struct Request {
     joined: Vec<u64>,
     /// The version seen before it was sent: the home can only answer with that or a later one.
     floor: Option<ObjectVersion>,
+    /// When it was sent.
+    sent: BootMs,
 }
 
 impl Request {
     pub(super) fn registration(connection: u64, objects: impl Iterator<Item = VolumePath>) -> Self {
         let objects = objects.map(|object| (object, ChangeNumber::default())).collect();
-        Self { connection: Some(connection), objects, leader: None, joined: Vec::new(), floor: None }
+        Self {
+            connection: Some(connection),
+            objects,
+            leader: None,
+            joined: Vec::new(),
+            floor: None,
+            sent: BootMs(0),
+        }
     }
 
     pub(super) fn names(&self, object: &VolumePath) -> bool {
@@ -43,7 +52,7 @@ impl Holder {
         }
         match self.joinable(now, &object) {
             Some(request) => request.joined.push(waiter),
-            None => self.ask(waiter, Vec::new(), object, actions),
+            None => self.ask(now, waiter, Vec::new(), object, actions),
         }
     }
 
@@ -55,12 +64,16 @@ impl Holder {
         }
         match answer {
             Answer::Found { version, change, callback } => {
-                let grant = Grant { version, change, callback };
+                let grant = Grant { version, change, callback, unasked: None };
+                self.found(now, Asked { request, leader, object, asked }, grant, actions);
+            }
+            Answer::Unasked { version, change, kept } => {
+                let grant = Grant { version, change, callback: false, unasked: Some(asked.sent.plus(kept)) };
                 self.found(now, Asked { request, leader, object, asked }, grant, actions);
             }
             Answer::Nothing => {
                 actions.push(HolderAction::ServeAnswer { waiter: leader, request, keep: false });
-                self.ask_for_joined(asked.joined, object, actions);
+                self.ask_for_joined(now, asked.joined, object, actions);
             }
             Answer::Failed => {
                 let failure = ReadFailure::Unreachable;
@@ -85,30 +98,32 @@ impl Holder {
         }
         // A later answer came first: this one was right when it was given, but readers must not go back.
         if self.cached.get(&object).is_some_and(|cached| grant.version < cached.seen) {
-            return self.ask(leader, asked.joined, object, actions);
+            return self.ask(now, leader, asked.joined, object, actions);
         }
         let overtaken = self.is_overtaken(&asked, &object, grant.change);
         let same_stream = !self.rules.checks.connections || asked.connection == self.stream().map(|s| s.connection);
-        let keep = grant.callback && same_stream && !overtaken && self.has_room(&object);
+        let stands = grant.unasked.is_some() || grant.callback && same_stream;
+        let keep = stands && !overtaken && self.has_room(&object);
         if keep {
-            let Grant { version, change: granted, .. } = grant;
-            self.cached.insert(object.clone(), Cached { version, seen: version, granted, valid: true });
+            let Grant { version, change: granted, unasked, .. } = grant;
+            let valid = unasked.is_none();
+            self.cached.insert(object.clone(), Cached { version, seen: version, granted, valid, unasked });
         } else if let Some(cached) = self.cached.get_mut(&object).filter(|cached| cached.seen < grant.version) {
-            (cached.seen, cached.valid) = (grant.version, false);
+            (cached.seen, cached.valid, cached.unasked) = (grant.version, false, None);
         }
         actions.push(HolderAction::ServeAnswer { waiter: leader, request, keep });
         if keep && self.is_trusted(now) {
             let joined = asked.joined.into_iter();
             actions.extend(joined.map(|waiter| HolderAction::ServeAnswer { waiter, request, keep }));
         } else {
-            self.ask_for_joined(asked.joined, object, actions);
+            self.ask_for_joined(now, asked.joined, object, actions);
         }
     }
 
     /// Room for one more; what has no callback goes first.
     fn has_room(&mut self, object: &VolumePath) -> bool {
         if self.cached.len() >= MAX_CALLBACKS_PER_SESSION && !self.cached.contains_key(object) {
-            self.cached.retain(|_, cached| cached.valid);
+            self.cached.retain(|_, cached| cached.valid || cached.unasked.is_some());
         }
         self.cached.len() < MAX_CALLBACKS_PER_SESSION
     }
@@ -122,20 +137,34 @@ impl Holder {
         (joinable && request.joined.len() < MAX_JOINED).then_some(request)
     }
 
-    fn ask(&mut self, leader: u64, joined: Vec<u64>, object: VolumePath, actions: &mut Vec<HolderAction>) {
+    fn ask(
+        &mut self,
+        now: BootMs,
+        leader: u64,
+        joined: Vec<u64>,
+        object: VolumePath,
+        actions: &mut Vec<HolderAction>,
+    ) {
         let (request, stream) = (self.fresh_id(), self.stream());
         let objects = BTreeMap::from([(object.clone(), ChangeNumber::default())]);
         let connection = stream.map(|stream| stream.connection);
         let floor = self.cached.get(&object).map(|cached| cached.seen);
-        self.requests.insert(request, Request { connection, objects, leader: Some(leader), joined, floor });
+        self.requests
+            .insert(request, Request { connection, objects, leader: Some(leader), joined, floor, sent: now });
         self.open.insert(object.clone(), request);
         actions.push(HolderAction::Ask { request, stream, object });
     }
 
-    fn ask_for_joined(&mut self, joined: Vec<u64>, object: VolumePath, actions: &mut Vec<HolderAction>) {
+    fn ask_for_joined(
+        &mut self,
+        now: BootMs,
+        joined: Vec<u64>,
+        object: VolumePath,
+        actions: &mut Vec<HolderAction>,
+    ) {
         let mut joined = joined.into_iter();
         if let Some(leader) = joined.next() {
-            self.ask(leader, joined.collect(), object, actions);
+            self.ask(now, leader, joined.collect(), object, actions);
         }
     }
 }
@@ -151,4 +180,5 @@ struct Grant {
     version: ObjectVersion,
     change: ChangeNumber,
     callback: bool,
+    unasked: Option<BootMs>,
 }

@@ -1,11 +1,13 @@
 //! Tests of the store: against a small model, under failing disks, and by cases.
 
+mod append;
 mod cases;
 mod damage;
 mod dump;
 mod late;
 mod lists;
 mod names;
+mod policies;
 mod random;
 mod sparse;
 pub(super) mod torn;

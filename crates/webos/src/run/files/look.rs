@@ -4,7 +4,7 @@ use super::Shown;
 use crate::args::{Ls, Stat};
 use crate::output::{Out, Outcome, time};
 use crate::run::{Setup, reach};
-use client::models::{DirEntry, Entry, FileKind};
+use client::models::{DirEntry, Entry, FileKind, Policy};
 use serde::Serialize;
 use terms::{ByteCount, Location, UnixMs, VolumePath};
 
@@ -18,6 +18,8 @@ struct Line<'a> {
     modified_ms: UnixMs,
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<&'a str>,
+    #[serde(skip_serializing_if = "Policy::is_cto")]
+    policy: Policy,
 }
 
 #[derive(Serialize)]
@@ -43,6 +45,7 @@ pub async fn ls(setup: &Setup, out: &mut Out, arguments: &Ls) -> Outcome {
         etag: entry.etag.map(|etag| etag.to_string()),
         modified_ms: entry.modified,
         target: entry.target.as_deref(),
+        policy: entry.policy,
     });
     let listed = Listed { location: place.location.to_string(), entries: lines.collect() };
     out.result(&listed, |out, listed| listed.entries.iter().try_for_each(|line| print(out, line, arguments.long)))
@@ -50,7 +53,8 @@ pub async fn ls(setup: &Setup, out: &mut Out, arguments: &Ls) -> Outcome {
 
 fn as_line(path: &VolumePath, entry: &Entry) -> DirEntry {
     let name = path.name().unwrap_or_default().to_string();
-    DirEntry { name, kind: entry.kind, size: entry.size, etag: entry.etag, modified: entry.modified, target: None }
+    let Entry { kind, size, etag, modified, policy, .. } = *entry;
+    DirEntry { name, kind, size, etag, modified, target: None, policy }
 }
 
 fn print(out: &mut Out, line: &Line<'_>, long: bool) -> Outcome {
@@ -86,5 +90,8 @@ fn people(out: &mut Out, location: &Location, entry: &Entry) -> Outcome {
         out.line(&format!("  etag      \"{etag}\""))?;
     }
     out.line(&format!("  version   {}", entry.version))?;
+    if !entry.policy.is_cto() {
+        out.line(&format!("  policy    {}", entry.policy))?;
+    }
     out.line(&format!("  modified  {}", time(entry.modified)))
 }

@@ -1,5 +1,6 @@
 //! Commands on files: what is there, reading it checked, storing, moving and removing it.
 
+mod append;
 mod checked;
 mod find;
 mod folder;
@@ -8,18 +9,21 @@ mod landing;
 mod look;
 mod names;
 mod piped;
+mod policy;
 mod put;
 mod tree;
 mod watch;
 
+pub use append::{append, tail};
 pub use find::find;
 pub use get::{cat, get};
 pub use look::{ls, stat};
 pub use names::{ln, mkdir, mv, rm};
+pub use policy::policy;
 pub use put::put;
 pub use watch::watch;
 
-use client::models::{Entry, FileKind};
+use client::models::{Entry, FileKind, Policy};
 use serde::Serialize;
 use terms::{Location, UnixMs};
 
@@ -33,6 +37,7 @@ pub struct Shown {
     etag: Option<String>,
     version: String,
     modified_ms: UnixMs,
+    policy: Policy,
 }
 
 impl Shown {
@@ -45,6 +50,7 @@ impl Shown {
             etag: entry.etag.map(|etag| etag.to_string()),
             version: entry.version.to_string(),
             modified_ms: entry.modified,
+            policy: entry.policy,
         }
     }
 }

@@ -166,7 +166,7 @@ fn take_down(
 }
 
 /// Standard input as a file of its own.
-fn standard_input() -> Result<File, Problem> {
+pub(super) fn standard_input() -> Result<File, Problem> {
     let handle = io::stdin().as_fd().try_clone_to_owned();
     handle.map(File::from).map_err(|error| cannot("read", Path::new("standard input"), &error))
 }
