@@ -11,7 +11,7 @@ use http::header::{
     ACCEPT, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, ETAG, HeaderMap, IF_MATCH, IF_NONE_MATCH,
     LAST_MODIFIED, RANGE,
 };
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{HeaderValue, Method, Response};
 use hyper::body::{Body, Incoming};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::ops::Range;
@@ -90,7 +90,7 @@ impl Volume {
         Location { volume: self.name.clone(), path: path.clone() }
     }
 
-    fn url(&self, path: &VolumePath) -> String {
+    pub(crate) fn url(&self, path: &VolumePath) -> String {
         format!("/{}/{}", self.name, path.to_url())
     }
 
@@ -106,7 +106,7 @@ impl Volume {
         self.ask_for(purpose, method, path, headers, body).await
     }
 
-    async fn ask_for(
+    pub(crate) async fn ask_for(
         &self,
         purpose: Purpose,
         method: Method,
@@ -184,27 +184,6 @@ impl Volume {
             _ => Purpose::Bulk,
         };
         self.get_over(purpose, path, headers).await
-    }
-
-    /// A part of one version of a file, over this connection.
-    pub(crate) async fn get_part(
-        &self,
-        purpose: Purpose,
-        path: &VolumePath,
-        bytes: &Range<u64>,
-        root: Digest,
-    ) -> Result<Incoming, Problem> {
-        let mut headers = HeaderMap::new();
-        headers.insert(RANGE, value(&format!("bytes={}-{}", bytes.start, bytes.end.saturating_sub(1)))?);
-        headers.insert(IF_MATCH, value(&etag_text(root))?);
-        let url = self.url(path);
-        let answer = self.ask_for(purpose, Method::GET, &url, headers, wire::body::empty()).await?;
-        if answer.status() == StatusCode::PARTIAL_CONTENT {
-            return Ok(answer.into_body());
-        }
-        let what =
-            format!("asked for a part of {}, {} sends all of it", self.location(path), self.node.principal());
-        Err(Problem::new(Code::Internal, what))
     }
 
     async fn get_over(&self, purpose: Purpose, path: &VolumePath, headers: HeaderMap) -> Result<Download, Problem> {
@@ -340,7 +319,7 @@ fn named(problem: Problem, location: &Location) -> Problem {
     }
 }
 
-fn value(text: &str) -> Result<HeaderValue, Problem> {
+pub(crate) fn value(text: &str) -> Result<HeaderValue, Problem> {
     HeaderValue::from_str(text).map_err(|_| Problem::new(Code::Invalid, "a header value has a control character"))
 }
 

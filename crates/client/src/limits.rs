@@ -95,8 +95,9 @@ pub const READ_BYTES: usize = 256 << 10;
 pub const PART_BYTES: u64 = 2 << 20;
 /// Parts of one file asked for at once: count. 32 MiB fill 6 Gbit/s at 40 ms, and are the most memory a download takes.
 pub const PARTS_AHEAD: usize = 16;
-/// A file with less left behind its first part comes over one connection: bytes. Others would hardly be there in time.
-pub const LANES_FROM_BYTES: u64 = 8 << 20;
+/// So much of a file comes over one connection, and all of it if no more is left behind its first part: bytes. Others are
+/// opened meanwhile, and would hardly be there in time for less.
+pub const LANES_FROM_BYTES: u64 = 16 << 20;
 /// Attempts for one part, each over another connection: count.
 pub const PART_ATTEMPTS: u32 = 4;
 

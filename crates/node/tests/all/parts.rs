@@ -6,7 +6,7 @@ use client::{PartsBody, PutOptions};
 use http_body_util::BodyExt;
 use terms::{Code, Problem};
 
-const LONG: usize = (12 << 20) + 4321;
+const LONG: usize = (26 << 20) + 4321;
 
 fn content(size: usize, kind: u8) -> Vec<u8> {
     (0..size).map(|at| (at / 1013) as u8 ^ kind).collect()
