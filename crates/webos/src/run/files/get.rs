@@ -10,7 +10,7 @@ use crate::run::{Setup, reach};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use client::models::{Entry, FileKind};
+use client::models::{Entry, FileKind, Policy};
 use client::{Client, Download, Volume};
 use hyper::body::Incoming;
 use serde::Serialize;
@@ -66,7 +66,18 @@ async fn begin(
             client.read_via(&node, location).await?
         }
     };
+    if via.is_none() && download.entry.policy == Policy::Log && download.manifest.is_none() {
+        return growing(&volume, location, &download).await;
+    }
     arriving(&volume, location, download).await
+}
+
+/// A long log, which may grow while it is asked for: first what the home signs, then so much of it.
+async fn growing(volume: &Volume, location: &Location, found: &Download) -> Result<Arriving, Problem> {
+    let path = found.led_to.clone().unwrap_or_else(|| location.path.clone());
+    let statement = volume.manifest(&path).await?;
+    let download = volume.get(&path, Some((0, Some(statement.size))), None).await?;
+    as_stated(volume, Location { volume: location.volume.clone(), path }, &statement, download)
 }
 
 pub(super) async fn arriving(
@@ -79,15 +90,24 @@ pub(super) async fn arriving(
             .next("list it with `webos ls`, or fetch all of it with `webos get -r`"));
     }
     let path = download.led_to.clone().unwrap_or_else(|| location.path.clone());
-    let location = &Location { volume: location.volume.clone(), path };
-    let statement = statement(volume, location, &download).await?;
+    let location = Location { volume: location.volume.clone(), path };
+    let statement = statement(volume, &location, &download).await?;
+    as_stated(volume, location, &statement, download)
+}
+
+fn as_stated(
+    volume: &Volume,
+    location: Location,
+    statement: &ManifestStatement,
+    download: Download,
+) -> Result<Arriving, Problem> {
     let manifest = statement.manifest().map_err(|error| Problem::new(Code::Denied, error.to_string()))?;
     Ok(Arriving {
         entry: statement.entry(),
         content: Checked::new(download.body, manifest, location.to_string()),
         root: statement.root,
         volume: volume.clone(),
-        path: location.path.clone(),
+        path: location.path,
     })
 }
 
