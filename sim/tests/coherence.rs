@@ -49,6 +49,16 @@ fn without_stream_numbers_a_late_answer_is_kept_without_a_callback() {
 }
 
 #[test]
+fn without_an_end_a_time_to_live_is_for_ever() {
+    finds(Checks { times_to_live: false, ..Checks::ALL }, "from its cache");
+}
+
+#[test]
+fn without_looking_again_an_open_strong_file_shows_what_was_replaced() {
+    finds(Checks { strong_reads: false, ..Checks::ALL }, "through an open handle");
+}
+
+#[test]
 fn without_lock_epochs_a_late_write_loses_the_next_holders_work() {
     finds(Checks { lock_epochs: false, ..Checks::ALL }, "work was lost");
 }

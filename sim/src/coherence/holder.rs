@@ -3,6 +3,7 @@
 use super::event::{Event, Open};
 use super::home::session_of;
 use super::locks::LockWork;
+use super::policies::policy;
 use super::{FIRST_HOLDER, HOME, UNDER_WAY_MS, World};
 use crate::dice::Dice;
 use crate::machine::MachineClock;
@@ -37,13 +38,15 @@ pub(super) struct HolderProcess {
     pub(super) written_since_heal: u64,
     tick_at: Option<u64>,
     cached_since_heal: u64,
+    /// The version of the object under `strong` that somebody has open.
+    pub(super) handle: Option<ObjectVersion>,
 }
 
-struct ReadCall {
-    object: VolumePath,
+pub(super) struct ReadCall {
+    pub(super) object: VolumePath,
     since: u64,
-    /// What was committed when the read began.
-    floor: ObjectVersion,
+    /// What the read must show, or something later.
+    pub(super) floor: ObjectVersion,
 }
 
 impl HolderNode {
@@ -112,7 +115,9 @@ impl World {
             Event::SendWrite(write) if write.life == life => self.send_write(index, write),
             Event::Written { life: meant, epoch, done } if meant == life => self.written(index, epoch, done),
             Event::Answered { life: meant, request, answer } if meant == life => {
-                if let (Answer::Found { version, .. }, Some(process)) = (answer, &mut self.holders[index].process) {
+                if let (Answer::Found { version, .. } | Answer::Unasked { version, .. }, Some(process)) =
+                    (answer, &mut self.holders[index].process)
+                {
                     process.answers.insert(request, version);
                 }
                 self.holder_step(index, HolderEvent::Answered { request, answer });
@@ -172,8 +177,12 @@ impl World {
             written_since_heal: 0,
             tick_at: None,
             cached_since_heal: 0,
+            handle: None,
         });
         for (object, version) in self.holders[index].disk.clone() {
+            if !policy(&object).has_callbacks() {
+                continue;
+            }
             self.holder_step(index, HolderEvent::Load { object, version });
         }
         self.reconnect(index);
@@ -293,7 +302,7 @@ impl World {
     }
 
     pub(super) fn read_as(&mut self, index: usize, waiter: u64, object: VolumePath) {
-        let (now, floor) = (self.scheduler.now(), self.home.store.version(&object));
+        let (now, floor) = (self.scheduler.now(), self.floor(index, &object));
         let Some(process) = &mut self.holders[index].process else { return };
         process.reads.insert(waiter, ReadCall { object: object.clone(), since: now, floor });
         self.holder_step(index, HolderEvent::Read { waiter, object });
@@ -313,6 +322,7 @@ impl World {
                 "holder {index} served {object} {version} from its cache, {floor} was committed before the read began"
             ));
         }
+        self.served(index, &call, version);
         if on_disk != Some(version) {
             self.violated(format!("holder {index} takes {object} {version} for cached, the disk has {on_disk:?}"));
         }
@@ -330,6 +340,7 @@ impl World {
         } else {
             self.counts.once += 1;
         }
+        self.served(index, &call, version);
         if version < call.floor {
             let ReadCall { object, floor, .. } = call;
             self.violated(format!(

@@ -1,6 +1,7 @@
 //! The home in the world of leases: its process may die, its store survives.
 
 use super::event::{Event, LockedWrite, Open};
+use super::policies::{History, policy, recalled};
 use super::{FIRST_HOLDER, HOME, World};
 use crate::dice::Dice;
 use crate::machine::MachineClock;
@@ -34,6 +35,7 @@ pub(super) struct Store {
     locks: u64,
     /// The number that each object holds, and held at each version.
     pub(super) numbers: BTreeMap<VolumePath, u64>,
+    pub(super) history: History,
     numbers_at: BTreeMap<(VolumePath, ObjectVersion), u64>,
     /// Writes that were applied: by holder, life and operation.
     pub(super) operations: BTreeSet<(usize, u64, u64)>,
@@ -105,7 +107,7 @@ impl World {
             Event::Opened(open) => self.opened(open),
             Event::ReadStore { life: meant, open, change, callback } if meant == life => {
                 let version = self.home.store.version(&open.object);
-                self.answer(&open, Answer::Found { version, change, callback });
+                self.answer(&open, Answer::under(policy(&open.object), version, change, callback));
             }
             Event::CompareStore { life: meant, hello, request, change, mut objects } if meant == life => {
                 objects.retain(|(object, version)| self.home.store.version(object) == *version);
@@ -229,7 +231,7 @@ impl World {
 
     fn opened(&mut self, open: Open) {
         let Some(process) = &mut self.home.process else { return };
-        let Some(stream) = open.stream else {
+        let Some(stream) = open.stream.filter(|_| policy(&open.object).has_callbacks()) else {
             let (life, change) = (self.home.life, process.leases.change());
             let event = Event::ReadStore { life, open, change, callback: false };
             return self.scheduler.after(self.dice.below(30), HOME, event);
@@ -269,7 +271,7 @@ impl World {
         process.next_token += 1;
         let token = process.next_token;
         let lock = write.as_ref().map(|write| write.epoch);
-        let touches = touched.clone();
+        let touches = recalled(&touched);
         let change = Change { touched, since_true: now, since, paused_before, admitted: false, write };
         process.changes.insert(token, change);
         if self.dice.happens(30) {
@@ -299,6 +301,7 @@ impl World {
             let version = ObjectVersion { epoch: Epoch(1), version: Version(store.change.0) };
             for object in self.objects.iter().filter(|object| change.touched.covers(object)) {
                 store.versions.insert(object.clone(), version);
+                store.history.committed(object, self.scheduler.now(), version);
                 let number = store.numbers.get(object).copied().unwrap_or_default();
                 store.numbers_at.insert((object.clone(), version), number);
             }

@@ -1,5 +1,6 @@
 //! The world of leases: one home, some holders and writers, and everything that can go wrong between them.
-//! Checked: no read is served with a value older than the last change committed before the read began; no change
+//! Checked: no read is served with a value older than the last change committed before the read began (or, of what has
+//! a time to live, so long before); no change
 //! waits longer than a lease; of numbers counted up under locks none is lost; no honest home is taken for a liar;
 //! after healing everything goes on.
 
@@ -8,6 +9,7 @@ mod faults;
 mod holder;
 mod home;
 mod locks;
+mod policies;
 
 use crate::dice::Dice;
 use crate::network::{Network, Weather};
@@ -57,6 +59,10 @@ pub struct Counts {
     pub late_writes: u64,
     /// Numbers committed under locks.
     pub numbers: u64,
+    /// Reads through an open handle under `strong`.
+    pub handle_reads: u64,
+    /// Open handles that were found to be replaced.
+    pub handles_replaced: u64,
     /// Streams that the home ended.
     pub byes: u64,
     /// Faults.
@@ -79,6 +85,8 @@ impl Counts {
         self.locks_lost += other.locks_lost;
         self.late_writes += other.late_writes;
         self.numbers += other.numbers;
+        self.handle_reads += other.handle_reads;
+        self.handles_replaced += other.handles_replaced;
         self.byes += other.byes;
         self.faults += other.faults;
         self.events += other.events;
@@ -114,7 +122,8 @@ impl World {
         let dice = Dice::new(seed);
         let rules = LeaseRules { checks, ..LeaseRules::default() };
         let weather = Weather::thrown(&dice, &[500, 4_000]);
-        let objects = ["a", "b", "d", "d/x", "d/y"].iter().filter_map(|text| VolumePath::new(text).ok()).collect();
+        let names = ["a", "b", "d", "d/x", "d/y"].into_iter().chain(policies::OBJECTS);
+        let objects = names.filter_map(|text| VolumePath::new(text).ok()).collect();
         let count = dice.between(1, 4);
         let holders = (0..count).map(|index| HolderNode::new(index, &dice)).collect();
         let (read_every_ms, write_every_ms) = (dice.between(30, 300), dice.between(200, 2500));

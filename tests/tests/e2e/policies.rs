@@ -51,7 +51,34 @@ fn a_log_and_what_is_immutable_are_not_overwritten() {
     alice.call(["append", &at("plain")]).input("one\n").run().succeeds();
     alice.call(["append", &at("plain")]).input("two\n").run().succeeds();
     assert_eq!(alice.ok(["cat", &at("plain")]), "one\ntwo\n", "any file can be appended to");
+    // It takes the rights that what it does takes.
+    let bob = realm.user("bob");
+    alice.ok(["acl", "grant", "user/bob", "rw", &at("l")]);
+    alice.ok(["acl", "grant", "user/bob", "rw", &at("plain")]);
+    bob.call(["append", &at("l")]).input("bob\n").run().succeeds();
+    bob.call(["append", &at("plain")]).input("bob\n").run().fails(3, &["bob"]);
+    bob.call(["policy", &at("l"), "cto"]).run().fails(3, &["bob"]);
+    assert_eq!(bob.ok(["tail", "-n", "1", &at("l")]), "bob\n");
     alice.ok(["rm", &at("l")]);
+}
+
+#[test]
+fn a_long_log_is_read_whole_while_it_grows() {
+    let realm = Realm::start();
+    let (alice, at) = (&realm.alice, realm.path("l"));
+    let line = format!("{:0>1023}\n", 7);
+    alice.call(["append", &at]).input("begin\n").run().succeeds();
+    alice.ok(["policy", &at, "log"]);
+    alice.call(["append", &at]).input(line.repeat(10 << 10)).run().succeeds();
+    std::thread::scope(|scope| {
+        let grows = scope
+            .spawn(|| (0..20).for_each(|_| drop(alice.call(["append", &at]).input("more\n").run().succeeds())));
+        while !grows.is_finished() {
+            let all = alice.ok(["cat", &at]);
+            assert!(all.starts_with("begin\n") && all.len() >= (10 << 20) + 6);
+        }
+    });
+    assert_eq!(alice.ok(["cat", &at]).len(), (10 << 20) + 6 + 20 * 5);
 }
 
 #[test]

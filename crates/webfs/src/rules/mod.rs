@@ -68,6 +68,8 @@ pub struct Checks {
     pub registers_anew: bool,
     /// A holder stops using what it was given for a time when that time is over.
     pub times_to_live: bool,
+    /// Whoever has something open under `strong` looks at each read whether it is still the valid version.
+    pub strong_reads: bool,
 }
 
 impl Checks {
@@ -84,5 +86,6 @@ impl Checks {
         grants_within_lease: true,
         registers_anew: true,
         times_to_live: true,
+        strong_reads: true,
     };
 }

@@ -178,6 +178,12 @@ impl Applying<'_> {
         }
         let tail = self.tail(before, old, size, append)?;
         let (changes, piece) = self.place(&tail, size, append)?;
+        if let (Tail::Pieces { .. }, Some(placed), Some(piece), 1) = (&tail, before, &piece, changes.len())
+            && !tree::is_tree(after)
+            && !self.is_shared(old, old)?
+        {
+            return self.extend_in_place(node, Placed { size: after, ..placed }, piece);
+        }
         let (content, manifest) = tree::change(self.database, old, after, &changes)?;
         if let Some(piece) = piece {
             self.put_piece(content, after, &piece)?;
@@ -194,6 +200,26 @@ impl Applying<'_> {
                 params![series],
             )?;
         }
+        Ok(self.file_entry(&manifest, node.policy))
+    }
+
+    /// The usual append: one more piece, and the rows of the log as they are with it.
+    fn extend_in_place(&self, node: &Node, after: Placed, piece: &Piece) -> Result<Entry, StoreError> {
+        let number = ((after.size - 1) / BLOCK_BYTES).cast_signed();
+        self.execute(
+            "UPDATE block SET file = ?3, hash = ?4 WHERE line = ?1 AND number = ?2 AND last IS NULL",
+            params![after.line, number, name_of(piece.series, piece.hash).0, piece.hash.0],
+        )?;
+        self.execute(
+            "INSERT INTO piece VALUES (?1, ?2, ?3, ?4)",
+            params![piece.series, piece.at.cast_signed(), after.line, &piece.bytes[..]],
+        )?;
+        let manifest = after.manifest(self.database)?;
+        self.execute(
+            "UPDATE content SET size = ?2, root = ?3 WHERE id = ?1",
+            params![after.content, after.size.cast_signed(), manifest.root().0],
+        )?;
+        self.touch(node.id)?;
         Ok(self.file_entry(&manifest, node.policy))
     }
 
@@ -290,6 +316,14 @@ impl Applying<'_> {
     /// The log was shorter: all of that is in what it is now, so nobody needs the row. Only where other contents share
     /// its blocks, as after a time under another policy, it stays for as long as they do.
     fn forget_shorter(&self, old: i64, new: i64) -> Result<(), StoreError> {
+        if self.is_shared(old, new)? {
+            return self.retire_content(Some(old));
+        }
+        self.execute("DELETE FROM content WHERE id = ?1", params![old])
+    }
+
+    /// Whether other contents than these share their blocks.
+    fn is_shared(&self, old: i64, new: i64) -> Result<bool, StoreError> {
         let mut shared = self
             .database
             .prepare_cached(
@@ -297,10 +331,7 @@ impl Applying<'_> {
                  LIMIT 1",
             )
             .map_err(failed)?;
-        if shared.exists([old, new]).map_err(failed)? {
-            return self.retire_content(Some(old));
-        }
-        self.execute("DELETE FROM content WHERE id = ?1", params![old])
+        shared.exists([old, new]).map_err(failed)
     }
 }
 

@@ -102,7 +102,9 @@ impl Holder {
         }
         let overtaken = self.is_overtaken(&asked, &object, grant.change);
         let same_stream = !self.rules.checks.connections || asked.connection == self.stream().map(|s| s.connection);
-        let stands = grant.unasked.is_some() || grant.callback && same_stream;
+        // An answer that took longer than its time is used once.
+        let in_time = |until| now < until;
+        let stands = grant.unasked.map_or(grant.callback && same_stream, in_time);
         let keep = stands && !overtaken && self.has_room(&object);
         if keep {
             let Grant { version, change: granted, unasked, .. } = grant;

@@ -1,7 +1,7 @@
 //! Stories of a holder, with the clock in seconds.
 
 use super::{Answer, Holder, HolderAction, HolderEvent, ReadFailure};
-use crate::model::ObjectVersion;
+use crate::model::{ObjectVersion, Policy};
 use crate::rules::LeaseRules;
 use crate::rules::message::{ByeReason, Down, Up};
 use terms::{BootMs, ChangeNumber, Epoch, SessionId, Version, VolumePath};
@@ -243,4 +243,48 @@ fn a_home_that_does_not_answer_is_given_up_and_readers_fail() {
         matches!(reader.at(12, HolderEvent::Tick).as_slice(), [HolderAction::Close { .. }]),
         "one lease unanswered"
     );
+}
+
+#[test]
+fn a_time_to_live_counts_from_asking_and_needs_no_lease() {
+    let unasked = |number, change| Answer::under(Policy::Ttl(30), version(number), ChangeNumber(change), true);
+    let mut reader = Reader::new();
+    let request = reader.ask(1, 1, "a");
+    let answered = reader.at(4, HolderEvent::Answered { request, answer: unasked(7, 100) });
+    assert!(answered.contains(&serve(1, request, true)), "{answered:?}");
+    reader.at(20, HolderEvent::Lost { connection: 1 });
+    for (secs, valid) in [(5, true), (30, true), (31, false)] {
+        assert_eq!(reader.is_valid(secs, "a"), valid, "{secs}");
+    }
+    let late = reader.ask(40, 2, "a");
+    let answered = reader.at(70, HolderEvent::Answered { request: late, answer: unasked(8, 101) });
+    assert!(
+        answered.contains(&serve(2, late, false)),
+        "it took as long as its time, and is used once: {answered:?}"
+    );
+    assert!(!reader.is_valid(70, "a"));
+}
+
+#[test]
+fn what_is_used_unasked_is_not_registered_and_given_up_when_it_is_recalled() {
+    let mut reader = Reader::new();
+    let request = reader.ask(1, 1, "a");
+    let answer = Answer::under(Policy::Immutable, version(7), ChangeNumber(100), false);
+    reader.at(1, HolderEvent::Answered { request, answer });
+    let actions = reader.connect(2, 100);
+    let registers =
+        |action: &HolderAction| matches!(action, HolderAction::Send { message: Up::Register { .. }, .. });
+    assert!(!actions.iter().any(registers), "{actions:?}");
+    assert!(reader.is_valid(3, "a"));
+    reader.recall(4, 101, "a");
+    assert!(!reader.is_valid(4, "a"));
+}
+
+#[test]
+fn a_log_is_never_served_from_the_cache() {
+    let mut reader = Reader::new();
+    let request = reader.ask(1, 1, "l");
+    let answer = Answer::under(Policy::Log, version(7), ChangeNumber(100), true);
+    assert_eq!(reader.at(1, HolderEvent::Answered { request, answer }), [serve(1, request, false)]);
+    assert!(asked(&reader.read(2, 2, "l")).is_some());
 }

@@ -1,5 +1,6 @@
 //! Tests of the HTTP name space, below the connection: requests in, responses out.
 
+mod policies;
 mod reads;
 mod sparse;
 mod watch;

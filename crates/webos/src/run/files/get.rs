@@ -10,7 +10,8 @@ use crate::run::{Setup, reach};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use client::models::{Entry, FileKind};
+use client::limits::PART_BYTES;
+use client::models::{Entry, FileKind, Policy};
 use client::{Client, Download, PartsBody, Volume};
 use http_body_util::BodyExt;
 use serde::Serialize;
@@ -67,7 +68,21 @@ async fn begin(
             Download { entry, manifest, led_to, body: body.map_err(Into::into).boxed_unsync() }
         }
     };
+    let in_parts = download.manifest.is_none() || download.entry.size > PART_BYTES;
+    if via.is_none() && download.entry.policy == Policy::Log && in_parts {
+        return growing(&volume, location, &download).await;
+    }
     arriving(&volume, location, download).await
+}
+
+/// A long log, which may grow while it is asked for: first what the home signs, then so much of it.
+async fn growing(volume: &Volume, location: &Location, found: &Download<PartsBody>) -> Result<Arriving, Problem> {
+    let path = found.led_to.clone().unwrap_or_else(|| location.path.clone());
+    let statement = volume.manifest(&path).await?;
+    let Download { entry, manifest, led_to, body } =
+        volume.get(&path, Some((0, Some(statement.size))), None).await?;
+    let download = Download { entry, manifest, led_to, body: body.map_err(Into::into).boxed_unsync() };
+    as_stated(volume, Location { volume: location.volume.clone(), path }, &statement, download)
 }
 
 pub(super) async fn arriving(
@@ -80,15 +95,24 @@ pub(super) async fn arriving(
             .next("list it with `webos ls`, or fetch all of it with `webos get -r`"));
     }
     let path = download.led_to.clone().unwrap_or_else(|| location.path.clone());
-    let location = &Location { volume: location.volume.clone(), path };
-    let statement = statement(volume, location, &download).await?;
+    let location = Location { volume: location.volume.clone(), path };
+    let statement = statement(volume, &location, &download).await?;
+    as_stated(volume, location, &statement, download)
+}
+
+fn as_stated(
+    volume: &Volume,
+    location: Location,
+    statement: &ManifestStatement,
+    download: Download<PartsBody>,
+) -> Result<Arriving, Problem> {
     let manifest = statement.manifest().map_err(|error| Problem::new(Code::Denied, error.to_string()))?;
     Ok(Arriving {
         entry: statement.entry(),
         content: Checked::new(download.body, manifest, location.to_string()),
         root: statement.root,
         volume: volume.clone(),
-        path: location.path.clone(),
+        path: location.path,
     })
 }
 
