@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn every_row_is_reached_by_its_own_pattern() {
         for (pattern, methods, access) in TABLE {
-            let of_volumes = ["{path}", "session", "open", "batch", "look"];
+            let of_volumes = ["{path}", "session", "open", "batch", "look", "watch"];
             let name =
                 if of_volumes.iter().any(|part| pattern.contains(part)) { "data.lab.example" } else { "site" };
             let path = pattern.replace("{}", name).replace("{path}", "a/b");

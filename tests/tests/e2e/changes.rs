@@ -1,6 +1,7 @@
 //! Watching through the real binary: each change as it happens, also behind a restart of the home.
 
 use rustix::process::Signal;
+use std::thread;
 use webos_tests::{Realm, Talking};
 
 fn watch(realm: &Realm, who: &webos_tests::Home, at: &str) -> Talking {
@@ -56,4 +57,40 @@ fn a_watch_ends_when_its_time_is_over() {
     let realm = Realm::start();
     let said = realm.alice.call(["watch", "--for", "1s", Realm::VOLUME]).run();
     said.code_is(0);
+}
+
+/// Each appender's lines, once and in order, also where the home was killed in the middle of them.
+#[test]
+fn a_follower_of_a_log_prints_each_line_of_five_appenders_once() {
+    let mut realm = Realm::start();
+    let path = realm.path("log");
+    realm.alice.call(["append", &path]).input("begin\n").run().succeeds();
+    realm.alice.ok(["policy", &path, "log"]);
+    let mut following = Talking::start(realm.alice.call(["tail", "-f", &path]).into_command(), false);
+    following.wait_for("what is there", |line| line == "begin");
+    let alice = &realm.alice;
+    let append = |half: u32| {
+        thread::scope(|scope| {
+            for appender in 0..5 {
+                let path = &path;
+                scope.spawn(move || {
+                    for number in half * 20..(half + 1) * 20 {
+                        let line = format!("{appender} {number}\n");
+                        alice.call(["append", path]).input(line).run().succeeds();
+                    }
+                });
+            }
+        });
+    };
+    append(0);
+    realm.first.kill();
+    realm.first.run(&[]);
+    append(1);
+    alice.call(["append", &path]).input("end\n").run().succeeds();
+    following.wait_for("the end", |line| line == "end");
+    for appender in 0..5 {
+        let own = following.heard().iter().filter_map(|line| line.as_str()?.strip_prefix(&format!("{appender} ")));
+        let numbers: Vec<u32> = own.map(|number| number.parse().expect("a number")).collect();
+        assert_eq!(numbers, (0..40).collect::<Vec<_>>(), "of appender {appender}");
+    }
 }

@@ -58,11 +58,15 @@ pub struct AppendArgs {
     pub lent: Under,
 }
 
-/// Print the last lines of a file
+/// Print the last lines of a file, and with -f what is added to it
+///
+/// With -f it goes on until Ctrl-C. While the home is cut off it says so, asks again, and goes on at the next byte; each
+/// byte is printed once.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Examples:
   webos tail site.demo.localhost/www/log
+  webos tail -f site.demo.localhost/www/log
   webos tail -n 100 site.demo.localhost/www/log")]
 pub struct TailArgs {
     /// NAME.REALM/path
@@ -71,6 +75,9 @@ pub struct TailArgs {
     /// How many lines
     #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 10)]
     pub lines: u64,
+    /// Go on with what is added
+    #[arg(short, long)]
+    pub follow: bool,
     #[command(flatten)]
     pub lent: Under,
 }

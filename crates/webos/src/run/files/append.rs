@@ -6,13 +6,14 @@ use crate::output::{Out, Outcome};
 use crate::run::limits::MAX_TAIL_BYTES;
 use crate::run::{Setup, reach};
 use bytes::{Bytes, BytesMut};
-use client::Volume;
+use client::{News, Volume};
 use serde::Serialize;
 use std::path::Path;
 use terms::{ByteCount, Code, Location, Problem, VolumePath};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use webfs::limits::MAX_APPEND_BYTES;
 use webfs::protocol::Operation;
+use webfs::watch::Seen;
 
 /// What is read from the end at once: bytes.
 const TAIL_READ: u64 = 64 << 10;
@@ -100,11 +101,29 @@ pub async fn tail(setup: &Setup, out: &mut Out, arguments: &TailArgs) -> Outcome
     let place = &arguments.place;
     let volume = reach::volume(&client, place, None).await?;
     let (first, text) = last_lines(&volume, &place.location, arguments.lines).await?;
-    if out.is_json() {
-        let text = String::from_utf8_lossy(&text).into_owned();
-        return out.json_line(&Tail { location: place.location.to_string(), offset: first, text });
+    show(out, &place.location, first, &text)?;
+    if !arguments.follow {
+        return Ok(());
     }
-    out.bytes(&text)?;
+    let mut watching = volume.follow(&place.location.path, first + text.len() as u64).await?;
+    loop {
+        match watching.next().await? {
+            News::Seen(Seen::Appended { offset, bytes }) => show(out, &place.location, offset, &bytes)?,
+            News::Seen(Seen::Shorter { size }) => {
+                out.note(&format!("{} was cut or replaced, and has {} now", place.location, ByteCount(size)));
+            }
+            News::Seen(_) => {}
+            News::Cut(problem) => out.note(&format!("{problem}; asking again")),
+        }
+    }
+}
+
+fn show(out: &mut Out, location: &Location, offset: u64, text: &[u8]) -> Outcome {
+    if out.is_json() {
+        let text = String::from_utf8_lossy(text).into_owned();
+        return out.json_line(&Tail { location: location.to_string(), offset, text });
+    }
+    out.bytes(text)?;
     out.flush()
 }
 
