@@ -111,7 +111,7 @@ fn five_appenders_lose_nothing_and_keep_their_order() {
 
 #[test]
 fn what_has_a_time_to_live_is_read_unasked_for_so_long_and_a_log_never() {
-    let mut realm = Realm::start();
+    let realm = Realm::start();
     let r1 = realm.node("r1");
     let (alice, at) = (&realm.alice, |path: &str| realm.path(path));
     let from = format!("r1@{}", r1.address);

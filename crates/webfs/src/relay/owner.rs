@@ -93,14 +93,13 @@ impl Owner {
         }
     }
 
-    /// Takes up what an earlier run has cached: unverified until the home says that it is current.
+    /// Takes up what an earlier run has cached: unverified until the home says that it is current, or is asked.
     pub(super) fn load(mut self) -> Result<Self, CacheError> {
         let (blocks, now) = (self.blocks.clone(), self.now());
         blocks.cache.load(&blocks.volume, |record| {
             let held = Held::from_record(&blocks.volume, record, &self.home_key).ok()?;
             let (object, version) = (held.path.clone(), held.entry.version);
             let manifest = held.has_blocks().then(|| held.manifest().cloned()).flatten();
-            // What has no callback is asked for when it is wanted; its blocks are still there then.
             if held.policy().has_callbacks() {
                 self.holder.step(now, HolderEvent::Load { object: object.clone(), version });
             }
@@ -121,7 +120,6 @@ impl Owner {
                     None => return self.leave().await,
                     Some(Order::Close { answer }) => {
                         self.leave().await;
-                        // Nobody waits any more: fine.
                         let _ = answer.send(());
                         return;
                     }
