@@ -3,7 +3,7 @@
 //! Answers carry what the home signed; [`Download::statement`] checks it. Never retries a mutation without its
 //! operation id.
 
-use crate::limits::{MAX_ANSWER_BYTES, MAX_LISTED, MAX_LISTING_BYTES};
+use crate::limits::{FOLLOW_WITHIN, MAX_ANSWER_BYTES, MAX_LISTED, MAX_LISTING_BYTES, MOVED_PAUSE};
 use crate::remote::Node;
 use crate::session::request;
 use bytes::Bytes;
@@ -15,7 +15,8 @@ use http::{HeaderValue, Method, Response};
 use hyper::body::Incoming;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::ops::Range;
-use terms::{Code, Digest, Location, OperationId, Problem, UnixMs, VolumeName, VolumePath};
+use std::sync::{Arc, PoisonError, RwLock};
+use terms::{BootMs, Code, Digest, Location, OperationId, Problem, UnixMs, VolumeName, VolumePath};
 use trust::PublicKey;
 use webfs::manifest::{MAX_NODE_BYTES, NodePlace};
 use webfs::model::{
@@ -61,19 +62,24 @@ pub struct Download {
     pub body: Incoming,
 }
 
-/// A volume's files at one node.
+/// A volume's files at one node. At the volume's home it follows the volume when that moves.
 #[derive(Clone)]
 pub struct Volume {
-    node: Node,
+    place: Arc<RwLock<Place>>,
     name: VolumeName,
-    key: Option<PublicKey>,
     /// Whether the node that is asked is the volume's home.
     at_home: bool,
 }
 
+#[derive(Clone)]
+struct Place {
+    node: Node,
+    key: Option<PublicKey>,
+}
+
 impl Volume {
     pub(crate) fn new(node: Node, name: VolumeName, key: Option<PublicKey>, at_home: bool) -> Self {
-        Self { node, name, key, at_home }
+        Self { place: Arc::new(RwLock::new(Place { node, key })), name, at_home }
     }
 
     /// Which volume.
@@ -82,8 +88,37 @@ impl Volume {
     }
 
     /// The node that is asked.
-    pub fn node(&self) -> &Node {
-        &self.node
+    pub fn node(&self) -> Node {
+        self.place().node
+    }
+
+    fn place(&self) -> Place {
+        self.place.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Looks, after a node has said that it is not the home, where the home is now; waits a little while it is the same.
+    /// Answers whether to ask again.
+    pub(crate) async fn follow(&self, until: BootMs) -> bool {
+        let place = self.place();
+        let client = place.node.client();
+        if !self.at_home || client.world().clock.boot() >= until {
+            return false;
+        }
+        match client.volume_record_anew(&self.name).await {
+            Ok(record) if record.home != *place.node.principal() || record.address != place.node.address() => {
+                let node = client.node(&record.home, &record.address);
+                let next = Place { node, key: Some(record.key) };
+                *self.place.write().unwrap_or_else(PoisonError::into_inner) = next;
+            }
+            // In the middle of a move, or the name server is away as well: its word comes in a moment.
+            _ => tokio::time::sleep(MOVED_PAUSE).await,
+        }
+        true
+    }
+
+    /// Until when a request that begins now follows the volume.
+    pub(crate) fn follows_until(&self) -> BootMs {
+        self.node().client().world().clock.boot().plus(FOLLOW_WITHIN)
     }
 
     pub(crate) fn location(&self, path: &VolumePath) -> Location {
@@ -101,14 +136,33 @@ impl Volume {
         headers: HeaderMap,
         body: wire::Body,
     ) -> Result<Response<Incoming>, Problem> {
-        let mut request = request(method, self.node.principal(), path, body)?;
+        let node = self.node();
+        let mut request = request(method, node.principal(), path, body)?;
         request.headers_mut().extend(headers);
-        self.node.send(Purpose::Bulk, request).await
+        node.send(Purpose::Bulk, request).await
+    }
+
+    /// The same with a content that can be sent again: goes after the volume if that moves meanwhile.
+    async fn ask_after(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        content: Bytes,
+    ) -> Result<Response<Incoming>, Problem> {
+        let until = self.follows_until();
+        loop {
+            let body = wire::body::full(content.clone());
+            match self.ask(method.clone(), path, headers.clone(), body).await {
+                Err(problem) if problem.code == Code::Moved && self.follow(until).await => {}
+                answer => return answer,
+            }
+        }
     }
 
     /// The attributes of a file or directory.
     pub async fn stat(&self, path: &VolumePath) -> Result<Entry, Problem> {
-        let answer = self.ask(Method::HEAD, &self.url(path), HeaderMap::new(), wire::body::empty()).await;
+        let answer = self.ask_after(Method::HEAD, &self.url(path), HeaderMap::new(), Bytes::new()).await;
         // The answer to HEAD has no body, so a problem has to be told by its status alone.
         let answer = answer.map_err(|problem| named(problem, &self.location(path)))?;
         entry_of(answer.headers())
@@ -124,11 +178,11 @@ impl Volume {
             let mut headers = HeaderMap::new();
             headers.insert(ACCEPT, HeaderValue::from_static("application/cbor"));
             let url = format!("{}{after}", self.url(path));
-            let answer = self.ask(Method::GET, &url, headers, wire::body::empty()).await?;
+            let answer = self.ask_after(Method::GET, &url, headers, Bytes::new()).await?;
             let bytes = wire::read_body(answer.into_body(), MAX_LISTING_BYTES).await?;
             let page: Listing = wire::cbor::from_slice(&bytes)?;
             if !goes_on(&entries, &page.entries) {
-                let what = format!("{} lists {}/{path} in no order", self.node.principal(), self.name);
+                let what = format!("{} lists {}/{path} in no order", self.node().principal(), self.name);
                 return Err(Problem::new(Code::Invalid, what).next("ask who keeps the volume's home"));
             }
             if entries.len() + page.entries.len() > MAX_LISTED {
@@ -158,7 +212,7 @@ impl Volume {
         if let Some(root) = same_as {
             headers.insert(IF_MATCH, value(&etag_text(root))?);
         }
-        let answer = self.ask(Method::GET, &self.url(path), headers, wire::body::empty()).await?;
+        let answer = self.ask_after(Method::GET, &self.url(path), headers, Bytes::new()).await?;
         let led_to = self.led_to(answer.headers());
         Ok(Download { led_to, ..download(answer)? })
     }
@@ -179,7 +233,7 @@ impl Volume {
     pub async fn manifest(&self, path: &VolumePath) -> Result<ManifestStatement, Problem> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static(MANIFEST_TYPE));
-        let answer = self.ask(Method::GET, &self.url(path), headers, wire::body::empty()).await?;
+        let answer = self.ask_after(Method::GET, &self.url(path), headers, Bytes::new()).await?;
         let bytes = wire::read_body(answer.into_body(), MAX_ANSWER_BYTES).await?;
         self.statement(path, &SignedManifest(bytes.to_vec()))
     }
@@ -191,23 +245,23 @@ impl Volume {
         headers.insert(ACCEPT, HeaderValue::from_static(NODE_TYPE));
         headers.insert(IF_MATCH, value(&etag_text(root))?);
         let url = format!("{}?node={place}", self.url(path));
-        let answer = self.ask(Method::GET, &url, headers, wire::body::empty()).await?;
+        let answer = self.ask_after(Method::GET, &url, headers, Bytes::new()).await?;
         wire::read_body(answer.into_body(), MAX_NODE_BYTES).await
     }
 
     /// What a signed manifest states, if this volume's home signed it for this path.
     pub fn statement(&self, path: &VolumePath, signed: &SignedManifest) -> Result<ManifestStatement, Problem> {
-        let key = self.key.as_ref().ok_or_else(|| {
+        let key = self.place().key.ok_or_else(|| {
             Problem::new(
                 Code::Unsupported,
                 format!("the home of {} is not known, so nothing can be checked", self.name),
             )
         })?;
-        let statement: ManifestStatement = trust::signed::open_with(&signed.0, MANIFEST_KIND, key)?;
+        let statement: ManifestStatement = trust::signed::open_with(&signed.0, MANIFEST_KIND, &key)?;
         if statement.volume != self.name || statement.path != *path {
             return Err(Problem::new(
                 Code::Denied,
-                format!("{} answered with the manifest of another file", self.node.principal()),
+                format!("{} answered with the manifest of another file", self.node().principal()),
             ));
         }
         statement.manifest().map_err(|error| Problem::new(Code::Denied, error.to_string()))?;
@@ -216,12 +270,23 @@ impl Volume {
 
     /// Puts a whole file. The answer's entry is durable at the home.
     pub async fn put(&self, path: &VolumePath, how: PutOptions, body: wire::Body) -> Result<Entry, Problem> {
+        let headers = self.put_headers(how)?;
+        let answer = self.ask(Method::PUT, &self.url(path), headers, body).await;
+        if let Err(problem) = &answer
+            && problem.code == Code::Moved
+        {
+            // The body is gone; whoever puts again does it at the new home.
+            self.follow(self.follows_until()).await;
+        }
+        entry_of(answer?.headers())
+    }
+
+    fn put_headers(&self, how: PutOptions) -> Result<HeaderMap, Problem> {
         let mut headers = self.conditions(how.condition, how.operation)?;
         if how.parents {
             headers.insert(PARENTS_HEADER, HeaderValue::from_static("?1"));
         }
-        let answer = self.ask(Method::PUT, &self.url(path), headers, body).await?;
-        entry_of(answer.headers())
+        Ok(headers)
     }
 
     /// Writes these bytes of a file that is there; it becomes longer if it must. Behind the end a hole is left.
@@ -256,15 +321,16 @@ impl Volume {
         entry_of(answer.headers())
     }
 
-    /// Puts a small file that is in memory.
+    /// Puts a small file that is in memory. If the volume moves meanwhile, it is put once, there or here.
     pub async fn put_bytes(&self, path: &VolumePath, how: PutOptions, bytes: Vec<u8>) -> Result<Entry, Problem> {
-        self.put(path, how, wire::body::full(bytes)).await
+        let answer = self.ask_after(Method::PUT, &self.url(path), self.put_headers(how)?, bytes.into()).await?;
+        entry_of(answer.headers())
     }
 
     /// Removes a file or an empty directory.
     pub async fn remove(&self, path: &VolumePath, condition: Condition) -> Result<(), Problem> {
         let headers = self.conditions(condition, None)?;
-        self.ask(Method::DELETE, &self.url(path), headers, wire::body::empty()).await.map(drop)
+        self.ask_after(Method::DELETE, &self.url(path), headers, Bytes::new()).await.map(drop)
     }
 
     fn conditions(&self, condition: Condition, operation: Option<OperationId>) -> Result<HeaderMap, Problem> {
@@ -274,7 +340,7 @@ impl Volume {
             Condition::IfMatch(root) => drop(headers.insert(IF_MATCH, value(&etag_text(root))?)),
             Condition::IfAbsent => drop(headers.insert(IF_NONE_MATCH, HeaderValue::from_static("*"))),
         }
-        let operation = operation.unwrap_or_else(|| self.node.client().operation());
+        let operation = operation.unwrap_or_else(|| self.node().client().operation());
         headers.insert(OPERATION_HEADER, value(&format!("{}.{}", operation.session, operation.sequence))?);
         Ok(headers)
     }
@@ -329,31 +395,4 @@ fn goes_on(list: &[DirEntry], page: &[DirEntry]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_list_only_goes_forward() {
-        let entries = |names: &[&str]| -> Vec<DirEntry> {
-            let entry = |name: &&str| DirEntry {
-                name: name.to_string(),
-                kind: FileKind::File,
-                size: 0,
-                etag: None,
-                modified: UnixMs(0),
-                target: None,
-            };
-            names.iter().map(entry).collect()
-        };
-        for (list, page, fine) in [
-            (&[][..], &["a", "b"][..], true),
-            (&["a"], &["b"], true),
-            (&["a"], &[], true),
-            (&["a"], &["a"], false),
-            (&["b"], &["a"], false),
-            (&[], &["b", "a"], false),
-        ] {
-            assert_eq!(goes_on(&entries(list), &entries(page)), fine, "{list:?} {page:?}");
-        }
-    }
-}
+mod tests;

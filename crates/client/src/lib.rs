@@ -21,6 +21,7 @@ pub mod renewal;
 mod rights;
 mod session;
 mod sign;
+mod standing;
 mod walk;
 
 pub use files::{Condition, Download, PutOptions, Volume};
@@ -28,4 +29,5 @@ pub use folder::Folder;
 pub use purse::{Kept, Purse};
 pub use remote::Node;
 pub use session::Client;
+pub use standing::Standing;
 pub use walk::{Below, Stretch, Walk};

@@ -66,3 +66,10 @@ pub const REVOKED_WITHIN: Duration = Duration::from_secs(3);
 pub const MAX_LOOK_ANSWER_BYTES: usize = 4 * webfs::limits::LOOK_ANSWER_BYTES;
 /// Attempts of a batch whose answer was lost, all under the same numbers, so that it happens once: count.
 pub const BATCH_ATTEMPTS: u32 = 3;
+
+/// The file that says how a folder stands to the volume in it: bytes.
+pub const MAX_STANDING_BYTES: u64 = 4096;
+/// Between two questions for a volume's home while it moves: how long.
+pub const MOVED_PAUSE: Duration = Duration::from_millis(200);
+/// How long a request follows a volume that moves, and waits while nobody serves it.
+pub const FOLLOW_WITHIN: Duration = webfs::rules::limits::OPERATION_DEADLINE;

@@ -206,6 +206,7 @@ impl Client {
     pub async fn volume_record(&self, volume: &VolumeName) -> Result<VolumeRecord, Problem> {
         let now = self.0.world.clock.boot();
         if let Some((record, learned)) = self.records().get(volume)
+            && *learned > BootMs::default()
             && now.since(*learned) < RECORD_LIFE
         {
             return Ok(record.clone());
@@ -217,18 +218,31 @@ impl Client {
         let opened =
             trust::signed::open::<VolumeRecord>(&bytes, VOLUME_KIND, &self.0.trust, self.0.world.clock.unix())?;
         let record = opened.value;
-        if record.volume != *volume || record.home != opened.signer || record.key != opened.key {
-            return Err(Problem::new(
-                Code::Denied,
-                format!("the record of {volume} is not signed by its own home"),
-            ));
+        let first = self.first_node(&volume.realm)?;
+        if record.volume != *volume || opened.signer != *first.principal() {
+            let what = format!("the record of {volume} is not signed by {}, its realm's first node", first.principal());
+            return Err(Problem::new(Code::Denied, what));
         }
         let mut records = self.records();
+        if let Some((known, _)) = records.get(volume).filter(|(known, _)| record.epoch < known.epoch) {
+            let what =
+                format!("the record of {volume} has gone back from epoch {} to {}", known.epoch, record.epoch);
+            return Err(Problem::new(Code::Denied, what).next("ask the owners of the realm's first node"));
+        }
         if records.len() >= MAX_RECORDS {
             records.clear();
         }
         records.insert(volume.clone(), (record.clone(), now));
         Ok(record)
+    }
+
+    /// Asks for a volume's record anew, which is believed no more: somebody said that its home is another one.
+    pub async fn volume_record_anew(&self, volume: &VolumeName) -> Result<VolumeRecord, Problem> {
+        if let Some((_, learned)) = self.records().get_mut(volume) {
+            // The epoch is remembered: none below it is believed.
+            *learned = BootMs::default();
+        }
+        self.volume_record(volume).await
     }
 
     fn records(&self) -> std::sync::MutexGuard<'_, HashMap<VolumeName, (VolumeRecord, BootMs)>> {

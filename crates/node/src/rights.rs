@@ -47,7 +47,8 @@ async fn access_list(
     method: &Method,
     body: Incoming,
 ) -> Result<Response<Body>, Problem> {
-    let (home, gate) = (&home_of(state, volume)?.home, &state.gate);
+    let here = home_of(state, volume)?;
+    let (home, gate) = (&here.home, &state.gate);
     if *method == Method::GET {
         return Ok(cbor(&files::show_acl(home, gate, caller, path).await?));
     }

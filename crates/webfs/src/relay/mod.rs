@@ -23,7 +23,7 @@ pub use lock::LockGuard;
 
 use crate::cache::{Cache, CacheError};
 use crate::rules::limits::MAX_LOCKS_PER_SESSION;
-use crate::rules::{LeaseRules, LockMode, LockWish};
+use crate::rules::{Believed, LeaseRules, LockMode, LockWish};
 use blocks::{Blocks, blocking};
 use limits::REPLICA_QUEUE;
 use lock::Ticket;
@@ -31,7 +31,7 @@ use owner::{Order, Owner};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use terms::{Code, Problem, SessionId, VolumeName, VolumePath};
+use terms::{Code, Epoch, Problem, SessionId, VolumeName, VolumePath};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use trust::PublicKey;
 use world::World;
@@ -116,6 +116,17 @@ impl Replica {
     /// The volume.
     pub fn volume(&self) -> &VolumeName {
         &self.0.blocks.volume
+    }
+
+    /// Takes the word of the volume's signed record about its epoch. Answers how many objects it undid.
+    pub async fn believe(&self, believed: Believed) -> Result<usize, Problem> {
+        self.ask(|answer| Order::Believe { believed, answer }).await
+    }
+
+    /// The epoch that the home has shown and that no signed record has proved yet: ask for the record, and believe it.
+    pub fn unproven(&self) -> Option<Epoch> {
+        let epoch = self.0.blocks.unproven.load(Ordering::Acquire);
+        (epoch > 0).then_some(Epoch(epoch))
     }
 
     /// What the replica looks like now.

@@ -1,16 +1,18 @@
 //! The task that owns a replica's session: steps the holder's rules, performs their actions, and keeps the stream to
 //! the home.
 
+mod forgetting;
+
 use super::ReplicaState;
 use super::blocks::{Blocks, Counters, blocking};
 use super::file::ReplicaObject;
 use super::held::Held;
-use super::limits::{HELD_BYTES, LEAVE_DEADLINE, OPENS_IN_FLIGHT, RETRY_FIRST, RETRY_MOST};
+use super::limits::{LEAVE_DEADLINE, OPENS_IN_FLIGHT, RETRY_FIRST, RETRY_MOST};
 use super::link::LinkError;
 use super::lock::{LockAnswered, LockBook, Stands};
 use super::stream::{Stream, connect, drain, next_frame};
 use crate::cache::{CacheError, Sieve};
-use crate::rules::{Answer, Down, Hello, Holder, HolderAction, HolderEvent, LeaseRules, LockWish, ReadFailure};
+use crate::rules::{Answer, Believed, Down, Hello, Holder, HolderAction, HolderEvent, LeaseRules, LockWish, ReadFailure};
 use crate::session::{FrameError, FrameReader, OpenRequest, encode};
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -32,6 +34,7 @@ pub(super) enum Order {
     Lock { ticket: u64, wish: LockWish, wait: Duration, answer: LockAnswered },
     Unlock { ticket: u64 },
     State { answer: oneshot::Sender<ReplicaState> },
+    Believe { believed: Believed, answer: oneshot::Sender<usize> },
     Close { answer: oneshot::Sender<()> },
 }
 
@@ -118,6 +121,7 @@ impl Owner {
                         let _ = answer.send(());
                         return;
                     }
+                    Some(Order::Believe { believed, answer }) => drop(answer.send(self.believe(&believed))),
                     Some(Order::Open { path, answer }) => self.open(path, answer),
                     Some(Order::Lock { ticket, wish, wait, answer }) => {
                         self.locks.asked(ticket, wish.path.clone(), answer);
@@ -234,6 +238,8 @@ impl Owner {
     /// Whoever reads blocks must know at once when the lease ends.
     fn publish(&self) {
         self.blocks.trusted_until.store(self.holder.trusted_until().0, Ordering::Release);
+        let unproven = self.holder.unproven().unwrap_or_default();
+        self.blocks.unproven.store(unproven.0, Ordering::Release);
         let connected = self.holder.is_connected();
         self.tell.send_if_modified(|told| std::mem::replace(told, connected) != connected);
     }
@@ -339,13 +345,6 @@ impl Owner {
             }
             Done::Finished
         });
-    }
-
-    fn forget_what_is_too_much(&mut self, now: BootMs) {
-        for object in self.sieve.shrink_to(HELD_BYTES, None) {
-            self.held.remove(&object);
-            self.holder.step(now, HolderEvent::Evict { object });
-        }
     }
 
     fn greet(&mut self, hello: Hello) {

@@ -21,6 +21,7 @@ mod nodes;
 mod patch;
 mod read;
 mod readers;
+mod receive;
 mod restore;
 mod schema;
 mod sessions;
@@ -35,10 +36,11 @@ mod tests;
 pub use change::{Change, Conditions, Outcome, Patch, Precondition, Prepared, Put, TargetLists};
 pub use check::{Fault, Report};
 pub use collect::Collected;
-pub use dump::Dumped;
+pub use dump::{Dumped, Dumping, Sent};
 pub use error::StoreError;
 pub use patch::Patching;
 pub use read::{Lookup, Missing, Object};
+pub use receive::Receiving;
 pub use restore::Restored;
 pub use sessions::RecordedSession;
 pub use upload::Upload;
@@ -83,7 +85,7 @@ struct Inner {
     memory: Arc<Memory>,
     blocks: Arc<BlockFolder>,
     /// One check or collection at a time.
-    maintenance: tokio::sync::Mutex<()>,
+    maintenance: Arc<tokio::sync::Mutex<()>>,
     writer: Option<mpsc::Sender<Box<dyn Work>>>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     /// Held open for its lock.
@@ -159,7 +161,7 @@ impl Store {
             world,
             readers,
             memory,
-            maintenance: tokio::sync::Mutex::default(),
+            maintenance: Arc::default(),
             writer: Some(sender),
             thread: Mutex::new(Some(thread)),
             _lock: lock,
@@ -331,6 +333,11 @@ impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").field("name", &self.0.name).field("dir", &self.0.dir).finish_non_exhaustive()
     }
+}
+
+/// Whether this folder holds a volume, rather than nothing or one in the making.
+pub fn is_volume(dir: &Path) -> bool {
+    dir.join(DATABASE).exists()
 }
 
 /// Takes the volume's lock, or says that somebody has it.

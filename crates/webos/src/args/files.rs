@@ -39,6 +39,20 @@ pub enum VolumeCommand {
         /// NAME.REALM
         volume: VolumeName,
     },
+    /// Move a volume to another node of its realm, which is its home from then on
+    #[command(after_help = "\
+Examples:
+  webos volume move data.lab.example n2
+  webos volume move data.lab.example n2@n2.lab.example:4433
+
+For who may administer all of the volume (the right a on it) and owns the new node. The old home serves while it is
+copied; nobody does while the rest goes over, at most 20 seconds. If it breaks off, move it again.")]
+    Move {
+        /// NAME.REALM
+        volume: VolumeName,
+        /// Its new home: NAME or NAME@HOST:PORT
+        node: NodeName,
+    },
     /// Write a volume into one file, as it is at one moment
     #[command(after_help = "\
 Examples:
