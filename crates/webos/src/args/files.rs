@@ -18,7 +18,7 @@ pub enum VolumeCommand {
         #[arg(long, value_name = "WHO")]
         owner: Option<WhoName>,
     },
-    /// List the volumes whose home is this node
+    /// List the volumes whose home is this node, and those that lie here and have it elsewhere
     #[command(after_help = "Example:\n  webos volume list")]
     List,
     /// Show a volume: its home, its epoch, its key
@@ -53,7 +53,7 @@ copied; nobody does while the rest goes over, at most 20 seconds. If it breaks o
         /// Its new home: NAME or NAME@HOST:PORT
         node: NodeName,
     },
-    /// Write a volume into one file, as it is at one moment
+    /// Write a volume into one file, as it is at one moment; its home may run
     #[command(after_help = "\
 Examples:
   webos volume dump data.lab.example data.dump
