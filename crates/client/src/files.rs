@@ -4,6 +4,8 @@
 //! operation id.
 
 use crate::limits::{FOLLOW_WITHIN, MAX_ANSWER_BYTES, MAX_LISTED, MAX_LISTING_BYTES, MOVED_PAUSE};
+use crate::models::VolumeRecord;
+use crate::protocol::EPOCH_HEADER;
 use crate::remote::Node;
 use crate::session::request;
 use bytes::Bytes;
@@ -16,7 +18,7 @@ use hyper::body::Incoming;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
-use terms::{BootMs, Code, Digest, Location, OperationId, Problem, UnixMs, VolumeName, VolumePath};
+use terms::{BootMs, Code, Digest, Epoch, Location, OperationId, Problem, UnixMs, VolumeName, VolumePath};
 use trust::PublicKey;
 use webfs::manifest::{MAX_NODE_BYTES, NodePlace};
 use webfs::model::{
@@ -74,12 +76,16 @@ pub struct Volume {
 #[derive(Clone)]
 struct Place {
     node: Node,
-    key: Option<PublicKey>,
+    key: PublicKey,
+    /// That of the volume's record.
+    epoch: Epoch,
 }
 
 impl Volume {
-    pub(crate) fn new(node: Node, name: VolumeName, key: Option<PublicKey>, at_home: bool) -> Self {
-        Self { place: Arc::new(RwLock::new(Place { node, key })), name, at_home }
+    pub(crate) fn new(node: Node, record: VolumeRecord) -> Self {
+        let VolumeRecord { volume: name, home, key, epoch, .. } = record;
+        let at_home = home == *node.principal();
+        Self { place: Arc::new(RwLock::new(Place { node, key, epoch })), name, at_home }
     }
 
     /// Which volume.
@@ -107,7 +113,7 @@ impl Volume {
         match client.volume_record_anew(&self.name).await {
             Ok(record) if record.home != *place.node.principal() || record.address != place.node.address() => {
                 let node = client.node(&record.home, &record.address);
-                let next = Place { node, key: Some(record.key) };
+                let next = Place { node, key: record.key, epoch: record.epoch };
                 *self.place.write().unwrap_or_else(PoisonError::into_inner) = next;
             }
             // In the middle of a move, or the name server is away as well: its word comes in a moment.
@@ -136,9 +142,12 @@ impl Volume {
         headers: HeaderMap,
         body: wire::Body,
     ) -> Result<Response<Incoming>, Problem> {
-        let node = self.node();
+        let Place { node, epoch, .. } = self.place();
         let mut request = request(method, node.principal(), path, body)?;
         request.headers_mut().extend(headers);
+        if self.at_home {
+            request.headers_mut().insert(EPOCH_HEADER, HeaderValue::from(epoch.0));
+        }
         node.send(Purpose::Bulk, request).await
     }
 
@@ -251,12 +260,7 @@ impl Volume {
 
     /// What a signed manifest states, if this volume's home signed it for this path.
     pub fn statement(&self, path: &VolumePath, signed: &SignedManifest) -> Result<ManifestStatement, Problem> {
-        let key = self.place().key.ok_or_else(|| {
-            Problem::new(
-                Code::Unsupported,
-                format!("the home of {} is not known, so nothing can be checked", self.name),
-            )
-        })?;
+        let key = self.place().key;
         let statement: ManifestStatement = trust::signed::open_with(&signed.0, MANIFEST_KIND, &key)?;
         if statement.volume != self.name || statement.path != *path {
             return Err(Problem::new(

@@ -6,9 +6,9 @@ use crate::models::{
     START_ROUTE, StartAnswer, StartRequest,
 };
 use crate::protocol::{
-    ANNOUNCE_ROUTE, AclView, Announcement, Candidate, DUMP_ROUTE, DumpRequest, FEED_LOST_ROUTE, FeedOffer, FeedRecovered, GROUP_ROUTE,
-    GROUPS_ROUTE, GroupLine, GroupMessage, GroupOrder, GroupReply, HOMES_ROUTE, HomeEntry, HomeRequest,
-    MOVE_ROUTE, MoveReply, MoveRequest, NAME_SERVERS_ROUTE, NameServersReply,
+    ANNOUNCE_ROUTE, AclView, Announcement, Candidate, DUMP_ROUTE, DumpRequest, FEED_LOST_ROUTE, FeedOffer,
+    FeedRecovered, GROUP_ROUTE, GROUPS_ROUTE, GroupLine, GroupMessage, GroupOrder, GroupReply, HOMES_ROUTE,
+    HomeEntry, HomeRequest, MOVE_ROUTE, MoveReply, MoveRequest, NAME_SERVERS_ROUTE, NameServersReply,
     NameServersRequest, NodeStatus, PUBLISH_ROUTE, PURSE_ROUTE, PublishReply, PublishRequest, PurseRequest,
     REVOKE_ROUTE, RevokeReply, RevokeRequest, STATE_ROUTE, STATUS_ROUTE, StateUpdate, TOKEN_ROUTE, TokenReply,
     TokenRequest, UPKEEP_ROUTE, UpkeepReply, UpkeepRequest, WITNESS_ROUTE, WitnessReply, WitnessWord,

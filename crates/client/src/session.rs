@@ -220,7 +220,8 @@ impl Client {
         let record = opened.value;
         let first = self.first_node(&volume.realm)?;
         if record.volume != *volume || opened.signer != *first.principal() {
-            let what = format!("the record of {volume} is not signed by {}, its realm's first node", first.principal());
+            let what =
+                format!("the record of {volume} is not signed by {}, its realm's first node", first.principal());
             return Err(Problem::new(Code::Denied, what));
         }
         let mut records = self.records();
@@ -253,14 +254,13 @@ impl Client {
     pub async fn volume(&self, volume: &VolumeName) -> Result<Volume, Problem> {
         let record = self.volume_record(volume).await?;
         let home = self.node(&record.home, &record.address);
-        Ok(Volume::new(home, volume.clone(), Some(record.key), true))
+        Ok(Volume::new(home, record))
     }
 
     /// The same files through a given node, such as a relay.
     pub async fn volume_at(&self, volume: &VolumeName, node: &Node) -> Result<Volume, Problem> {
         let record = self.volume_record(volume).await?;
-        let at_home = record.home == *node.principal();
-        Ok(Volume::new(node.clone(), volume.clone(), Some(record.key), at_home))
+        Ok(Volume::new(node.clone(), record))
     }
 }
 

@@ -5,7 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use terms::{ChangeNumber, Epoch, Generation, Location, Principal, Serial, ServiceName, Thumbprint, UnixMs, VolumeName};
+use terms::{
+    ChangeNumber, Epoch, Generation, Location, Principal, Serial, ServiceName, Thumbprint, UnixMs, VolumeName,
+};
 use trust::{Bucket, PublicKey};
 
 /// The kind (external data of the signature) of a [`ServiceCertificate`].

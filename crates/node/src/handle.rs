@@ -4,6 +4,7 @@ use crate::control;
 use crate::files;
 use crate::gatekeeper::Caller;
 use crate::guard;
+use crate::homes;
 use crate::incident::{outward, refused};
 use crate::limits::REQUEST_DEADLINE;
 use crate::node::State;
@@ -131,6 +132,7 @@ async fn to_node(
     let answer = match route {
         Route::File(volume, path) => match state.homes.find(&volume) {
             Ok(Some(here)) => {
+                homes::meet(state, &here, &parts.headers).await?;
                 let answer = files::answer(&here.home, &state.gate, &caller, &path, &parts, body).await;
                 unless_moved(state, &volume, answer)
             }

@@ -65,7 +65,11 @@ impl ReplicaFiles {
     async fn record(&self, anew: bool) -> Result<VolumeRecord, Problem> {
         let volume = &self.top.volume;
         let asked = async {
-            if anew { self.client.volume_record_anew(volume).await } else { self.client.volume_record(volume).await }
+            if anew {
+                self.client.volume_record_anew(volume).await
+            } else {
+                self.client.volume_record(volume).await
+            }
         };
         tokio::time::timeout(HOME_LOOKUP_DEADLINE, asked).await.unwrap_or_else(|_| {
             let seconds = HOME_LOOKUP_DEADLINE.as_secs();

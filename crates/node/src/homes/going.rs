@@ -11,7 +11,9 @@ use client::Standing;
 use client::protocol::{DumpPurpose, HomeClaim, HomeRequest, MoveReply};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use terms::{BootMs, ChangeNumber, Code, Epoch, Location, Principal, PrincipalKind, Problem, Right, VolumeName, VolumePath};
+use terms::{
+    BootMs, ChangeNumber, Code, Epoch, Location, Principal, PrincipalKind, Problem, Right, VolumeName, VolumePath,
+};
 use trust::AuditRecord;
 use webfs::store::{Dumping, Sent};
 
@@ -89,7 +91,8 @@ fn must_not_be_published(state: &State, name: &VolumeName) -> Result<(), Problem
         None => Ok(()),
         Some(service) => {
             let what = format!("{name} cannot be moved: {service} is published from it, here");
-            Err(Problem::new(Code::Unsupported, what).next("move the files of the service to a volume of their own"))
+            Err(Problem::new(Code::Unsupported, what)
+                .next("move the files of the service to a volume of their own"))
         }
     }
 }
@@ -140,7 +143,12 @@ fn not_offered(name: &VolumeName, peer: &Principal) -> Problem {
 }
 
 /// Nothing is granted and no change admitted from here on, and those under way have ended.
-async fn stop(state: &Arc<State>, name: &VolumeName, here: &Arc<HomeVolume>, to: &Principal) -> Result<(), Problem> {
+async fn stop(
+    state: &Arc<State>,
+    name: &VolumeName,
+    here: &Arc<HomeVolume>,
+    to: &Principal,
+) -> Result<(), Problem> {
     must_not_be_published(state, name)?;
     let stopped = Stopped { volume: here.clone(), change: here.home.store().change(), asking: false };
     match state.goings.all().get_mut(name).filter(|going| going.to == *to && going.stopped.is_none()) {

@@ -16,12 +16,13 @@ use crate::gatekeeper::Caller;
 use crate::limits::{HOMES_FIRST_WITHIN, HOMES_LOOK, HOMES_LOOK_SOON};
 use crate::node::{HomeVolume, State};
 use client::models::{VOLUME_KIND, VolumeRecord};
-use client::protocol::{HomeClaim, HomeEntry, HomeRequest, MoveReply, MoveRequest};
+use client::protocol::{EPOCH_HEADER, HomeClaim, HomeEntry, HomeRequest, MoveReply, MoveRequest};
 use client::{Folder, Standing};
+use http::HeaderMap;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
-use terms::{Code, Label, Principal, Problem, VolumeName};
+use terms::{Code, Epoch, Label, Principal, Problem, VolumeName};
 use trust::{AuditRecord, Identity, MemberState};
 use webfs::coherence::Coherence;
 use webfs::rules::LeaseRules;
@@ -210,6 +211,26 @@ pub async fn keep(state: Arc<State>) {
             () = tokio::time::sleep(if undecided { HOMES_LOOK_SOON } else { HOMES_LOOK }) => {}
         }
     }
+}
+
+/// A client shows the epoch of the record that it has. If that is a higher one, the first node is asked at once, and
+/// nothing is done under the present one.
+pub async fn meet(state: &Arc<State>, here: &HomeVolume, headers: &HeaderMap) -> Result<(), Problem> {
+    let shown = headers.get(EPOCH_HEADER).and_then(|value| value.to_str().ok()?.parse().ok()).map(Epoch);
+    let store = here.home.store();
+    if shown.is_none_or(|shown| shown <= store.epoch()) {
+        return Ok(());
+    }
+    settle(state, store.name()).await;
+    state.homes.find(store.name())?;
+    let what = format!(
+        "{} has {} in epoch {}, and knows of none higher",
+        state.own.principal,
+        store.name(),
+        store.epoch()
+    );
+    Err(Problem::new(Code::Moved, what)
+        .next(format!("`webos volume show {}` tells where its home is", store.name())))
 }
 
 /// Has the first node's word about one volume come true here. Answers whether there was one, and nothing is open.

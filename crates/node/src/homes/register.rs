@@ -100,8 +100,9 @@ impl HomeRegister {
             let name = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".volume"));
             let Some(name) = name.and_then(|name| Label::new(name).ok()) else { continue };
             let damaged = |why: String| {
-                Problem::new(Code::Internal, format!("{} is damaged: {why}", path.display()))
-                    .next("restore it from a copy; if it is removed, the next node that says so is the volume's home")
+                Problem::new(Code::Internal, format!("{} is damaged: {why}", path.display())).next(
+                    "restore it from a copy; if it is removed, the next node that says so is the volume's home",
+                )
             };
             let bytes = fs::read(&path).map_err(|error| damaged(error.to_string()))?;
             let entered: Entered = wire::cbor::from_slice(&bytes).map_err(|problem| damaged(problem.detail))?;
@@ -141,10 +142,7 @@ impl HomeRegister {
                 Err(Problem::new(Code::TooLarge, format!("a realm has at most {MAX_REALM_VOLUMES} volumes")))
             }
             (Some(next), _) => {
-                durable::replace(
-                    &self.folder.join(format!("{}.volume", volume.name)),
-                    &wire::cbor::to_vec(&next),
-                )?;
+                durable::replace(&self.folder.join(format!("{}.volume", volume.name)), &wire::cbor::to_vec(&next))?;
                 let shown = next.shown();
                 entries.insert(volume.name.clone(), next);
                 Ok((shown, true))

@@ -27,7 +27,9 @@ async fn ended(to: &Node) -> MoveProgress {
     loop {
         let stands = seen(to.client(), to).move_step(&MoveRequest::Look(volume())).await.expect("it is known");
         match stands {
-            MoveReply::Stands(MoveProgress::Copying(_) | MoveProgress::Finishing(_)) => tokio::task::yield_now().await,
+            MoveReply::Stands(MoveProgress::Copying(_) | MoveProgress::Finishing(_)) => {
+                tokio::task::yield_now().await
+            }
             MoveReply::Stands(end) => return end,
             other => panic!("{other:?}"),
         }
@@ -57,7 +59,10 @@ async fn a_volume_moves_under_a_writer_and_nothing_acknowledged_is_lost() {
             while !stop.load(Ordering::SeqCst) {
                 let next = done.load(Ordering::SeqCst) + 1;
                 let name = path(&format!("in/{next}"));
-                files.put_bytes(&name, PUT, next.to_string().into_bytes()).await.expect("acknowledged, here or there");
+                files
+                    .put_bytes(&name, PUT, next.to_string().into_bytes())
+                    .await
+                    .expect("acknowledged, here or there");
                 done.store(next, Ordering::SeqCst);
             }
         }
@@ -212,4 +217,89 @@ async fn after_a_restore_a_relay_drops_what_is_above_it() {
     realm.files("alice").await.put_bytes(&path("a"), PUT, b"three".to_vec()).await.expect("put");
     assert_eq!(&relayed(realm.client("alice"), "a").await.expect("relayed")[..], b"three");
     assert_eq!(&relayed(realm.client("alice"), "b").await.expect("relayed")[..], b"one");
+}
+
+/// What a crash leaves of a standing: the node stops, the file is put back, the node starts.
+async fn restarted(realm: &mut Realm, name: &str, node: Node, standing: Standing) -> Node {
+    let address = node.address().to_string();
+    node.stop().await;
+    standing.write(&realm.folder(name).volume(&volume())).expect("written");
+    Node::start(realm.settings(name, &address), realm.world.clone()).await.expect("a node")
+}
+
+fn going(node: &Node, epoch: u64) -> Standing {
+    Standing::Going { to: node.principal().clone(), address: node.address().to_string(), epoch: Epoch(epoch) }
+}
+
+async fn reads(realm: &Realm) -> Result<Vec<u8>, Problem> {
+    Ok(realm.files("alice").await.read(&path("a"), 100).await?.to_vec())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_moment_a_move_is_cut_at_there_is_one_home() {
+    let mut realm = Realm::start().await;
+    let (mut n2, n3) = (realm.join("n2").await, realm.join("n3").await);
+    realm.files("alice").await.put_bytes(&path("a"), PUT, b"one".to_vec()).await.expect("put");
+    // The old home was killed before it asked: it stays the home, and what it may have asked counts no more.
+    let home = realm.home.take().expect("runs");
+    let going_there = going(&n2, 2);
+    realm.home = Some(restarted(&mut realm, "home", home, going_there).await);
+    assert_eq!(reads(&realm).await.expect("at home"), b"one");
+    moved(&realm, realm.home(), &n2).await;
+    // The old home was killed after it asked, before it knew: it is the home no more.
+    let home = realm.home.take().expect("runs");
+    let going_there = going(&n2, 2);
+    realm.home = Some(restarted(&mut realm, "home", home, going_there).await);
+    let standing = Standing::read(&realm.folder("home").volume(&volume())).expect("readable");
+    assert!(matches!(standing, Standing::Superseded { .. }), "{standing:?}");
+    // The new home was killed before it knew: it is the home.
+    let from = realm.home().principal().clone();
+    n2 = restarted(&mut realm, "n2", n2, Standing::Coming { from }).await;
+    assert_eq!(reads(&realm).await.expect("at n2"), b"one");
+    // The old home was killed in the middle, and cannot ask: nobody serves until it can.
+    let address = realm.home().address().to_string();
+    realm.home.take().expect("runs").stop().await;
+    let going_there = going(&n3, 3);
+    n2 = restarted(&mut realm, "n2", n2, going_there).await;
+    let route = format!("/{}/a", volume());
+    let asked = seen(n3.client(), &n2).get::<()>(&route).await.expect_err("undecided");
+    assert_eq!(asked.code, Code::Moved, "{asked}");
+    realm.start_home(&address).await;
+    let again = tokio::time::timeout(std::time::Duration::from_secs(60), async {
+        loop {
+            if let Ok(found) = reads(&realm).await {
+                return found;
+            }
+        }
+    });
+    assert_eq!(again.await.expect("in time"), b"one");
+    moved(&realm, &n2, &n3).await;
+    assert_eq!(reads(&realm).await.expect("at n3"), b"one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_home_that_never_confirms_delays_a_writer_less_than_its_deadline() {
+    let realm = Realm::start().await;
+    let n2 = realm.join("n2").await;
+    let files = realm.files("alice").await;
+    offer(&realm.client("alice"), realm.home(), n2.principal()).await.expect("offered");
+    for purpose in [DumpPurpose::Copy, DumpPurpose::Last] {
+        let request = DumpRequest { volume: volume(), purpose };
+        let stream = seen(n2.client(), realm.home()).dump(&request).await.expect("a stream");
+        wire::read_body(stream.into_body(), 16 << 20).await.expect("whole");
+    }
+    let at_home = seen(n2.client(), realm.home()).get::<()>(&format!("/{}/a", volume())).await;
+    assert_eq!(at_home.expect_err("nobody serves").code, Code::Moved);
+    files.put_bytes(&path("a"), PUT, b"one".to_vec()).await.expect("within the deadline of an operation");
+    assert_eq!(reads(&realm).await.expect("at home"), b"one");
+    let key = n2.client().require_identity().expect("it is somebody").key().public().clone();
+    let claim = HomeClaim {
+        volume: volume(),
+        key,
+        address: n2.address().to_string(),
+        epoch: Epoch(2),
+        change: ChangeNumber(0),
+    };
+    let late = seen(n2.client(), realm.home()).move_step(&MoveRequest::Confirm(claim)).await;
+    assert_eq!(late.expect_err("it is served again").code, Code::Denied);
 }

@@ -12,7 +12,9 @@ use super::link::LinkError;
 use super::lock::{LockAnswered, LockBook, Stands};
 use super::stream::{Stream, connect, drain, next_frame};
 use crate::cache::{CacheError, Sieve};
-use crate::rules::{Answer, Believed, Down, Hello, Holder, HolderAction, HolderEvent, LeaseRules, LockWish, ReadFailure};
+use crate::rules::{
+    Answer, Believed, Down, Hello, Holder, HolderAction, HolderEvent, LeaseRules, LockWish, ReadFailure,
+};
 use crate::session::{FrameError, FrameReader, OpenRequest, encode};
 use bytes::Bytes;
 use std::collections::HashMap;

@@ -1,11 +1,11 @@
 //! A volume that comes in several streams: dumps of one volume, each without the blocks of those before. Only the last
 //! one counts, and becomes the volume in one step; until then a crash leaves nothing that could be taken for one.
 
+use super::Store;
 use super::blocks::{BlockFolder, BlockName, RealDisk};
 use super::error::StoreError;
 use super::making::Making;
 use super::restore::{Restored, receive, seal};
-use super::Store;
 use std::collections::HashSet;
 use std::io::Read;
 use std::path::Path;

@@ -4,7 +4,9 @@ use super::volume::must_be_home;
 use super::{Setup, reach, running};
 use crate::home::cannot;
 use crate::output::{Failure, Out, Outcome, plural};
-use client::protocol::{DumpPurpose, DumpRequest, EPOCH_HEADER, UpkeepReply, UpkeepRequest, VolumeChecked, VolumeCollected};
+use client::protocol::{
+    DumpPurpose, DumpRequest, EPOCH_HEADER, UpkeepReply, UpkeepRequest, VolumeChecked, VolumeCollected,
+};
 use client::{Node, Standing};
 use http_body_util::BodyExt;
 use serde::Serialize;
@@ -196,7 +198,8 @@ async fn streamed(node: &Node, volume: &VolumeName, out: &mut impl Write) -> Res
         let broken = |error| Problem::new(Code::Unavailable, format!("the stream of {volume} broke off: {error}"));
         let Ok(piece) = frame.map_err(broken)?.into_data() else { continue };
         bytes += piece.len() as u64;
-        out.write_all(&piece).map_err(|error| Problem::new(Code::Internal, format!("writing the dump: {error}")))?;
+        out.write_all(&piece)
+            .map_err(|error| Problem::new(Code::Internal, format!("writing the dump: {error}")))?;
     }
     out.flush().map_err(|error| Problem::new(Code::Internal, format!("writing the dump: {error}")))?;
     let (epoch, change) = (Epoch(epoch), ChangeNumber(change));

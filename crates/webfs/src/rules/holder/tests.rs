@@ -253,7 +253,8 @@ fn believed(epoch: u64, raises: &[(u64, u64)]) -> Believed {
 #[test]
 fn a_higher_epoch_counts_only_with_the_signed_record() {
     let mut reader = Reader::new();
-    let welcome = |epoch| Down::Welcome { epoch: Epoch(epoch), lease_ms: 10_000, change: ChangeNumber(1), depth: 0 };
+    let welcome =
+        |epoch| Down::Welcome { epoch: Epoch(epoch), lease_ms: 10_000, change: ChangeNumber(1), depth: 0 };
     assert!(reader.0.believe(&believed(1, &[])).is_empty());
     reader.at(1, HolderEvent::Connected);
     let actions = reader.told(1, welcome(2));

@@ -116,9 +116,7 @@ async fn put_file(volume: &Volume, path: &VolumePath, how: PutOptions, file: &Pa
     loop {
         let reader = tokio::fs::File::from_std(open_regular(&real)?);
         match volume.put(path, how, body(reader)).await {
-            Err(problem)
-                if matches!(problem.code, Code::Unavailable | Code::Moved) && attempt < PUT_ATTEMPTS =>
-            {
+            Err(problem) if matches!(problem.code, Code::Unavailable | Code::Moved) && attempt < PUT_ATTEMPTS => {
                 attempt += 1;
             }
             other => return other,
