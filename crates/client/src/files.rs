@@ -260,8 +260,7 @@ impl Volume {
 
     /// What a signed manifest states, if this volume's home signed it for this path.
     pub fn statement(&self, path: &VolumePath, signed: &SignedManifest) -> Result<ManifestStatement, Problem> {
-        let key = self.place().key;
-        let statement: ManifestStatement = trust::signed::open_with(&signed.0, MANIFEST_KIND, &key)?;
+        let statement: ManifestStatement = trust::signed::open_with(&signed.0, MANIFEST_KIND, &self.place().key)?;
         if statement.volume != self.name || statement.path != *path {
             return Err(Problem::new(
                 Code::Denied,
@@ -276,9 +275,7 @@ impl Volume {
     pub async fn put(&self, path: &VolumePath, how: PutOptions, body: wire::Body) -> Result<Entry, Problem> {
         let headers = self.put_headers(how)?;
         let answer = self.ask(Method::PUT, &self.url(path), headers, body).await;
-        if let Err(problem) = &answer
-            && problem.code == Code::Moved
-        {
+        if answer.as_ref().is_err_and(|problem| problem.code == Code::Moved) {
             // The body is gone; whoever puts again does it at the new home.
             self.follow(self.follows_until()).await;
         }

@@ -239,12 +239,12 @@ async fn hand(
     let handed = ask_first(state, HomeRequest::Hand { number, to: to.clone(), claim }).await;
     match handed {
         Ok(entry) if entry.home == to => {
-            let what = format!("handed over to {to}, in epoch {}", entry.epoch);
-            let record =
-                AuditRecord::of_change(state.world.clock.unix(), &state.own.principal, &name.to_string(), &what);
-            state.gate.note(&record)?;
-            supersede(state, &name, &entry).await?;
+            let superseded = supersede(state, &name, &entry).await;
             state.goings.all().remove(&name);
+            superseded?;
+            let what = format!("handed over to {to}, in epoch {}", entry.epoch);
+            let (now, own) = (state.world.clock.unix(), &state.own.principal);
+            state.gate.note(&AuditRecord::of_change(now, own, &name.to_string(), &what))?;
             Ok(MoveReply::Handed(entry))
         }
         Ok(entry) if entry.home == state.own.principal => {
@@ -254,8 +254,9 @@ async fn hand(
             Err(Problem::new(Code::Conflict, what).next("move it again"))
         }
         Ok(entry) => {
-            supersede(state, &name, &entry).await?;
+            let superseded = supersede(state, &name, &entry).await;
             state.goings.all().remove(&name);
+            superseded?;
             Err(away(&name, &Standing::read(&dir)?))
         }
         Err(problem) => {

@@ -268,7 +268,8 @@ async fn settled(state: &Arc<State>, name: &VolumeName) -> Result<bool, Problem>
             }
             supersede(state, name, &entry).await.map(|()| true)
         }
-        Standing::Coming { .. } => come_true(state, name).await,
+        // A copy that does not count now may count later, if its old home has not heard yet.
+        Standing::Coming { .. } => come_true(state, name).await.map(|_| true),
         Standing::Going { .. } => {
             let entry = ask_first(state, HomeRequest::Fence(name.clone())).await?;
             if entry.home != state.own.principal {
