@@ -9,7 +9,7 @@ mod lock;
 mod message;
 mod relay;
 
-pub use holder::{Answer, Holder, HolderAction, HolderEvent, LockFailure, ReadFailure};
+pub use holder::{Answer, Believed, Holder, HolderAction, HolderEvent, LockFailure, Raised, ReadFailure};
 pub use home::{ChangeRef, HomeAction, HomeEvent, HomeLeases, HomeStart, Refusal, Waiting};
 pub use lock::{LockClaim, LockEpoch, LockMode, LockRefusal, LockSpan, LockWish};
 pub use message::{ByeReason, Down, Hello, Up};
@@ -66,6 +66,8 @@ pub struct Checks {
     pub grants_within_lease: bool,
     /// On a new stream a holder trusts only what it has registered there.
     pub registers_anew: bool,
+    /// A holder believes a higher epoch only with the volume's signed record.
+    pub proved_epochs: bool,
 }
 
 impl Checks {
@@ -81,5 +83,6 @@ impl Checks {
         acknowledges_last: true,
         grants_within_lease: true,
         registers_anew: true,
+        proved_epochs: true,
     };
 }

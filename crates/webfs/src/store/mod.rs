@@ -22,6 +22,7 @@ mod nodes;
 mod patch;
 mod read;
 mod readers;
+mod receive;
 mod restore;
 mod schema;
 mod sessions;
@@ -36,11 +37,12 @@ mod tests;
 pub use change::{Change, Conditions, Outcome, Patch, Precondition, Prepared, Put, TargetLists};
 pub use check::{Fault, Report};
 pub use collect::Collected;
-pub use dump::Dumped;
+pub use dump::{Dumped, Dumping, Sent};
 pub use error::StoreError;
 pub use history::Since;
 pub use patch::Patching;
 pub use read::{Lookup, Missing, Object};
+pub use receive::Receiving;
 pub use restore::Restored;
 pub use sessions::RecordedSession;
 pub use upload::Upload;
@@ -85,7 +87,7 @@ struct Inner {
     memory: Arc<Memory>,
     blocks: Arc<BlockFolder>,
     /// One check or collection at a time.
-    maintenance: tokio::sync::Mutex<()>,
+    maintenance: Arc<tokio::sync::Mutex<()>>,
     writer: Option<mpsc::Sender<Box<dyn Work>>>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     /// Held open for its lock.
@@ -161,7 +163,7 @@ impl Store {
             world,
             readers,
             memory,
-            maintenance: tokio::sync::Mutex::default(),
+            maintenance: Arc::default(),
             writer: Some(sender),
             thread: Mutex::new(Some(thread)),
             _lock: lock,
@@ -343,6 +345,11 @@ impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").field("name", &self.0.name).field("dir", &self.0.dir).finish_non_exhaustive()
     }
+}
+
+/// Whether this folder holds a volume, rather than nothing or one in the making.
+pub fn is_volume(dir: &Path) -> bool {
+    dir.join(DATABASE).exists()
 }
 
 /// Takes the volume's lock, or says that somebody has it.
