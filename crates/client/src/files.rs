@@ -3,20 +3,22 @@
 //! Answers carry what the home signed; [`Download::statement`] checks it. Never retries a mutation without its
 //! operation id.
 
-use crate::limits::{LITTLE_BYTES, MAX_ANSWER_BYTES, MAX_LISTED, MAX_LISTING_BYTES, PART_BYTES};
+mod place;
+
+use crate::limits::{MAX_ANSWER_BYTES, MAX_LISTED, MAX_LISTING_BYTES, PART_BYTES};
 use crate::remote::Node;
-use crate::session::request;
 use bytes::Bytes;
 use http::header::{
     ACCEPT, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, ETAG, HeaderMap, IF_MATCH, IF_NONE_MATCH,
     LAST_MODIFIED, RANGE,
 };
 use http::{HeaderValue, Method, Response};
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use place::Place;
 use std::ops::Range;
+use std::sync::{Arc, RwLock};
 use terms::{Code, Digest, Location, OperationId, Problem, UnixMs, VolumeName, VolumePath};
-use trust::PublicKey;
 use webfs::manifest::{MAX_NODE_BYTES, NodePlace};
 use webfs::model::{
     DirEntry, Entry, FileKind, Listing, MANIFEST_HEADER, MANIFEST_KIND, MANIFEST_TYPE, ManifestStatement,
@@ -61,29 +63,19 @@ pub struct Download<B = Incoming> {
     pub body: B,
 }
 
-/// A volume's files at one node.
+/// A volume's files at one node. At the volume's home it follows the volume when that moves.
 #[derive(Clone)]
 pub struct Volume {
-    node: Node,
+    place: Arc<RwLock<Place>>,
     name: VolumeName,
-    key: Option<PublicKey>,
     /// Whether the node that is asked is the volume's home.
     at_home: bool,
 }
 
 impl Volume {
-    pub(crate) fn new(node: Node, name: VolumeName, key: Option<PublicKey>, at_home: bool) -> Self {
-        Self { node, name, key, at_home }
-    }
-
     /// Which volume.
     pub fn name(&self) -> &VolumeName {
         &self.name
-    }
-
-    /// The node that is asked.
-    pub fn node(&self) -> &Node {
-        &self.node
     }
 
     pub(crate) fn location(&self, path: &VolumePath) -> Location {
@@ -94,42 +86,9 @@ impl Volume {
         format!("/{}/{}", self.name, path.to_url())
     }
 
-    async fn ask(
-        &self,
-        method: Method,
-        path: &str,
-        headers: HeaderMap,
-        body: wire::Body,
-    ) -> Result<Response<Incoming>, Problem> {
-        let little = body.size_hint().upper().is_some_and(|most| most <= LITTLE_BYTES);
-        let purpose = if little { self.node.for_little() } else { Purpose::Bulk };
-        self.ask_for(purpose, method, path, headers, body).await
-    }
-
-    pub(crate) async fn ask_for(
-        &self,
-        purpose: Purpose,
-        method: Method,
-        path: &str,
-        headers: HeaderMap,
-        body: wire::Body,
-    ) -> Result<Response<Incoming>, Problem> {
-        let mut request = request(method, self.node.principal(), path, body)?;
-        request.headers_mut().extend(headers);
-        let answer = self.node.send(purpose, request).await;
-        if let Err(problem) = &answer
-            && self.at_home
-            && matches!(problem.code, Code::Unavailable | Code::Timeout | Code::Denied | Code::Unsupported)
-        {
-            // It may be that the volume lives elsewhere now.
-            self.node.client().forget_record(&self.name);
-        }
-        answer
-    }
-
     /// The attributes of a file or directory.
     pub async fn stat(&self, path: &VolumePath) -> Result<Entry, Problem> {
-        let answer = self.ask(Method::HEAD, &self.url(path), HeaderMap::new(), wire::body::empty()).await;
+        let answer = self.ask_after(Method::HEAD, &self.url(path), HeaderMap::new(), Bytes::new()).await;
         // The answer to HEAD has no body, so a problem has to be told by its status alone.
         let answer = answer.map_err(|problem| named(problem, &self.location(path)))?;
         entry_of(answer.headers())
@@ -145,11 +104,11 @@ impl Volume {
             let mut headers = HeaderMap::new();
             headers.insert(ACCEPT, HeaderValue::from_static("application/cbor"));
             let url = format!("{}{after}", self.url(path));
-            let answer = self.ask(Method::GET, &url, headers, wire::body::empty()).await?;
+            let answer = self.ask_after(Method::GET, &url, headers, Bytes::new()).await?;
             let bytes = wire::read_body(answer.into_body(), MAX_LISTING_BYTES).await?;
             let page: Listing = wire::cbor::from_slice(&bytes)?;
             if !goes_on(&entries, &page.entries) {
-                let what = format!("{} lists {}/{path} in no order", self.node.principal(), self.name);
+                let what = format!("{} lists {}/{path} in no order", self.node().principal(), self.name);
                 return Err(Problem::new(Code::Invalid, what).next("ask who keeps the volume's home"));
             }
             if entries.len() + page.entries.len() > MAX_LISTED {
@@ -179,15 +138,11 @@ impl Volume {
         if let Some(root) = same_as {
             headers.insert(IF_MATCH, value(&etag_text(root))?);
         }
-        let purpose = match range {
-            Some((first, Some(end))) if end.saturating_sub(first) <= PART_BYTES => self.node.for_little(),
+        let over = |node: &Node| match range {
+            Some((first, Some(end))) if end.saturating_sub(first) <= PART_BYTES => node.for_little(),
             _ => Purpose::Bulk,
         };
-        self.get_over(purpose, path, headers).await
-    }
-
-    async fn get_over(&self, purpose: Purpose, path: &VolumePath, headers: HeaderMap) -> Result<Download, Problem> {
-        let answer = self.ask_for(purpose, Method::GET, &self.url(path), headers, wire::body::empty()).await?;
+        let answer = self.ask_over(over, Method::GET, &self.url(path), headers, Bytes::new()).await?;
         let led_to = self.led_to(answer.headers());
         Ok(Download { led_to, ..download(answer)? })
     }
@@ -208,7 +163,7 @@ impl Volume {
     pub async fn manifest(&self, path: &VolumePath) -> Result<ManifestStatement, Problem> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static(MANIFEST_TYPE));
-        let answer = self.ask(Method::GET, &self.url(path), headers, wire::body::empty()).await?;
+        let answer = self.ask_after(Method::GET, &self.url(path), headers, Bytes::new()).await?;
         let bytes = wire::read_body(answer.into_body(), MAX_ANSWER_BYTES).await?;
         self.statement(path, &SignedManifest(bytes.to_vec()))
     }
@@ -220,23 +175,17 @@ impl Volume {
         headers.insert(ACCEPT, HeaderValue::from_static(NODE_TYPE));
         headers.insert(IF_MATCH, value(&etag_text(root))?);
         let url = format!("{}?node={place}", self.url(path));
-        let answer = self.ask(Method::GET, &url, headers, wire::body::empty()).await?;
+        let answer = self.ask_after(Method::GET, &url, headers, Bytes::new()).await?;
         wire::read_body(answer.into_body(), MAX_NODE_BYTES).await
     }
 
     /// What a signed manifest states, if this volume's home signed it for this path.
     pub fn statement(&self, path: &VolumePath, signed: &SignedManifest) -> Result<ManifestStatement, Problem> {
-        let key = self.key.as_ref().ok_or_else(|| {
-            Problem::new(
-                Code::Unsupported,
-                format!("the home of {} is not known, so nothing can be checked", self.name),
-            )
-        })?;
-        let statement: ManifestStatement = trust::signed::open_with(&signed.0, MANIFEST_KIND, key)?;
+        let statement: ManifestStatement = trust::signed::open_with(&signed.0, MANIFEST_KIND, &self.place().key)?;
         if statement.volume != self.name || statement.path != *path {
             return Err(Problem::new(
                 Code::Denied,
-                format!("{} answered with the manifest of another file", self.node.principal()),
+                format!("{} answered with the manifest of another file", self.node().principal()),
             ));
         }
         statement.manifest().map_err(|error| Problem::new(Code::Denied, error.to_string()))?;
@@ -245,12 +194,21 @@ impl Volume {
 
     /// Puts a whole file. The answer's entry is durable at the home.
     pub async fn put(&self, path: &VolumePath, how: PutOptions, body: wire::Body) -> Result<Entry, Problem> {
+        let headers = self.put_headers(how)?;
+        let answer = self.ask(Method::PUT, &self.url(path), headers, body).await;
+        if answer.as_ref().is_err_and(|problem| problem.code == Code::Moved) {
+            // The body is gone; whoever puts again does it at the new home.
+            self.go_after(self.follows_until()).await;
+        }
+        entry_of(answer?.headers())
+    }
+
+    fn put_headers(&self, how: PutOptions) -> Result<HeaderMap, Problem> {
         let mut headers = self.conditions(how.condition, how.operation)?;
         if how.parents {
             headers.insert(PARENTS_HEADER, HeaderValue::from_static("?1"));
         }
-        let answer = self.ask(Method::PUT, &self.url(path), headers, body).await?;
-        entry_of(answer.headers())
+        Ok(headers)
     }
 
     /// Writes these bytes of a file that is there; it becomes longer if it must. Behind the end a hole is left.
@@ -285,15 +243,16 @@ impl Volume {
         entry_of(answer.headers())
     }
 
-    /// Puts a small file that is in memory.
+    /// Puts a small file that is in memory. If the volume moves meanwhile, it is put once, there or here.
     pub async fn put_bytes(&self, path: &VolumePath, how: PutOptions, bytes: Vec<u8>) -> Result<Entry, Problem> {
-        self.put(path, how, wire::body::full(bytes)).await
+        let answer = self.ask_after(Method::PUT, &self.url(path), self.put_headers(how)?, bytes.into()).await?;
+        entry_of(answer.headers())
     }
 
     /// Removes a file or an empty directory.
     pub async fn remove(&self, path: &VolumePath, condition: Condition) -> Result<(), Problem> {
         let headers = self.conditions(condition, None)?;
-        self.ask(Method::DELETE, &self.url(path), headers, wire::body::empty()).await.map(drop)
+        self.ask_after(Method::DELETE, &self.url(path), headers, Bytes::new()).await.map(drop)
     }
 
     fn conditions(&self, condition: Condition, operation: Option<OperationId>) -> Result<HeaderMap, Problem> {
@@ -303,7 +262,7 @@ impl Volume {
             Condition::IfMatch(root) => drop(headers.insert(IF_MATCH, value(&etag_text(root))?)),
             Condition::IfAbsent => drop(headers.insert(IF_NONE_MATCH, HeaderValue::from_static("*"))),
         }
-        let operation = operation.unwrap_or_else(|| self.node.client().operation());
+        let operation = operation.unwrap_or_else(|| self.node().client().operation());
         headers.insert(OPERATION_HEADER, value(&format!("{}.{}", operation.session, operation.sequence))?);
         Ok(headers)
     }
@@ -359,32 +318,4 @@ fn goes_on(list: &[DirEntry], page: &[DirEntry]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_list_only_goes_forward() {
-        let entries = |names: &[&str]| -> Vec<DirEntry> {
-            let entry = |name: &&str| DirEntry {
-                name: name.to_string(),
-                kind: FileKind::File,
-                size: 0,
-                etag: None,
-                modified: UnixMs(0),
-                target: None,
-                policy: Policy::default(),
-            };
-            names.iter().map(entry).collect()
-        };
-        for (list, page, fine) in [
-            (&[][..], &["a", "b"][..], true),
-            (&["a"], &["b"], true),
-            (&["a"], &[], true),
-            (&["a"], &["a"], false),
-            (&["b"], &["a"], false),
-            (&[], &["b", "a"], false),
-        ] {
-            assert_eq!(goes_on(&entries(list), &entries(page)), fine, "{list:?} {page:?}");
-        }
-    }
-}
+mod tests;

@@ -78,6 +78,11 @@ impl Folder {
         self.volumes().join(volume.to_string())
     }
 
+    /// Volumes that were at home here once, and came back by a move since.
+    pub fn superseded(&self) -> PathBuf {
+        self.0.join("superseded")
+    }
+
     /// Keys and certificates of the services published here.
     pub fn service(&self, service: &ServiceName) -> PathBuf {
         self.0.join("services").join(format!("{}.{}", service.name, service.realm))

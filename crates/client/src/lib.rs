@@ -25,6 +25,7 @@ pub mod renewal;
 mod rights;
 mod session;
 mod sign;
+mod standing;
 mod walk;
 mod watch;
 
@@ -35,5 +36,6 @@ pub use purse::{Kept, Purse};
 pub use recovery::{About, Draft, KeptChange, Recovery};
 pub use remote::Node;
 pub use session::Client;
+pub use standing::Standing;
 pub use walk::{Below, Stretch, Walk};
 pub use watch::{News, Watching};

@@ -102,3 +102,10 @@ pub const LANES_FROM_BYTES: u64 = 16 << 20;
 pub const PART_ATTEMPTS: u32 = 4;
 
 const _: () = assert!(PART_BYTES <= wire::limits::STREAM_WINDOW_BYTES as u64, "a part waits in its window");
+
+/// The file that says how a folder stands to the volume in it: bytes.
+pub const MAX_STANDING_BYTES: u64 = 4096;
+/// Between two questions for a volume's home while it moves: how long.
+pub const MOVED_PAUSE: Duration = Duration::from_millis(200);
+/// How long a request follows a volume that moves, and waits while nobody serves it.
+pub const FOLLOW_WITHIN: Duration = webfs::rules::limits::OPERATION_DEADLINE;

@@ -86,16 +86,18 @@ impl Volume {
     }
 
     async fn send_batch(&self, operations: Vec<Operation>) -> Result<Vec<Result<Done, Problem>>, Problem> {
-        let numbers = self.node().client().numbers();
+        let node = self.node();
+        let numbers = node.client().numbers();
         let given = numbers.give(self.name(), operations.len() as u64);
         let settled = numbers.settled(self.name());
         let operations = (given.first..given.first + given.count).zip(operations).collect();
         let batch = Batch { session: numbers.session, settled, operations };
         let route = format!("{BATCH_ROUTE}/{}", self.name());
-        let mut attempt = 1;
+        let (mut attempt, until) = (1, self.follows_until());
         let reply: BatchReply = loop {
             match self.node().post(&route, &batch).await {
                 Err(problem) if problem.code == Code::Unavailable && attempt < BATCH_ATTEMPTS => attempt += 1,
+                Err(problem) if problem.code == Code::Moved && self.go_after(until).await => {}
                 other => break other?,
             }
         };

@@ -50,11 +50,11 @@ impl Source for Version {
             headers.insert(RANGE, value(&format!("bytes={}-{}", bytes.start, bytes.end.saturating_sub(1)))?);
             headers.insert(IF_MATCH, value(&etag_text(self.root))?);
             let url = volume.url(&self.path);
-            let answer = volume.ask_for(purpose, Method::GET, &url, headers, wire::body::empty()).await?;
+            let answer = volume.ask_over(|_| purpose, Method::GET, &url, headers, Bytes::new()).await?;
             if answer.status() == StatusCode::PARTIAL_CONTENT {
                 return Ok(answer.into_body().map_err(Into::into).boxed_unsync());
             }
-            let (file, node) = (volume.location(&self.path), volume.node().principal());
+            let (file, node) = (volume.location(&self.path), volume.node().principal().clone());
             Err(Problem::new(Code::Internal, format!("asked for a part of {file}, {node} sends all of it")))
         }
         .boxed()

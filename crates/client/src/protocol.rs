@@ -1,11 +1,16 @@
 //! The control messages between a client and a node that belong to no lower crate: enrolment, access lists,
 //! group members, reading for somebody else, publishing, status. All travel as CBOR.
 
+mod homes;
 mod renewal;
 mod rights;
 mod servers;
 mod upkeep;
 
+pub use homes::{
+    DUMP_ROUTE, DumpPurpose, DumpRequest, EPOCH_HEADER, HOMES_ROUTE, HomeClaim, HomeEntry, HomeRequest, MOVE_ROUTE,
+    MoveProgress, MoveReply, MoveRequest,
+};
 pub use renewal::{GRACE_PROOF, GraceProof, RENEW_PROOF, RenewReply, RenewRequest, grace_proof, renew_proof};
 pub use rights::{
     AclChange, AclSet, AclView, GroupLine, GroupMessage, GroupOrder, GroupReply, MemberTerm, WhyChange, WhyReply,

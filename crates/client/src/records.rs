@@ -1,7 +1,8 @@
-//! Where volumes live: signed by their homes, learned from name servers, kept in memory and in the folder.
+//! Where volumes live: signed by their realm's first node, learned from name servers, kept in memory and in the folder.
 //!
 //! What the folder keeps spares the first request of a command the way to a name server. It is believed only while the
 //! signature holds, for a short time, and if its home is there; it is dropped with the first answer that does not fit.
+//! What is dropped leaves its epoch behind: no record of an earlier one is believed.
 
 use crate::limits::{MAX_KEPT_RECORD_BYTES, MAX_RECORDS, RECORD_KEPT, RECORD_LIFE};
 use crate::models::{VOLUME_KIND, VolumeRecord, volume_route};
@@ -17,21 +18,29 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use terms::{BootMs, Code, Problem, UnixMs, VolumeName};
 use wire::Purpose;
 
-/// The records that this process has learned, and when.
+/// The records that this process has learned, and when; without a time only the epoch counts.
 #[derive(Debug, Default)]
-pub(crate) struct Records(Mutex<HashMap<VolumeName, (VolumeRecord, BootMs)>>);
+pub(crate) struct Records(Mutex<HashMap<VolumeName, (VolumeRecord, Option<BootMs>)>>);
 
 impl Records {
-    fn all(&self) -> MutexGuard<'_, HashMap<VolumeName, (VolumeRecord, BootMs)>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<VolumeName, (VolumeRecord, Option<BootMs>)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, record: VolumeRecord, now: BootMs) {
+    /// Takes a record, unless a later epoch is known.
+    fn put(&self, record: VolumeRecord, now: BootMs) -> Result<(), Problem> {
         let mut records = self.all();
+        let volume = record.volume.clone();
+        if let Some((known, _)) = records.get(&volume).filter(|(known, _)| record.epoch < known.epoch) {
+            let what =
+                format!("the record of {volume} has gone back from epoch {} to {}", known.epoch, record.epoch);
+            return Err(Problem::new(Code::Denied, what).next("ask the owners of the realm's first node"));
+        }
         if records.len() >= MAX_RECORDS {
             records.clear();
         }
-        records.insert(record.volume.clone(), (record, now));
+        records.insert(volume, (record, Some(now)));
+        Ok(())
     }
 }
 
@@ -54,9 +63,15 @@ impl Client {
             Err(problem) => return Err(self.behind(problem).await),
         };
         let record = self.opened(volume, &bytes)?;
-        self.records().put(record.clone(), self.world().clock.boot());
+        self.records().put(record.clone(), self.world().clock.boot())?;
         self.keep(volume, &bytes);
         Ok(record)
+    }
+
+    /// Asks for a volume's record anew, which is believed no more: somebody said that its home is another one.
+    pub async fn volume_record_anew(&self, volume: &VolumeName) -> Result<VolumeRecord, Problem> {
+        self.forget_record(volume);
+        self.volume_record(volume).await
     }
 
     /// The same; at first what the folder keeps is believed, if its home is reached.
@@ -66,22 +81,25 @@ impl Client {
         }
         let Some(record) = self.kept_record(volume) else { return self.volume_record(volume).await };
         let home = self.node(&record.home, &record.address);
-        match self.pool().open(&home.target(Purpose::Bulk)).await {
-            Ok(()) => {
-                self.records().put(record.clone(), self.world().clock.boot());
-                Ok(record)
-            }
-            Err(error) => {
-                tracing::debug!(%volume, %error, "its home is not where it was");
-                self.forget_record(volume);
-                self.volume_record(volume).await
+        let there = self.pool().open(&home.target(Purpose::Bulk)).await;
+        let believed = match there {
+            Ok(()) => self.records().put(record.clone(), self.world().clock.boot()).map_err(|p| p.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match believed {
+            Ok(()) => Ok(record),
+            Err(reason) => {
+                tracing::debug!(%volume, reason, "its home is not where it was");
+                self.volume_record_anew(volume).await
             }
         }
     }
 
     /// Asks anew the next time: something did not fit.
     pub(crate) fn forget_record(&self, volume: &VolumeName) {
-        self.records().all().remove(volume);
+        if let Some((_, learned)) = self.records().all().get_mut(volume) {
+            *learned = None;
+        }
         // One that cannot be removed ends by its age.
         let _ = fs::remove_file(self.folder().record(volume));
     }
@@ -89,19 +107,20 @@ impl Client {
     fn known_record(&self, volume: &VolumeName) -> Option<VolumeRecord> {
         let records = self.records().all();
         let (record, learned) = records.get(volume)?;
-        (self.world().clock.boot().since(*learned) < RECORD_LIFE).then(|| record.clone())
+        let age = self.world().clock.boot().since((*learned)?);
+        (age < RECORD_LIFE).then(|| record.clone())
     }
 
-    /// The record in these bytes, if the volume's own home signed it.
+    /// The record in these bytes, if the realm's first node signed it.
     fn opened(&self, volume: &VolumeName, bytes: &Bytes) -> Result<VolumeRecord, Problem> {
         let now = self.world().clock.unix();
         let opened = trust::signed::open::<VolumeRecord>(bytes, VOLUME_KIND, self.trust(), now)?;
         let record = opened.value;
-        if record.volume != *volume || record.home != opened.signer || record.key != opened.key {
-            return Err(Problem::new(
-                Code::Denied,
-                format!("the record of {volume} is not signed by its own home"),
-            ));
+        let first = self.first_node(&volume.realm)?;
+        if record.volume != *volume || opened.signer != *first.principal() {
+            let what =
+                format!("the record of {volume} is not signed by {}, its realm's first node", first.principal());
+            return Err(Problem::new(Code::Denied, what));
         }
         Ok(record)
     }

@@ -6,8 +6,9 @@ use crate::models::{
     START_ROUTE, StartAnswer, StartRequest,
 };
 use crate::protocol::{
-    ANNOUNCE_ROUTE, AclView, Announcement, Candidate, FEED_LOST_ROUTE, FeedOffer, FeedRecovered, GROUP_ROUTE,
-    GROUPS_ROUTE, GroupLine, GroupMessage, GroupOrder, GroupReply, NAME_SERVERS_ROUTE, NameServersReply,
+    ANNOUNCE_ROUTE, AclView, Announcement, Candidate, DUMP_ROUTE, DumpRequest, FEED_LOST_ROUTE, FeedOffer,
+    FeedRecovered, GROUP_ROUTE, GROUPS_ROUTE, GroupLine, GroupMessage, GroupOrder, GroupReply, HOMES_ROUTE,
+    HomeEntry, HomeRequest, MOVE_ROUTE, MoveReply, MoveRequest, NAME_SERVERS_ROUTE, NameServersReply,
     NameServersRequest, NodeStatus, PUBLISH_ROUTE, PURSE_ROUTE, PublishReply, PublishRequest, PurseRequest,
     REVOKE_ROUTE, RevokeReply, RevokeRequest, STATE_ROUTE, STATUS_ROUTE, StateUpdate, TOKEN_ROUTE, TokenReply,
     TokenRequest, UPKEEP_ROUTE, UpkeepReply, UpkeepRequest, WITNESS_ROUTE, WitnessReply, WitnessWord,
@@ -175,6 +176,23 @@ impl Node {
     /// Has a volume checked or collected. For the node's owners.
     pub async fn upkeep(&self, request: &UpkeepRequest) -> Result<UpkeepReply, Problem> {
         self.post(UPKEEP_ROUTE, request).await
+    }
+
+    /// Tells the realm's first node about the home of a volume: for the homes themselves.
+    pub async fn home(&self, request: &HomeRequest) -> Result<HomeEntry, Problem> {
+        self.post(HOMES_ROUTE, request).await
+    }
+
+    /// A step of a volume's move.
+    pub async fn move_step(&self, request: &MoveRequest) -> Result<MoveReply, Problem> {
+        self.post(MOVE_ROUTE, request).await
+    }
+
+    /// The stream of a volume that has its home there.
+    pub async fn dump(&self, what: &DumpRequest) -> Result<Response<Incoming>, Problem> {
+        let bytes = wire::cbor::to_vec(&Envelope::new(what));
+        let request = request(Method::POST, &self.principal, DUMP_ROUTE, wire::body::full(bytes))?;
+        self.send(Purpose::Bulk, request).await
     }
 
     /// Publishes a folder as a service; the node must be the volume's home.

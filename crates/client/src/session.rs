@@ -209,14 +209,13 @@ impl Client {
     pub async fn volume(&self, volume: &VolumeName) -> Result<Volume, Problem> {
         let record = self.record_or_kept(volume).await?;
         let home = self.node(&record.home, &record.address);
-        Ok(Volume::new(home, volume.clone(), Some(record.key), true))
+        Ok(Volume::new(home, record))
     }
 
     /// The same files through a given node, such as a relay.
     pub async fn volume_at(&self, volume: &VolumeName, node: &Node) -> Result<Volume, Problem> {
         let record = self.volume_record(volume).await?;
-        let at_home = record.home == *node.principal();
-        Ok(Volume::new(node.clone(), volume.clone(), Some(record.key), at_home))
+        Ok(Volume::new(node.clone(), record))
     }
 }
 

@@ -69,7 +69,13 @@ impl Walk<'_> {
         }
         let look = Look { folders: folders.clone(), deep: true, contents: self.contents };
         let route = format!("{LOOK_ROUTE}/{}", self.volume.name());
-        let reply: LookReply = self.volume.node().post_bounded(&route, &look, MAX_LOOK_ANSWER_BYTES).await?;
+        let until = self.volume.follows_until();
+        let reply: LookReply = loop {
+            match self.volume.node().post_bounded(&route, &look, MAX_LOOK_ANSWER_BYTES).await {
+                Err(problem) if problem.code == Code::Moved && self.volume.go_after(until).await => {}
+                answer => break answer?,
+            }
+        };
         let odd = |what: String| {
             Problem::new(Code::Invalid, format!("{} {what}", self.volume.node().principal()))
                 .next("ask who keeps the volume's home")

@@ -1,6 +1,6 @@
 //! Watching a volume at its home: what has changed below a path, or what was added to a file.
 //!
-//! A watch survives cuts: it asks again until the home answers, from where it has heard. What was missed for good it says;
+//! A watch survives cuts and moves: it asks again until the home answers, wherever that is, from where it has heard. What was missed for good it says;
 //! nothing is told twice of a file that is followed.
 
 use crate::Volume;
@@ -131,6 +131,8 @@ impl Watching {
         match self.ask().await {
             Ok(frames) => self.frames = Some(frames),
             Err(problem) if is_passing(&problem) => {
+                // A home that is away may have come up elsewhere.
+                self.volume.look_again().await;
                 self.retry = (self.retry * 2).min(WATCH_RETRY_MOST);
                 if !std::mem::replace(&mut self.cut, true) {
                     return Ok(Some(News::Cut(problem)));
@@ -141,7 +143,18 @@ impl Watching {
         Ok(None)
     }
 
+    /// Asks the home, and goes after it if it moves.
     async fn ask(&self) -> Result<FrameReader, Problem> {
+        let until = self.volume.follows_until();
+        loop {
+            match self.ask_once().await {
+                Err(problem) if problem.code == Code::Moved && self.volume.go_after(until).await => {}
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn ask_once(&self) -> Result<FrameReader, Problem> {
         let node = self.volume.node();
         let watch = Watch { path: self.path.clone(), since: self.heard, tail: self.tail };
         let body = wire::body::full(wire::cbor::to_vec(&Envelope::new(watch)));
@@ -151,12 +164,12 @@ impl Watching {
     }
 
     fn silent(&self, what: &str) -> Problem {
-        let home = self.volume.node().principal();
-        Problem::new(Code::Unavailable, format!("the home of {}, {home}, {what}", self.volume.name()))
+        let (volume, node) = (self.volume.name(), self.volume.node());
+        Problem::new(Code::Unavailable, format!("the home of {volume}, {}, {what}", node.principal()))
     }
 }
 
 /// Whether it may be otherwise in a moment.
 fn is_passing(problem: &Problem) -> bool {
-    matches!(problem.code, Code::Unavailable | Code::Timeout | Code::Busy)
+    matches!(problem.code, Code::Moved | Code::Unavailable | Code::Timeout | Code::Busy)
 }

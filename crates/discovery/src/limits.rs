@@ -69,3 +69,6 @@ pub const MAX_RESTARTS: u32 = 8;
 const _: () = assert!(ASK_TABLE_AGE.as_millis() < MAX_TABLE_AGE.as_millis());
 const _: () = assert!(MAX_TABLE_HEADER_BYTES < 16 * 1024);
 const _: () = assert!(MAX_SERVERS <= MAX_TABLE_ENTRIES);
+
+/// Raises of a volume's epoch in its record: count. Whoever holds something of before asks for it anew.
+pub const MAX_RAISES: usize = 32;

@@ -5,7 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use terms::{Epoch, Generation, Location, Principal, Serial, ServiceName, Thumbprint, UnixMs, VolumeName};
+use terms::{
+    ChangeNumber, Epoch, Generation, Location, Principal, Serial, ServiceName, Thumbprint, UnixMs, VolumeName,
+};
 use trust::{Bucket, PublicKey};
 
 /// The kind (external data of the signature) of a [`ServiceCertificate`].
@@ -230,7 +232,7 @@ pub struct StateReply {
     pub now: UnixMs,
 }
 
-/// Where a volume lives, signed by its home.
+/// Where a volume lives, signed by the first node of its realm: the only one that raises its epoch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VolumeRecord {
     /// The volume.
@@ -241,8 +243,20 @@ pub struct VolumeRecord {
     pub key: PublicKey,
     /// `host:port` of the home.
     pub address: String,
-    /// Rises when the volume moves to another home.
+    /// Rises when the volume moves to another home, or is restored.
     pub epoch: Epoch,
+    /// How it came to this epoch, the earliest first: at most the last [`crate::limits::MAX_RAISES`].
+    #[serde(default)]
+    pub raises: Vec<Raise>,
+}
+
+/// A volume took a new epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Raise {
+    /// The epoch that began.
+    pub epoch: Epoch,
+    /// The last change that the new epoch took over: what an earlier one had above it is gone.
+    pub change: ChangeNumber,
 }
 
 /// The path of a service's certificate on a name server; `name` is the service's label.

@@ -6,6 +6,7 @@ use crate::candidates;
 use crate::feeds;
 use crate::gatekeeper::Caller;
 use crate::handed_on::{is_name_server, only_at_the_first};
+use crate::homes;
 use crate::lending;
 use crate::limits::{MAX_CONTROL_BYTES, MAX_OPEN_BYTES};
 use crate::node::{HomeVolume, State};
@@ -17,7 +18,6 @@ use crate::routes::Route;
 use crate::tokens;
 use crate::upkeep;
 use crate::via;
-use client::models::{VOLUME_KIND, VolumeRecord};
 use client::protocol::{Announcement, JoinRequest, NodeStatus, PublishRequest, RenewRequest, StateUpdate};
 use futures_util::FutureExt;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -62,7 +62,10 @@ pub async fn answer(
             let until = parts.extensions.get::<Until>();
             let batch = bounded(followed(until, body), MAX_BATCH_BYTES).await?.0;
             let home = home_of(state, &volume)?.home.within(until);
-            Ok(cbor(&operations::batch(&home, &state.gate, caller, batch).await?))
+            let answer = operations::batch(&home, &state.gate, caller, batch).await?;
+            // What was under way when the home stopped is sent again, under the same numbers, where it goes on.
+            state.homes.find(&volume)?;
+            Ok(cbor(&answer))
         }
         Route::Look(volume) => {
             let look = bounded(followed(None, body), MAX_LOOK_BYTES).await?.0;
@@ -89,6 +92,9 @@ pub async fn answer(
         Route::Start => Ok(cbor(&state.serving.start(state, caller, message(body).await?.0).await?)),
         Route::Beat => Ok(cbor(&state.serving.beat(state, caller, message(body).await?.0)?)),
         Route::Drain => Ok(cbor(&state.serving.drain(state, caller, message(body).await?.0)?)),
+        Route::Homes => Ok(cbor(&homes::take(state, caller, &message(body).await?.0)?)),
+        Route::Move => Ok(cbor(&homes::step(state, caller, message(body).await?.0).await?)),
+        Route::Dump => homes::dump(state, caller, message(body).await?.0).await,
         Route::Upkeep => Ok(cbor(&upkeep::answer(state, caller, message(body).await?.0).await?)),
         Route::Status => Ok(cbor(&status(state).await)),
         Route::Witness | Route::Token => operate(state, &route, caller, get, body).await,
@@ -156,7 +162,7 @@ pub async fn session(
     body: Incoming,
 ) -> Result<Response<Body>, Problem> {
     let up = body.map_err(Into::into).boxed();
-    let down = match state.volumes.get(volume) {
+    let down = match state.homes.find(volume)? {
         None => state.relays.session(state, caller, volume, up).await?,
         Some(here) => {
             let holder = caller.for_itself()?.principal.clone();
@@ -217,12 +223,13 @@ pub fn cbor<T: Serialize>(value: &T) -> Response<Body> {
 }
 
 /// A volume that lives here.
-pub fn home_of<'a>(state: &'a State, volume: &VolumeName) -> Result<&'a HomeVolume, Problem> {
+pub fn home_of(state: &State, volume: &VolumeName) -> Result<Arc<HomeVolume>, Problem> {
     let unknown = || {
         Problem::new(Code::NotFound, format!("{} is not the home of {volume}", state.own.principal))
             .next("the volume's record at the realm's name server names its home")
     };
-    state.volumes.get(volume).ok_or_else(|| state.relays.only_at_home(volume).unwrap_or_else(unknown))
+    let here = state.homes.find(volume)?;
+    here.ok_or_else(|| state.relays.only_at_home(volume).unwrap_or_else(unknown))
 }
 
 fn bundle(state: &State) -> Result<Response<Body>, Problem> {
@@ -252,20 +259,13 @@ async fn feed(state: &State, caller: &Caller, parts: &Parts) -> Result<Response<
 
 fn volume_record(state: &State, name: &Label) -> Result<Response<Body>, Problem> {
     let volume = VolumeName { name: name.clone(), realm: state.realm().clone() };
-    let here = state.volumes.get(&volume).ok_or_else(|| {
-        if is_name_server(state) {
-            return only_at_the_first(state, &format!("where {volume} is"));
-        }
+    if !state.is_first() {
+        return Err(only_at_the_first(state, &format!("where {volume} is")));
+    }
+    let record = homes::record(state, name)?.ok_or_else(|| {
         Problem::new(Code::NotFound, format!("there is no volume {volume}")).next("`webos volume create` makes one")
     })?;
-    let record = VolumeRecord {
-        volume,
-        home: state.own.principal.clone(),
-        key: state.identity()?.key().public().clone(),
-        address: state.advertised.clone(),
-        epoch: here.home.store().epoch(),
-    };
-    Ok(document(trust::signed::sign(&state.identity()?, VOLUME_KIND, &record)?))
+    Ok(document(record))
 }
 
 async fn join(state: &State, body: Incoming) -> Result<Response<Body>, Problem> {
@@ -297,7 +297,7 @@ async fn open(
     body: Incoming,
 ) -> Result<Response<Body>, Problem> {
     let request: OpenRequest = message(body).await?.0;
-    let Some(here) = state.volumes.get(volume) else {
+    let Some(here) = state.homes.find(volume)? else {
         return Ok(cbor(&Envelope::new(state.relays.open(state, caller, volume, request).await?)));
     };
     let holder = caller.for_itself()?.principal.clone();
@@ -334,7 +334,7 @@ async fn status(state: &State) -> NodeStatus {
         realm: state.realm().clone(),
         started: state.started,
         certificate_until: state.client.identity().map_or(UnixMs(0), |identity| identity.not_after()),
-        volumes: state.volumes.keys().cloned().collect(),
+        volumes: state.homes.all().iter().map(|here| here.home.store().name().clone()).collect(),
         fronts,
         offers: state.serving.offers(state).offers,
         relays: state.relays.status().await,

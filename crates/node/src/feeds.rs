@@ -284,7 +284,7 @@ fn recheck(state: &State) {
 }
 
 async fn expel(state: &State, principal: &Principal) {
-    for volume in state.volumes.values() {
+    for volume in state.homes.all() {
         if let Err(problem) = volume.coherence.expel(principal.clone()).await {
             tracing::warn!(%principal, %problem, "its leases could not be ended; they run out by themselves");
         }

@@ -4,6 +4,7 @@ use crate::control;
 use crate::files;
 use crate::gatekeeper::Caller;
 use crate::guard;
+use crate::homes;
 use crate::incident::{outward, refused};
 use crate::limits::REQUEST_DEADLINE;
 use crate::node::State;
@@ -14,7 +15,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use terms::{Code, Problem, ServiceName};
+use terms::{Code, Problem, ServiceName, VolumeName};
 use wire::{Body, Handler, HandlerFuture, Peer, problem_response};
 
 /// Answers everything that comes to a node.
@@ -129,9 +130,17 @@ async fn to_node(
         (None, _) => state.gate.caller(peer, from, &parts.headers, &resource)?,
     };
     let answer = match route {
-        Route::File(volume, path) => match state.volumes.get(&volume) {
-            Some(here) => files::answer(&here.home, &state.gate, &caller, &path, &parts, body).await,
-            None => {
+        Route::File(volume, path) => match state.homes.find(&volume) {
+            Ok(Some(here)) => {
+                homes::meet(state, &here, &parts.headers).await?;
+                let answer = files::answer(&here.home, &state.gate, &caller, &path, &parts, body).await;
+                unless_moved(state, &volume, answer)
+            }
+            Err(moved) => {
+                wire::body::read_off(body).await;
+                Err(moved)
+            }
+            Ok(None) => {
                 wire::body::read_off(body).await;
                 state.relays.answer(state, &caller, &volume, &path, &parts).await
             }
@@ -140,6 +149,22 @@ async fn to_node(
         route => within_deadline(control::answer(state, route, &caller, &parts, body)).await,
     };
     answer.map(|response| guard::answer(&caller, state.gate.trust(), response))
+}
+
+/// What was under way when the volume's home stopped to be moved is told where to go on.
+fn unless_moved(
+    state: &State,
+    volume: &VolumeName,
+    answer: Result<Response<Body>, Problem>,
+) -> Result<Response<Body>, Problem> {
+    let stopped = match &answer {
+        Ok(response) => response.status() == http::StatusCode::SERVICE_UNAVAILABLE,
+        Err(problem) => problem.code == Code::Unavailable,
+    };
+    match (stopped, state.homes.find(volume)) {
+        (true, Err(moved)) => Err(moved),
+        _ => answer,
+    }
 }
 
 async fn within_deadline(

@@ -16,6 +16,7 @@ pub mod groups;
 mod guard;
 mod handed_on;
 mod handle;
+mod homes;
 mod incident;
 mod known;
 mod lending;

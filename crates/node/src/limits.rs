@@ -113,3 +113,30 @@ pub const MAX_PURSE_OF_ONE: usize = MAX_PURSE / 16;
 
 /// Operations of one batch that run at once: count. They are committed together; the others wait.
 pub const OPERATIONS_AT_ONCE: usize = 64;
+
+/// Volumes of one realm: count. Further ones are refused by the realm's first node.
+pub const MAX_REALM_VOLUMES: usize = 10_000;
+/// How often a home asks the realm's first node whether it still is one.
+pub const HOMES_LOOK: Duration = Duration::from_secs(10);
+/// The same while a move is not decided.
+pub const HOMES_LOOK_SOON: Duration = Duration::from_secs(1);
+/// How long a start waits for the first node's word about the volumes here. Who hears nothing goes on as it was.
+pub const HOMES_FIRST_WITHIN: Duration = Duration::from_secs(3);
+/// Volumes that come to one node at once: count. Further ones are refused as busy.
+pub const MAX_MOVES: usize = 4;
+/// How long an offered volume waits to be fetched.
+pub const OFFER_LIFE: Duration = Duration::from_secs(60);
+/// How long the home of a volume that moves may be stopped: all that is left is sent, stored and confirmed in this time,
+/// or it serves again. Whoever waits for it has time left of [`webfs::rules::limits::OPERATION_DEADLINE`].
+pub const MOVE_STOP: Duration = Duration::from_secs(20);
+/// How long changes that are under way may take to end when a volume's home stops to be moved.
+pub const MOVE_DRAIN: Duration = Duration::from_secs(5);
+/// Silence within the stream of a dump after which it is broken off.
+pub const DUMP_PAUSE: Duration = Duration::from_secs(30);
+/// Pieces of a dump between the disk and the network: count.
+pub const DUMP_QUEUE: usize = 16;
+/// One piece: bytes.
+pub const DUMP_PIECE_BYTES: usize = 256 * 1024;
+
+const _: () = assert!(MOVE_STOP.as_secs() < webfs::rules::limits::OPERATION_DEADLINE.as_secs());
+const _: () = assert!(MOVE_DRAIN.as_secs() < MOVE_STOP.as_secs());

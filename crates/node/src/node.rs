@@ -10,6 +10,7 @@ use crate::gatekeeper::{Caller, Gatekeeper};
 use crate::groups::Groups;
 use crate::handed_on::HandedOn;
 use crate::handle::Requests;
+use crate::homes::{Comings, Goings, HomeRegister, Homes};
 use crate::names::Names;
 use crate::published::Published;
 use crate::relays::Relays;
@@ -19,19 +20,16 @@ use crate::tokens::HomeTokens;
 use client::{Client, Folder};
 use process::offers::Offers;
 use rustls_pki_types::CertificateDer;
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use terms::{Code, Principal, PrincipalKind, Problem, RealmName, UnixMs, VolumeName};
+use terms::{Code, Principal, PrincipalKind, Problem, RealmName, UnixMs};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use trust::{AuditLog, AuditRecord, Identity, NameServer};
 use webfs::coherence::Coherence;
-use webfs::rules::LeaseRules;
 use webfs::serve::Home;
-use webfs::store::Store;
 use wire::{Peer, Recheck, Server};
 use world::World;
 
@@ -41,6 +39,14 @@ pub struct HomeVolume {
     pub home: Home,
     /// Its leases.
     pub coherence: Coherence,
+}
+
+impl HomeVolume {
+    /// Ends all watches and leases. From here on nothing is granted and no change is admitted.
+    pub async fn stop(&self) {
+        self.home.stop();
+        self.coherence.stop().await;
+    }
 }
 
 /// All that the request handlers of one node share.
@@ -59,7 +65,11 @@ pub struct State {
     pub(crate) handed_on: HandedOn,
     pub(crate) recheck: Recheck,
     pub(crate) names: Names,
-    pub(crate) volumes: BTreeMap<VolumeName, HomeVolume>,
+    pub(crate) homes: Homes,
+    /// Who is the home of which volume, at the realm's first node.
+    pub(crate) register: Option<HomeRegister>,
+    pub(crate) goings: Goings,
+    pub(crate) comings: Comings,
     pub(crate) published: Published,
     pub(crate) serving: Serving,
     pub(crate) relays: Relays,
@@ -130,10 +140,12 @@ impl Node {
         let requests = Arc::new(Requests::new(state.clone()));
         let check = Arc::new(state.client.trust().clone());
         feeds::begin(&state).await;
+        crate::homes::begin(&state).await;
         let server = Server::start(&world, listener, &identity.credentials(), check, requests, &state.recheck)
             .map_err(|error| Problem::new(Code::Internal, format!("{error}: {}", source(&error))))?;
         crate::published::resume(&state).await?;
         state.tasks.spawn(housekeeping(state.clone()));
+        state.tasks.spawn(crate::homes::keep(state.clone()));
         state.tasks.spawn(crate::serving::announce(state.clone()));
         state.tasks.spawn(crate::groups::recheck::keep(state.clone()));
         state.tasks.spawn(crate::audit::tell_witness(state.clone()));
@@ -166,8 +178,8 @@ impl Node {
     /// Ends leases and requests in order, so that a restart waits for nobody.
     pub async fn stop(self) {
         self.state.stop.cancel();
-        for volume in self.state.volumes.values() {
-            volume.coherence.stop().await;
+        for volume in self.state.homes.all() {
+            volume.stop().await;
         }
         self.state.relays.close().await;
         self.server.shutdown().await;
@@ -235,7 +247,10 @@ async fn compose(
         .map_err(|error| Problem::new(Code::Internal, format!("{error}: {}", source(&error))))?;
     Ok(State {
         names: Names::load(&folder, &world, client.trust(), &realm),
-        volumes: open_volumes(&folder, &world, identity).await?,
+        homes: Homes::open(&folder, &world, identity).await?,
+        register: registrar.as_ref().map(|_| HomeRegister::load(&folder)).transpose()?,
+        goings: Goings::default(),
+        comings: Comings::default(),
         relays: Relays::new(client.clone()),
         owners: owners(&folder)?,
         witness: Witness::load(&folder)?,
@@ -274,34 +289,6 @@ fn open_audit(folder: &Folder, world: &World, own: &Principal) -> Result<AuditLo
     Ok(audit)
 }
 
-async fn open_volumes(
-    folder: &Folder,
-    world: &World,
-    identity: &Identity,
-) -> Result<BTreeMap<VolumeName, HomeVolume>, Problem> {
-    let mut volumes = BTreeMap::new();
-    for entry in std::fs::read_dir(folder.volumes()).into_iter().flatten().flatten() {
-        let dir = entry.path();
-        let name = dir.file_name().and_then(|name| name.to_str()?.parse::<VolumeName>().ok());
-        let Some(name) = name.filter(|name| name.realm == identity.principal().realm) else { continue };
-        let (path, opening) = (dir.clone(), world.clone());
-        let store = tokio::task::spawn_blocking(move || Store::open(&path, opening))
-            .await
-            .map_err(|error| Problem::new(Code::Internal, format!("{}: {error}", dir.display())))?
-            .map_err(|error| error.for_owner())?;
-        if *store.name() != name {
-            return Err(Problem::new(
-                Code::Internal,
-                format!("{} holds the volume {}", dir.display(), store.name()),
-            ));
-        }
-        let coherence = Coherence::start(store.clone(), world.clone(), LeaseRules::default()).await?;
-        let home = Home::new(store, identity.key().clone(), Arc::new(coherence.clone()), world.clone());
-        volumes.insert(name, HomeVolume { home, coherence });
-    }
-    Ok(volumes)
-}
-
 fn owners(folder: &Folder) -> Result<Vec<Principal>, Problem> {
     let Ok(text) = std::fs::read_to_string(folder.owner()) else { return Ok(Vec::new()) };
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -319,7 +306,7 @@ async fn housekeeping(state: Arc<State>) {
         }
         off_thread(&state, Gatekeeper::flush).await;
         crate::published::refresh(&state);
-        for volume in state.volumes.values() {
+        for volume in state.homes.all() {
             if let Err(error) = volume.home.store().collect().await {
                 tracing::warn!(volume = %volume.home.store().name(), %error, "old versions could not be collected");
             }

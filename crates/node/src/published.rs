@@ -81,6 +81,13 @@ impl Published {
         self.services().get(service).map(|service| service.publication.request.clone())
     }
 
+    /// A service that is published from this volume.
+    pub fn from(&self, volume: &terms::VolumeName) -> Option<ServiceName> {
+        let services = self.services();
+        let mut of_it = services.values().filter(|service| service.publication.request.files.volume == *volume);
+        of_it.next().map(|service| service.publication.request.service.clone())
+    }
+
     /// All fronts.
     pub fn fronts(&self) -> Vec<Arc<Front>> {
         self.services().values().map(|service| service.front.clone()).collect()
@@ -155,14 +162,14 @@ pub async fn publish(
     Ok(PublishReply { certificate: publication.certificate })
 }
 
-fn published_from<'a>(state: &'a State, request: &PublishRequest) -> Result<&'a HomeVolume, Problem> {
+fn published_from(state: &State, request: &PublishRequest) -> Result<Arc<HomeVolume>, Problem> {
     if !state.is_first() || request.service.realm != *state.realm() {
         return Err(Problem::new(
             Code::Unsupported,
             format!("{} can be published only at the first node of its own realm", request.service),
         ));
     }
-    state.volumes.get(&request.files.volume).ok_or_else(|| {
+    state.homes.find(&request.files.volume)?.ok_or_else(|| {
         Problem::new(Code::NotFound, format!("the volume {} has its home elsewhere", request.files.volume))
             .next("publish at the node that is its home")
     })

@@ -48,7 +48,8 @@ async fn access_list(
     parts: &Parts,
     body: Incoming,
 ) -> Result<Response<Body>, Problem> {
-    let (home, gate) = (&home_of(state, volume)?.home.within(parts.extensions.get()), &state.gate);
+    let here = home_of(state, volume)?;
+    let (home, gate) = (&here.home.within(parts.extensions.get()), &state.gate);
     if parts.method == Method::GET {
         return Ok(cbor(&files::show_acl(home, gate, caller, path).await?));
     }

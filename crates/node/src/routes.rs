@@ -59,6 +59,12 @@ pub enum Route {
     Update,
     /// A lent node's word, or the list of them.
     Announce(Label),
+    /// Who is the home of a volume.
+    Homes,
+    /// A step of a volume's move.
+    Move,
+    /// A volume as a stream.
+    Dump,
     /// Lend this node.
     Lend,
     /// Start a service's server here.
@@ -133,6 +139,9 @@ pub const TABLE: &[Row] = &[
     ("/.webos/serve/start", POST, Access::Authenticated),
     ("/.webos/serve/beat", POST, Access::Authenticated),
     ("/.webos/serve/drain", POST, Access::Authenticated),
+    ("/.webos/homes", POST, Access::Authenticated),
+    ("/.webos/move", POST, Access::Authenticated),
+    ("/.webos/dump", POST, Access::Authenticated),
     ("/.webos/upkeep", POST, Access::Authenticated),
     ("/.webos/status", GET, Access::Authenticated),
     ("/.webos/witness", BOTH, Access::Authenticated),
@@ -219,6 +228,9 @@ fn route(pattern: &str, names: &Names<'_>) -> Result<Route, Problem> {
         "/.webos/serve/start" => Route::Start,
         "/.webos/serve/beat" => Route::Beat,
         "/.webos/serve/drain" => Route::Drain,
+        "/.webos/homes" => Route::Homes,
+        "/.webos/move" => Route::Move,
+        "/.webos/dump" => Route::Dump,
         "/.webos/upkeep" => Route::Upkeep,
         "/.webos/status" => Route::Status,
         "/.webos/witness" => Route::Witness,

@@ -118,7 +118,7 @@ pub fn caller(
     let now = state.world.clock.unix();
     let verified = token.and_then(|token| state.tokens.tokens().verify(&token, now, state.client.trust()));
     Some(match verified {
-        Ok(token) if state.volumes.contains_key(volume) => Ok(Caller::of_token(token, from)),
+        Ok(token) if state.homes.get(volume).is_some() => Ok(Caller::of_token(token, from)),
         Ok(_) => Err(Problem::new(
             Code::Denied,
             format!("{volume} does not live here, and a token is for its home only"),
@@ -144,7 +144,7 @@ async fn mint(
     valid_for: Duration,
 ) -> Result<TokenReply, Problem> {
     let peer = caller.for_itself()?;
-    if let Some(grant) = grants.iter().find(|grant| !state.volumes.contains_key(&grant.location.volume)) {
+    if let Some(grant) = grants.iter().find(|grant| state.homes.get(&grant.location.volume).is_none()) {
         let what = format!("{} does not live here, and a token is for its home only", grant.location.volume);
         return Err(Problem::new(Code::Invalid, what).next("`webos volume show` names the home"));
     }
@@ -188,7 +188,7 @@ async fn revoke(state: &Arc<State>, caller: &Caller, id: String) -> Result<Token
 /// Whether the caller administers all that a token gives something on.
 async fn administers(state: &State, caller: &Caller, info: &TokenInfo) -> Result<bool, Problem> {
     for TokenGrant { location, .. } in &info.grants {
-        let Some(here) = state.volumes.get(&location.volume) else { return Ok(false) };
+        let Some(here) = state.homes.get(&location.volume) else { return Ok(false) };
         let store = here.home.store();
         let bucket = store.bucket(store.lookup(&location.path).await?.bucket()).await?;
         if state.gate.would_allow(caller, location, Right::Administer, &bucket).await.is_none() {

@@ -25,6 +25,8 @@ pub enum Code {
     Timeout,
     /// Not now, or not here: try again later, or elsewhere as the sentence says.
     Unavailable,
+    /// The volume has its home elsewhere, or will have in a moment: ask for its record anew.
+    Moved,
     /// A rate limit or admission limit was hit.
     Busy,
     /// No space is left.
@@ -45,6 +47,7 @@ impl Code {
             Self::Exists => 409,
             Self::Conflict => 412,
             Self::TooLarge => 413,
+            Self::Moved => 421,
             Self::LockLost => 423,
             Self::Busy => 429,
             Self::Internal => 500,
@@ -61,7 +64,7 @@ impl Code {
             Self::Invalid | Self::TooLarge => 2,
             Self::Denied => 3,
             Self::NotFound => 4,
-            Self::Unavailable | Self::Timeout => 5,
+            Self::Unavailable | Self::Timeout | Self::Moved => 5,
             Self::Exists | Self::Conflict | Self::LockLost | Self::Busy => 1,
             Self::NoSpace | Self::Unsupported | Self::Internal => 1,
         }

@@ -47,6 +47,7 @@ pub async fn problem_from(response: Response<Incoming>) -> Problem {
         409 => Code::Exists,
         412 => Code::Conflict,
         413 | 431 => Code::TooLarge,
+        421 => Code::Moved,
         423 => Code::LockLost,
         429 => Code::Busy,
         501 => Code::Unsupported,

@@ -13,6 +13,7 @@ mod faults;
 mod files;
 mod groups;
 mod install;
+mod moving;
 mod names;
 mod operations;
 mod passphrase;

@@ -42,7 +42,7 @@ async fn holders(state: &State) -> BTreeSet<Principal> {
     if !holders.is_empty() {
         holders.insert(state.own.principal.clone());
     }
-    for volume in state.volumes.values() {
+    for volume in state.homes.all() {
         // A volume whose leases have stopped has none.
         holders.extend(volume.coherence.state().await.map(|state| state.holders).unwrap_or_default());
     }
@@ -55,7 +55,7 @@ pub async fn expel(state: &State, (principals, all_known): &(BTreeSet<Principal>
     if principals.is_empty() && *all_known {
         return Ok(());
     }
-    for volume in state.volumes.values() {
+    for volume in state.homes.all() {
         for holder in volume.coherence.state().await?.holders {
             if !all_known || principals.contains(&holder) {
                 tracing::info!(%holder, "its sessions end: a membership that they may stand on has ended");

@@ -43,13 +43,12 @@ impl Relays {
         let holder = caller.for_itself()?.principal.clone();
         self.client.name_servers(&volume.realm)?;
         let files = self.files(state, volume)?;
-        let replica = files.replica().await?;
         let at = |path: &VolumePath| Location { volume: volume.clone(), path: path.clone() };
         // Decided before a callback is given, so that nobody holds up changes of what it may not read; and again for
         // what is given.
         let asked = at(&request.path);
-        let looked_at = match replica.look_below(holder, request).await {
-            Ok(looked_at) => looked_at,
+        let (replica, looked_at) = match files.look_below(holder, request).await {
+            Ok(found) => found,
             Err(problem) => return Err(self.not_found(state, caller, (&files, &asked), problem).await),
         };
         let found = looked_at.object();

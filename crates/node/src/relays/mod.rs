@@ -89,7 +89,7 @@ impl Relays {
 
     /// What only the home does, of a volume that is relayed here.
     pub fn only_at_home(&self, volume: &VolumeName) -> Option<Problem> {
-        let home = self.volumes().get(volume)?.files.home()?.clone();
+        let home = self.volumes().get(volume)?.files.home()?;
         let what = format!("{volume} is only relayed here: this is done at its home, {home}");
         Some(
             Problem::new(Code::Unsupported, what).next(format!("ask {home}; the volume's record says where it is")),

@@ -8,6 +8,7 @@ mod groups;
 mod home;
 mod hostile;
 mod lending;
+mod moving;
 mod name_servers;
 mod operations;
 mod parts;

@@ -315,7 +315,8 @@ async fn a_hostile_copy_alters_nothing_and_denies_nothing() {
     // Nor that a volume is at home with whoever says so.
     let volume = VolumeName { name: "data".parse().expect("a label"), realm: a.authority.realm().clone() };
     let (home, key) = (bed.n2.principal().clone(), identity.key().public().clone());
-    let stolen = VolumeRecord { volume, home, key, address: address.to_string(), epoch: Epoch(9) };
+    let stolen =
+        VolumeRecord { volume, home, key, address: address.to_string(), epoch: Epoch(9), raises: Vec::new() };
     let signed = trust::signed::sign(&identity, VOLUME_KIND, &stolen).expect("signed");
     *bent.0.lock().expect("not poisoned") = signed;
     let found = client.volume_record(&stolen.volume).await;

@@ -36,6 +36,7 @@ fn keep(realm: &Realm, address: &str, ago: i64, bend: impl FnOnce(&mut Vec<u8>))
         key: identity.key().public().clone(),
         address: address.into(),
         epoch: Epoch(1),
+        raises: Vec::new(),
     };
     let mut signed = trust::signed::sign(&identity, VOLUME_KIND, &record).expect("signed");
     bend(&mut signed);

@@ -115,6 +115,13 @@ impl Coherence {
         let _ = self.ask(|answer| Order::Stop { answer }).await;
     }
 
+    /// Waits, after [`Coherence::stop`], until every change that was admitted has ended: what is read then is final.
+    /// Answers whether that came within the time.
+    pub async fn drained(&self, within: std::time::Duration) -> bool {
+        let all = u32::try_from(MAX_PENDING_CHANGES).unwrap_or(u32::MAX);
+        matches!(tokio::time::timeout(within, self.0.changes.acquire_many(all)).await, Ok(Ok(_)))
+    }
+
     async fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T, Problem> {
         let (answer, answered) = oneshot::channel();
         self.send(order(answer)).await?;

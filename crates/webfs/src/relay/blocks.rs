@@ -31,6 +31,8 @@ pub struct ReplicaCounts {
     pub bytes_fetched: u64,
     /// Nodes of trees of blocks fetched from the home.
     pub nodes_fetched: u64,
+    /// Objects that a new epoch of the volume has undone.
+    pub undone: u64,
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +43,7 @@ pub(super) struct Counters {
     blocks_fetched: AtomicU64,
     bytes_fetched: AtomicU64,
     nodes_fetched: AtomicU64,
+    pub(super) undone: AtomicU64,
 }
 
 impl Counters {
@@ -57,6 +60,7 @@ impl Counters {
             blocks_fetched: get(&self.blocks_fetched),
             bytes_fetched: get(&self.bytes_fetched),
             nodes_fetched: get(&self.nodes_fetched),
+            undone: get(&self.undone),
         }
     }
 }
@@ -80,6 +84,8 @@ pub(super) struct Blocks {
     pub(super) counters: Counters,
     /// Until when the lease covers what is cached: [`BootMs`].
     pub(super) trusted_until: AtomicU64,
+    /// The epoch that the home has shown without proof: [`terms::Epoch`]; none is zero.
+    pub(super) unproven: AtomicU64,
     fetching: Mutex<HashMap<BlockKey, Fetch>>,
     hot: Mutex<Hot>,
     slots: Semaphore,
@@ -127,6 +133,7 @@ impl Blocks {
             world,
             counters: Counters::default(),
             trusted_until: AtomicU64::new(0),
+            unproven: AtomicU64::new(0),
             fetching: Mutex::default(),
             hot: Mutex::default(),
             slots: Semaphore::new(FETCHES_IN_FLIGHT),

@@ -29,7 +29,7 @@ use crate::cache::{Cache, CacheError};
 use crate::coherence::MayRead;
 use crate::coherence::stream::down_body;
 use crate::rules::limits::MAX_LOCKS_PER_SESSION;
-use crate::rules::{LeaseRules, LockMode, LockWish};
+use crate::rules::{Believed, LeaseRules, LockMode, LockWish};
 use crate::session::{OpenAnswer, OpenRequest};
 use below::FromBelow;
 use blocks::{Blocks, blocking};
@@ -39,7 +39,7 @@ use owner::{OpenAnswered, Opened, Order, Owner};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use terms::{Code, Location, Principal, Problem, Right, SessionId, VolumeName, VolumePath};
+use terms::{Code, Epoch, Location, Principal, Problem, Right, SessionId, VolumeName, VolumePath};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use trust::{Authorised, Bucket, PublicKey};
 use wire::Body;
@@ -195,6 +195,17 @@ impl Replica {
     /// The volume.
     pub fn volume(&self) -> &VolumeName {
         &self.0.blocks.volume
+    }
+
+    /// Takes the word of the volume's signed record about its epoch. Answers how many objects it undid.
+    pub async fn believe(&self, believed: Believed) -> Result<usize, Problem> {
+        self.ask(|answer| Order::Believe { believed, answer }).await
+    }
+
+    /// The epoch that the home has shown and that no signed record has proved yet: ask for the record, and believe it.
+    pub fn unproven(&self) -> Option<Epoch> {
+        let epoch = self.0.blocks.unproven.load(Ordering::Acquire);
+        (epoch > 0).then_some(Epoch(epoch))
     }
 
     /// What the replica looks like now.

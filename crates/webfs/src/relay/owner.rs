@@ -1,24 +1,28 @@
 //! The task that owns a replica's session: takes orders one by one, steps the rules of a relay (with nobody below, that
 //! is a holder), performs their actions in order, and keeps the stream to the server above.
 
+mod forgetting;
+
 use super::ReplicaState;
 use super::below::{Below, FromBelow};
 use super::blocks::{Blocks, Counters};
 use super::file::ReplicaObject;
 use super::held::Held;
-use super::limits::{HELD_BYTES, LEAVE_DEADLINE, OPENS_IN_FLIGHT, RETRY_FIRST};
+use super::limits::{LEAVE_DEADLINE, OPENS_IN_FLIGHT, RETRY_FIRST};
 use super::link::LinkError;
 use super::lock::{LockAnswered, LockBook, Stands};
 use super::stream::{Stream, drain, next_frame};
 use crate::cache::{CacheError, Sieve};
 use crate::coherence::Grant;
 use crate::rules::{
-    Answer, Down, HolderAction, HolderEvent, HomeEvent, LeaseRules, LockWish, Relay, RelayAction, RelayEvent,
+    Answer, Believed, Down, HolderAction, HolderEvent, HomeEvent, LeaseRules, LockWish, Relay, RelayAction,
+    RelayEvent,
 };
 use crate::session::{FrameError, FrameReader};
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use terms::{BootMs, Problem, SessionId, VolumePath};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -49,6 +53,7 @@ pub(super) enum Order {
     Lock { ticket: u64, wish: LockWish, wait: Duration, answer: LockAnswered },
     Unlock { ticket: u64 },
     State { answer: oneshot::Sender<ReplicaState> },
+    Believe { believed: Believed, answer: oneshot::Sender<usize> },
     Close { answer: oneshot::Sender<()> },
     Below(FromBelow),
 }
@@ -207,6 +212,7 @@ impl Owner {
                 // Whoever has gone away needs no answer.
                 let _ = answer.send(self.state());
             }
+            Order::Believe { believed, answer } => drop(answer.send(self.believe(&believed))),
             Order::Below(order) => self.hear_below(order, inbox),
             // Its caller hears that this is closed.
             Order::Close { answer } => drop(answer),
@@ -288,7 +294,7 @@ impl Owner {
         self.perform(actions, None);
     }
 
-    fn perform(&mut self, actions: Vec<RelayAction>, answer: Option<&Result<Found, LinkError>>) {
+    pub(super) fn perform(&mut self, actions: Vec<RelayAction>, answer: Option<&Result<Found, LinkError>>) {
         for action in actions {
             match action {
                 RelayAction::Above(action) => self.act_above(action, answer),
@@ -306,16 +312,10 @@ impl Owner {
     /// Whoever reads blocks must know at once when the lease ends.
     fn publish(&self) {
         let above = self.relay.above();
-        self.blocks.trusted_until.store(above.trusted_until().0, std::sync::atomic::Ordering::Release);
+        self.blocks.trusted_until.store(above.trusted_until().0, Ordering::Release);
+        self.blocks.unproven.store(above.unproven().unwrap_or_default().0, Ordering::Release);
         let connected = above.is_connected();
         self.tell.send_if_modified(|told| std::mem::replace(told, connected) != connected);
-    }
-
-    fn forget_what_is_too_much(&mut self) {
-        for object in self.sieve.shrink_to(HELD_BYTES, None) {
-            self.held.remove(&object);
-            self.step(RelayEvent::Above(HolderEvent::Evict { object }));
-        }
     }
 
     /// Takes leave of the server above, once those below have taken theirs, and waits a little for it to take note.

@@ -9,7 +9,7 @@ mod lock;
 mod message;
 mod relay;
 
-pub use holder::{Answer, Holder, HolderAction, HolderEvent, LockFailure, ReadFailure};
+pub use holder::{Answer, Believed, Holder, HolderAction, HolderEvent, LockFailure, Raised, ReadFailure};
 pub use home::{ChangeRef, HomeAction, HomeEvent, HomeLeases, HomeStart, Refusal, Waiting};
 pub use lock::{LockClaim, LockEpoch, LockMode, LockRefusal, LockSpan, LockWish};
 pub use message::{ByeReason, Down, Hello, Up};
@@ -70,6 +70,8 @@ pub struct Checks {
     pub times_to_live: bool,
     /// Whoever has something open under `strong` looks at each read whether it is still the valid version.
     pub strong_reads: bool,
+    /// A holder believes a higher epoch only with the volume's signed record.
+    pub proved_epochs: bool,
 }
 
 impl Checks {
@@ -87,5 +89,6 @@ impl Checks {
         registers_anew: true,
         times_to_live: true,
         strong_reads: true,
+        proved_epochs: true,
     };
 }

@@ -73,6 +73,11 @@ impl Home {
         Self { until: until.cloned(), ..self.clone() }
     }
 
+    /// Ends all watches, and lets none begin: the home is here no more, or begins anew. They keep nothing of the store.
+    pub fn stop(&self) {
+        self.watchers.stop();
+    }
+
     /// The volume.
     pub fn store(&self) -> &Store {
         &self.store

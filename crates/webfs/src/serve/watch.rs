@@ -15,55 +15,95 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
-use terms::{ChangeNumber, Code, Location, Principal, Problem, VolumePath};
-use tokio::sync::watch::Receiver;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use terms::{ChangeNumber, Code, Location, Principal, Problem, VolumeName, VolumePath};
+use tokio::sync::watch::{Receiver, Sender};
 use tokio::time::timeout;
 use wire::Body;
 
-/// Who watches a volume: counts.
+/// Who watches a volume, and the home that each is told from: what stops takes it from all of them, also from those that
+/// nobody reads.
+#[derive(Debug)]
+pub(super) struct Watchers {
+    all: Mutex<All>,
+    stopped: Sender<bool>,
+}
+
 #[derive(Debug, Default)]
-pub(super) struct Watchers(Mutex<BTreeMap<Option<Principal>, usize>>);
+struct All {
+    last: u64,
+    places: BTreeMap<u64, (Option<Principal>, Option<Home>)>,
+}
 
 /// A place among the watchers, given back when it is dropped.
 struct Place {
     watchers: Arc<Watchers>,
-    who: Option<Principal>,
+    number: u64,
+}
+
+impl Default for Watchers {
+    fn default() -> Self {
+        Self { all: Mutex::default(), stopped: Sender::new(false) }
+    }
 }
 
 impl Watchers {
-    fn enter(self: &Arc<Self>, who: Option<Principal>) -> Result<Place, Problem> {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = counts.get(&who).copied().unwrap_or_default();
+    fn all(&self) -> MutexGuard<'_, All> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(self: &Arc<Self>, who: Option<Principal>, home: Option<Home>) -> Result<Place, Problem> {
+        let mut all = self.all();
+        if *self.stopped.borrow() {
+            return Err(stopping());
+        }
+        let own = all.places.values().filter(|(other, _)| *other == who).count();
         let refused = match () {
             () if own >= MAX_WATCHERS_PER_PRINCIPAL => format!("you watch it {own} times already"),
-            () if counts.values().sum::<usize>() >= MAX_WATCHERS => format!("{MAX_WATCHERS} watch it already"),
+            () if all.places.len() >= MAX_WATCHERS => format!("{MAX_WATCHERS} watch it already"),
             () => {
-                *counts.entry(who.clone()).or_default() += 1;
-                return Ok(Place { watchers: self.clone(), who });
+                all.last += 1;
+                let number = all.last;
+                all.places.insert(number, (who, home));
+                return Ok(Place { watchers: self.clone(), number });
             }
         };
         Err(Problem::new(Code::Busy, refused).next("end a watch, or try again later"))
+    }
+
+    pub(super) fn stop(&self) {
+        let mut all = self.all();
+        self.stopped.send_replace(true);
+        let homes: Vec<_> = all.places.values_mut().map(|(_, home)| home.take()).collect();
+        drop(all);
+        drop(homes);
+    }
+}
+
+impl Place {
+    fn home(&self) -> Result<Home, Problem> {
+        self.watchers.all().places.get(&self.number).and_then(|(_, home)| home.clone()).ok_or_else(stopping)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut counts = self.watchers.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.who) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.who);
-            }
-        }
+        let place = self.watchers.all().places.remove(&self.number);
+        drop(place);
     }
 }
 
+fn stopping() -> Problem {
+    Problem::new(Code::Unavailable, "the volume's home is stopping").next("try again in a moment")
+}
+
 struct Watcher<M> {
-    home: Home,
+    place: Place,
+    volume: VolumeName,
     may: M,
     path: VolumePath,
     told: Receiver<ChangeNumber>,
+    stopped: Receiver<bool>,
     /// Up to which change all was told; nothing before the first word.
     heard: Option<ChangeNumber>,
     since: Option<Heard>,
@@ -71,7 +111,6 @@ struct Watcher<M> {
     tail: Option<u64>,
     words: VecDeque<Seen>,
     ended: bool,
-    _place: Place,
 }
 
 impl Home {
@@ -80,12 +119,12 @@ impl Home {
     where
         M: MayShow + Send + 'static,
     {
-        let place = self.watchers.enter(who)?;
+        let place = self.watchers.enter(who, Some(self.clone()))?;
         let Watch { path, since, tail } = watch;
-        let told = self.store.follow();
-        let (home, words) = (self.clone(), VecDeque::new());
+        let (told, stopped) = (self.store.follow(), self.watchers.stopped.subscribe());
+        let (volume, words) = (self.store.name().clone(), VecDeque::new());
         let mut watcher =
-            Watcher { home, may, path, told, heard: None, since, tail, words, ended: false, _place: place };
+            Watcher { place, volume, may, path, told, stopped, heard: None, since, tail, words, ended: false };
         // Before the answer begins, so that a refusal is one.
         watcher.begin().await?;
         let frames = stream::unfold(watcher, |mut watcher| async move {
@@ -131,15 +170,19 @@ impl<M: MayShow> Watcher<M> {
         if self.tell_tail().await? {
             return Ok(());
         }
-        let woken = timeout(WATCH_ALIVE, self.told.changed()).await;
+        let woken = tokio::select! {
+            woken = timeout(WATCH_ALIVE, self.told.changed()) => woken,
+            _ = self.stopped.wait_for(|stopped| *stopped) => return Err(stopping()),
+        };
         // Whoever has lost the right is told so at the next change, or in a moment.
         self.show(&self.path, false).await?;
         match woken {
             Err(_) => {
-                self.words.push_back(Seen::Alive { heard: self.here(heard) });
+                let heard = here(&self.place.home()?, heard);
+                self.words.push_back(Seen::Alive { heard });
                 Ok(())
             }
-            Ok(Err(_)) => Err(Problem::new(Code::Unavailable, "the volume's home is stopping")),
+            Ok(Err(_)) => Err(stopping()),
             Ok(Ok(())) => self.catch_up(heard).await,
         }
     }
@@ -147,24 +190,26 @@ impl<M: MayShow> Watcher<M> {
     /// The first word, and what the watcher has missed if that is known.
     async fn first(&mut self) -> Result<(), Problem> {
         self.told.borrow_and_update();
-        let epoch = self.home.store.epoch();
+        let home = self.place.home()?;
+        let epoch = home.store.epoch();
         let after = self.since.filter(|since| since.epoch == epoch).map(|since| since.change);
-        let known = after.filter(|after| !self.home.store.since(*after).missed);
-        let heard = known.unwrap_or_else(|| self.home.store.change());
+        let known = after.filter(|after| !home.store.since(*after).missed);
+        let heard = known.unwrap_or_else(|| home.store.change());
         let missed = self.since.is_some() && known.is_none();
         self.heard = Some(heard);
-        self.words.push_back(Seen::From { heard: self.here(heard), missed });
+        self.words.push_back(Seen::From { heard: here(&home, heard), missed });
         if known.is_some() { self.catch_up(heard).await } else { Ok(()) }
     }
 
     async fn catch_up(&mut self, after: ChangeNumber) -> Result<(), Problem> {
-        let since = self.home.store.since(after);
+        let home = self.place.home()?;
+        let since = home.store.since(after);
         self.heard = Some(since.upto);
         if self.tail.is_some() {
             return Ok(());
         }
         if since.missed {
-            self.words.push_back(Seen::From { heard: self.here(since.upto), missed: true });
+            self.words.push_back(Seen::From { heard: here(&home, since.upto), missed: true });
         }
         let touched = since.touched.iter().flat_map(|touched| touched.iter());
         let mut events = Vec::new();
@@ -177,7 +222,7 @@ impl<M: MayShow> Watcher<M> {
             }
         }
         for events in events.chunks(WATCH_EVENTS) {
-            self.words.push_back(Seen::Changed { heard: self.here(since.upto), events: events.to_vec() });
+            self.words.push_back(Seen::Changed { heard: here(&home, since.upto), events: events.to_vec() });
         }
         Ok(())
     }
@@ -185,9 +230,10 @@ impl<M: MayShow> Watcher<M> {
     /// Whether there was something to say of the file that is followed.
     async fn tell_tail(&mut self) -> Result<bool, Problem> {
         let Some(offset) = self.tail else { return Ok(false) };
-        let change = self.home.store.change();
+        let home = self.place.home()?;
+        let change = home.store.change();
         let object = self.show(&self.path, true).await?;
-        let file = object.and_then(|object| HomeFile::new(&self.home, object, change));
+        let file = object.and_then(|object| HomeFile::new(&home, object, change));
         let gone = || Problem::new(Code::NotFound, format!("{} is gone", self.location(&self.path)));
         let file: Arc<dyn FileSource> = Arc::new(file.ok_or_else(gone)?);
         let size = file.entry().size;
@@ -205,8 +251,9 @@ impl<M: MayShow> Watcher<M> {
 
     /// What stands at a path, if the watcher may see it.
     async fn show(&self, path: &VolumePath, asked: bool) -> Result<Option<Arc<Object>>, Problem> {
-        let lookup = self.home.store.lookup(path).await?;
-        let bucket = self.home.store.bucket(lookup.bucket()).await?;
+        let home = self.place.home()?;
+        let lookup = home.store.lookup(path).await?;
+        let bucket = home.store.bucket(lookup.bucket()).await?;
         let location = self.location(path);
         self.may.may_show(&location, &bucket, asked).await?;
         Ok(match lookup {
@@ -219,12 +266,12 @@ impl<M: MayShow> Watcher<M> {
     }
 
     fn location(&self, path: &VolumePath) -> Location {
-        Location { volume: self.home.store.name().clone(), path: path.clone() }
+        Location { volume: self.volume.clone(), path: path.clone() }
     }
+}
 
-    fn here(&self, change: ChangeNumber) -> Heard {
-        Heard { epoch: self.home.store.epoch(), change }
-    }
+fn here(home: &Home, change: ChangeNumber) -> Heard {
+    Heard { epoch: home.store.epoch(), change }
 }
 
 /// Which paths at or below `top` are to be told of: not folders of which only what lies in them has changed, when that is
@@ -273,13 +320,16 @@ mod tests {
     fn nobody_takes_all_places() {
         let watchers = Arc::new(Watchers::default());
         let who = |name: usize| Some(format!("spiffe://lab.example/user/u{name}").parse().expect("valid"));
-        let own: Vec<_> = (0..MAX_WATCHERS_PER_PRINCIPAL).map(|_| watchers.enter(who(0)).expect("room")).collect();
-        assert_eq!(watchers.enter(who(0)).map(drop).expect_err("full").code, Code::Busy);
+        let own: Vec<_> =
+            (0..MAX_WATCHERS_PER_PRINCIPAL).map(|_| watchers.enter(who(0), None).expect("room")).collect();
+        assert_eq!(watchers.enter(who(0), None).map(drop).expect_err("full").code, Code::Busy);
         let others: Vec<_> = (0..MAX_WATCHERS - own.len())
-            .map(|number| watchers.enter(who(1 + number / MAX_WATCHERS_PER_PRINCIPAL)).expect("room"))
+            .map(|number| watchers.enter(who(1 + number / MAX_WATCHERS_PER_PRINCIPAL), None).expect("room"))
             .collect();
-        assert_eq!(watchers.enter(who(9999)).map(drop).expect_err("full").code, Code::Busy);
+        assert_eq!(watchers.enter(who(9999), None).map(drop).expect_err("full").code, Code::Busy);
         drop((own, others));
-        assert!(watchers.0.lock().expect("whole").is_empty());
+        assert!(watchers.all().places.is_empty());
+        watchers.stop();
+        assert_eq!(watchers.enter(who(0), None).map(drop).expect_err("stopped").code, Code::Unavailable);
     }
 }

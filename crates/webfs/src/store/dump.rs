@@ -7,12 +7,15 @@
 use super::blocks::BlockName;
 use super::error::StoreError;
 use super::{DATABASE, Store, schema, tree};
+use crate::model::BlockRef;
 use rusqlite::Connection;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use terms::{ChangeNumber, Epoch};
+use tokio::sync::OwnedMutexGuard;
 
 /// How a dump begins.
 pub(super) const MAGIC: &[u8] = b"webos volume dump 1\n";
@@ -38,6 +41,20 @@ pub struct Dumped {
     pub bytes: u64,
 }
 
+/// The blocks that somebody was sent before.
+#[derive(Debug, Clone, Default)]
+pub struct Sent(HashSet<BlockName>);
+
+/// A volume at one moment, about to be written out. Collecting waits until it is dropped.
+pub struct Dumping {
+    store: Store,
+    copy: Passing,
+    epoch: Epoch,
+    change: ChangeNumber,
+    blocks: BTreeMap<BlockName, BlockRef>,
+    _no_collecting: OwnedMutexGuard<()>,
+}
+
 /// A file that is removed with its handle.
 struct Passing(PathBuf);
 
@@ -50,26 +67,54 @@ impl Drop for Passing {
 impl Store {
     /// Writes the volume out. A block that is not what it should be ends it with its name.
     pub async fn dump<W: Write + Send + 'static>(&self, out: W) -> Result<Dumped, StoreError> {
+        let dumping = self.begin_dump().await?;
+        tokio::task::spawn_blocking(move || dumping.write(out)).await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Takes the volume as it is now, to be written out. What was committed before is in it.
+    pub async fn begin_dump(&self) -> Result<Dumping, StoreError> {
+        // Held to the end, even if the caller goes away.
+        let no_collecting = self.0.maintenance.clone().lock_owned().await;
         let store = self.clone();
-        let dump = move || {
-            // Held to the end, even if the caller goes away.
-            let _no_collecting = store.0.maintenance.blocking_lock();
+        let begin = move || {
             let copy = Passing(store.0.dir.join(COPY));
             let failed = |error| StoreError::io("copying the database", &copy.0, error);
             // An empty file of ours: SQLite takes it with its mode, whatever a crash has left.
             let mut options = OpenOptions::new();
             options.write(true).create(true).truncate(true).mode(0o600).open(&copy.0).map_err(failed)?;
             schema::copy(&store.0.dir.join(DATABASE), &copy.0)?;
-            store.write_dump(&copy.0, out)
+            let database =
+                Connection::open(&copy.0).map_err(|error| StoreError::database("reading the copy", error))?;
+            let row = schema::volume_row(&database)?;
+            let blocks = tree::blocks_in_use(&database)?;
+            let (epoch, change, _no_collecting) = (row.epoch, row.change, no_collecting);
+            Ok(Dumping { store, copy, epoch, change, blocks, _no_collecting })
         };
-        tokio::task::spawn_blocking(dump).await.map_err(|_| StoreError::Closed)?
+        tokio::task::spawn_blocking(begin).await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+impl Dumping {
+    /// Under which epoch.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
-    fn write_dump(&self, copy: &Path, out: impl Write) -> Result<Dumped, StoreError> {
-        let database = Connection::open(copy).map_err(|error| StoreError::database("reading the copy", error))?;
-        let row = schema::volume_row(&database)?;
-        let blocks = tree::blocks_in_use(&database)?;
-        drop(database);
+    /// The last change that is in it.
+    pub fn change(&self) -> ChangeNumber {
+        self.change
+    }
+
+    /// Leaves out what somebody was sent before, and notes the rest as sent.
+    #[must_use]
+    pub fn after(mut self, sent: &mut Sent) -> Self {
+        self.blocks.retain(|name, _| sent.0.insert(*name));
+        self
+    }
+
+    /// Writes it out. Blocks the thread.
+    pub fn write(self, out: impl Write) -> Result<Dumped, StoreError> {
+        let copy: &Path = &self.copy.0;
         let mut out = Hashed { out, hasher: blake3::Hasher::new(), bytes: 0 };
         out.write_all(MAGIC).map_err(written)?;
         let failed = |error| StoreError::io("reading the database's copy", copy, error);
@@ -77,15 +122,16 @@ impl Store {
         let length = file.metadata().map_err(failed)?.len();
         out.head(FRAME_DATABASE, [0; 16], length)?;
         io::copy(&mut (&mut file).take(length), &mut out).map_err(written)?;
-        for (name, block) in &blocks {
-            let bytes = self.0.blocks.read(*name, block)?.ok_or_else(|| missing(*name))?;
+        for (name, block) in &self.blocks {
+            let bytes = self.store.0.blocks.read(*name, block)?.ok_or_else(|| missing(*name))?;
             out.head(FRAME_BLOCK, name.0, bytes.len() as u64)?;
             out.write_all(&bytes).map_err(written)?;
         }
         let hash = *out.hasher.finalize().as_bytes();
         out.head(FRAME_END, [0; 16], hash.len() as u64)?;
         out.write_all(&hash).and_then(|()| out.flush()).map_err(written)?;
-        Ok(Dumped { epoch: row.epoch, change: row.change, blocks: blocks.len() as u64, bytes: out.bytes })
+        let Self { epoch, change, ref blocks, .. } = self;
+        Ok(Dumped { epoch, change, blocks: blocks.len() as u64, bytes: out.bytes })
     }
 }
 

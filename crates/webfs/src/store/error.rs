@@ -249,6 +249,7 @@ impl StoreError {
             }
             Self::VolumeExists { .. } => "give the new volume another name",
             Self::Locked { .. } => "end the program that has it open",
+            Self::NoSpace { .. } => "free some space there",
             Self::NewerFormat { .. } => "use the newer build, or move the folder away",
             _ => "put back a copy of that folder, or move it away",
         };

@@ -25,6 +25,7 @@ mod placed;
 mod policies;
 mod read;
 mod readers;
+mod receive;
 mod restore;
 mod schema;
 mod sessions;
@@ -40,11 +41,12 @@ pub use append::Append;
 pub use change::{Change, Conditions, Outcome, Precondition, Prepared, Put, TargetLists};
 pub use check::{Fault, Report};
 pub use collect::Collected;
-pub use dump::Dumped;
+pub use dump::{Dumped, Dumping, Sent};
 pub use error::StoreError;
 pub use history::Since;
 pub use patch::{Patch, Patching};
 pub use read::{Lookup, Missing, Object};
+pub use receive::Receiving;
 pub use restore::Restored;
 pub use sessions::RecordedSession;
 pub use upload::Upload;
@@ -91,7 +93,7 @@ struct Inner {
     blocks: Arc<BlockFolder>,
     ends: Arc<Ends>,
     /// One check or collection at a time.
-    maintenance: tokio::sync::Mutex<()>,
+    maintenance: Arc<tokio::sync::Mutex<()>>,
     writer: Option<mpsc::Sender<Box<dyn Work>>>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     /// Held open for its lock.
@@ -168,7 +170,7 @@ impl Store {
             world,
             readers,
             memory,
-            maintenance: tokio::sync::Mutex::default(),
+            maintenance: Arc::default(),
             writer: Some(sender),
             thread: Mutex::new(Some(thread)),
             _lock: lock,
@@ -350,6 +352,11 @@ impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").field("name", &self.0.name).field("dir", &self.0.dir).finish_non_exhaustive()
     }
+}
+
+/// Whether this folder holds a volume, rather than nothing or one in the making.
+pub fn is_volume(dir: &Path) -> bool {
+    dir.join(DATABASE).exists()
 }
 
 /// Takes the volume's lock, or says that somebody has it.

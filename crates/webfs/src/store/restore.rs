@@ -64,7 +64,18 @@ fn fill(
     seen: Epoch,
     world: &World,
 ) -> Result<Restored, StoreError> {
-    let names = receive(making, input, world)?;
+    let mut names = HashSet::new();
+    receive(making, &mut names, input, world)?;
+    seal(making, &names, name, seen)
+}
+
+/// Gives the draft its name and its epoch, above its own and above `seen`, once all that it refers to is there.
+pub(super) fn seal(
+    making: &Making,
+    names: &HashSet<BlockName>,
+    name: &VolumeName,
+    seen: Epoch,
+) -> Result<Restored, StoreError> {
     let (database, row) = schema::writer(&making.draft(), &making.draft())?;
     let epoch = Epoch(row.epoch.max(seen).0.saturating_add(1));
     schema::rename(&database, name, epoch)?;
@@ -88,8 +99,13 @@ fn read_failed(error: io::Error) -> StoreError {
     }
 }
 
-/// Puts every frame in its place, and syncs.
-fn receive(making: &Making, input: impl Read, world: &World) -> Result<HashSet<BlockName>, StoreError> {
+/// Puts every frame in its place, and syncs; `names` are the blocks that are there.
+pub(super) fn receive(
+    making: &Making,
+    names: &mut HashSet<BlockName>,
+    input: impl Read,
+    world: &World,
+) -> Result<(), StoreError> {
     let mut input = Hashed { input, hasher: blake3::Hasher::new() };
     let mut magic = [0; MAGIC.len()];
     input.read_exact(&mut magic).map_err(read_failed)?;
@@ -97,7 +113,7 @@ fn receive(making: &Making, input: impl Read, world: &World) -> Result<HashSet<B
         return Err(damaged("it does not begin as a dump of a volume does"));
     }
     let blocks = BlockFolder::open(making.blocks(), world.clone(), Box::new(RealDisk));
-    let (mut names, mut database) = (HashSet::new(), false);
+    let mut database = false;
     loop {
         let whole = *input.hasher.finalize().as_bytes();
         let (kind, name, length) = head(&mut input)?;
@@ -130,7 +146,7 @@ fn receive(making: &Making, input: impl Read, world: &World) -> Result<HashSet<B
         let synced = making.disk().sync_folder(&path);
         synced.map_err(|error| StoreError::io("syncing a block folder", path, error))?;
     }
-    Ok(names)
+    Ok(())
 }
 
 fn head(input: &mut impl Read) -> Result<(u8, BlockName, u64), StoreError> {

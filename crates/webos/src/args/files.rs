@@ -18,7 +18,7 @@ pub enum VolumeCommand {
         #[arg(long, value_name = "WHO")]
         owner: Option<WhoName>,
     },
-    /// List the volumes whose home is this node
+    /// List the volumes whose home is this node, and those that lie here and have it elsewhere
     #[command(after_help = "Example:\n  webos volume list")]
     List,
     /// Show a volume: its home, its epoch, its key
@@ -39,7 +39,21 @@ pub enum VolumeCommand {
         /// NAME.REALM
         volume: VolumeName,
     },
-    /// Write a volume into one file, as it is at one moment
+    /// Move a volume to another node of its realm, which is its home from then on
+    #[command(after_help = "\
+Examples:
+  webos volume move data.lab.example n2
+  webos volume move data.lab.example n2@n2.lab.example:4433
+
+For who may administer all of the volume (the right a on it) and owns the new node. The old home serves while it is
+copied; nobody does while the rest goes over, at most 20 seconds. If it breaks off, move it again.")]
+    Move {
+        /// NAME.REALM
+        volume: VolumeName,
+        /// Its new home: NAME or NAME@HOST:PORT
+        node: NodeName,
+    },
+    /// Write a volume into one file, as it is at one moment; its home may run
     #[command(after_help = "\
 Examples:
   webos volume dump data.lab.example data.dump

@@ -53,3 +53,8 @@ pub const STATUS_PATIENCE: Duration = Duration::from_millis(1500);
 
 const _: () = assert!(FILES_AT_ONCE * PARTS_OF_MANY <= 4 * client::limits::PARTS_AHEAD);
 const _: () = assert!(STATUS_PATIENCE.as_millis() < 2000);
+
+/// Between two looks at a volume that moves: how long.
+pub const MOVE_LOOK: Duration = Duration::from_millis(200);
+/// How often a new home that does not answer is asked again, before the move is given up: count.
+pub const MOVE_ASKS: u32 = 10;

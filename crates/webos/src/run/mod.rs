@@ -15,6 +15,7 @@ mod install;
 mod keyring;
 mod limits;
 mod logs;
+mod moving;
 mod name_servers;
 mod node;
 mod pages;

@@ -32,7 +32,7 @@ async fn publish(setup: &Setup, out: &mut Out, arguments: &Publish) -> Outcome {
     let goal_ms = u32::try_from(arguments.goal.as_millis()).ok().filter(|ms| *ms > 0);
     let goal_ms = goal_ms.ok_or_else(|| Problem::new(Code::Invalid, "the goal has to be 1 ms to 49 days"))?;
     let client = reach::client(setup)?;
-    let home = client.volume(&files.volume).await?.node().clone();
+    let home = client.volume(&files.volume).await?.node();
     let request = PublishRequest {
         service: service.clone(),
         files: files.clone(),

@@ -4,14 +4,18 @@ use super::volume::must_be_home;
 use super::{Setup, reach, running};
 use crate::home::cannot;
 use crate::output::{Failure, Out, Outcome, plural};
-use client::Node;
-use client::protocol::{UpkeepReply, UpkeepRequest, VolumeChecked, VolumeCollected};
+use client::protocol::{
+    DumpPurpose, DumpRequest, EPOCH_HEADER, UpkeepReply, UpkeepRequest, VolumeChecked, VolumeCollected,
+};
+use client::{Node, Standing};
+use http_body_util::BodyExt;
 use serde::Serialize;
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Read};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use terms::{ByteCount, ChangeNumber, Code, Epoch, Problem, VolumeName};
+use webfs::model::CHANGE_HEADER;
 use webfs::store::{Dumped, Store, StoreError};
 
 /// What stands for standard input or output.
@@ -113,46 +117,93 @@ struct Written {
     volume: String,
     epoch: Epoch,
     change: ChangeNumber,
-    blocks: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blocks: Option<u64>,
     bytes: u64,
 }
 
-/// Writes a volume out.
+/// Writes a volume out, by its home if that runs.
 pub async fn dump(setup: &Setup, out: &mut Out, volume: &VolumeName, file: &Path) -> Outcome {
-    let store = open(setup, volume)?;
     let to_output = file == Path::new(STANDARD);
-    let dumped = if to_output {
-        store.dump(io::stdout()).await.map_err(|error| error.for_owner())?
-    } else {
-        dump_to(&store, file).await?
+    let written = match running_home(setup, volume).await? {
+        Some(node) if to_output => streamed(&node, volume, &mut io::stdout()).await?,
+        Some(node) => {
+            let (mut made, guard) = Guard::new(file)?;
+            let written = streamed(&node, volume, &mut made).await?;
+            made.sync_all().map_err(|error| cannot("write", file, &error))?;
+            guard.keep();
+            written
+        }
+        None => {
+            let store = open(setup, volume)?;
+            let dumped = if to_output {
+                store.dump(io::stdout()).await.map_err(|error| error.for_owner())?
+            } else {
+                dump_to(&store, file).await?
+            };
+            let Dumped { epoch, change, blocks, bytes } = dumped;
+            Written { volume: volume.to_string(), epoch, change, blocks: Some(blocks), bytes }
+        }
     };
-    let what = format!(
-        "{volume} up to change {} in epoch {}: {} blocks, {}",
-        dumped.change,
-        dumped.epoch,
-        dumped.blocks,
-        ByteCount(dumped.bytes)
-    );
+    let bytes = ByteCount(written.bytes);
+    let what = format!("{volume} up to change {} in epoch {}: {bytes}", written.change, written.epoch);
     if to_output {
         out.note(&what);
         return Ok(());
     }
-    let Dumped { epoch, change, blocks, bytes } = dumped;
-    let written = Written { volume: volume.to_string(), epoch, change, blocks, bytes };
     out.result(&written, |out, _| out.line(&what))
+}
+
+/// A file that is removed unless it is kept: half a dump is of no use to anybody.
+struct Guard<'a>(Option<&'a Path>);
+
+impl<'a> Guard<'a> {
+    fn new(file: &'a Path) -> Result<(File, Self), Problem> {
+        let failed = |error: io::Error| cannot("write", file, &error);
+        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).map_err(failed)?;
+        Ok((made, Self(Some(file))))
+    }
+
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.map(std::fs::remove_file);
+    }
 }
 
 async fn dump_to(store: &Store, file: &Path) -> Result<Dumped, Problem> {
     let failed = |error: io::Error| cannot("write", file, &error);
-    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).map_err(failed)?;
+    let (made, guard) = Guard::new(file)?;
     let synced = made.try_clone().map_err(failed)?;
-    let dumped = store.dump(BufWriter::new(made)).await.map_err(|error| error.for_owner());
-    let dumped = dumped.and_then(|dumped| synced.sync_all().map(|()| dumped).map_err(failed));
-    if dumped.is_err() {
-        // Half a dump is of no use to anybody.
-        let _ = std::fs::remove_file(file);
+    let dumped = store.dump(BufWriter::new(made)).await.map_err(|error| error.for_owner())?;
+    synced.sync_all().map_err(failed)?;
+    guard.keep();
+    Ok(dumped)
+}
+
+/// Takes the stream of a running home.
+async fn streamed(node: &Node, volume: &VolumeName, out: &mut impl Write) -> Result<Written, Problem> {
+    let request = DumpRequest { volume: volume.clone(), purpose: DumpPurpose::Backup };
+    let answer = node.dump(&request).await?;
+    let number = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()?.parse().ok());
+    let (Some(epoch), Some(change)) = (number(EPOCH_HEADER), number(CHANGE_HEADER)) else {
+        return Err(unexpected());
+    };
+    let (mut body, mut bytes) = (answer.into_body(), 0);
+    while let Some(frame) = body.frame().await {
+        let broken = |error| Problem::new(Code::Unavailable, format!("the stream of {volume} broke off: {error}"));
+        let Ok(piece) = frame.map_err(broken)?.into_data() else { continue };
+        bytes += piece.len() as u64;
+        out.write_all(&piece)
+            .map_err(|error| Problem::new(Code::Internal, format!("writing the dump: {error}")))?;
     }
-    dumped
+    out.flush().map_err(|error| Problem::new(Code::Internal, format!("writing the dump: {error}")))?;
+    let (epoch, change) = (Epoch(epoch), ChangeNumber(change));
+    Ok(Written { volume: volume.to_string(), epoch, change, blocks: None, bytes })
 }
 
 #[derive(Serialize)]
@@ -165,24 +216,39 @@ struct Made {
 
 /// Makes a volume of a dump.
 pub async fn restore(setup: &Setup, out: &mut Out, file: &Path, volume: &VolumeName, above: Epoch) -> Outcome {
-    must_be_home(setup, volume)?;
+    let me = must_be_home(setup, volume)?;
     let input: Box<dyn Read> = if file == Path::new(STANDARD) {
         Box::new(io::stdin().lock())
     } else {
         Box::new(File::open(file).map_err(|error| cannot("read", file, &error))?)
     };
     // The realm may know of an epoch that this dump has not seen.
-    let seen = match reach::client(setup)?.volume_record(volume).await {
-        Ok(record) => record.epoch.max(above),
-        Err(problem) if problem.code == Code::NotFound => above,
+    let (seen, from) = match reach::client(setup)?.volume_record(volume).await {
+        Ok(record) => (record.epoch.max(above), record.home),
+        Err(problem) if problem.code == Code::NotFound => (above, me.clone()),
         Err(problem) => {
             out.note(&format!("the volume's present epoch is not known ({}): --above names it", problem.detail));
-            above
+            (above, me.clone())
         }
     };
     let (dir, world) = (setup.folder.volume(volume), setup.world.clone());
+    let fresh = !webfs::store::is_volume(&dir);
+    if fresh {
+        // It is served once the realm's first node has entered its epoch.
+        Standing::Coming { from: from.clone() }.write(&dir)?;
+    }
     let restored = Store::restore(&dir, io::BufReader::new(input), volume, seen, world);
-    let (_, restored) = restored.map_err(|error| error.for_owner())?;
+    let (_, restored) = restored.map_err(|error| {
+        if fresh && !webfs::store::is_volume(&dir) {
+            Standing::forget(&dir);
+        }
+        error.for_owner()
+    })?;
+    if from != me {
+        out.note(&format!(
+            "the home of {volume} is {from}: it is served here once an owner of the realm's first node has revoked that"
+        ));
+    }
     if running::look(&setup.folder).is_some() {
         out.note("the node that runs here serves it from its next start on");
     }

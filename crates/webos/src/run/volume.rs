@@ -1,9 +1,10 @@
-//! `volume`: the volumes whose home is the node of this folder.
+//! `volume`: the volumes whose home is the node of this folder, and where they move.
 
-use super::{Setup, reach, running, upkeep};
+use super::{Setup, moving, reach, running, upkeep};
 use crate::args::{VolumeCommand, WhoName};
 use crate::home::cannot;
 use crate::output::{Failure, Out, Outcome};
+use client::Standing;
 use serde::Serialize;
 use terms::{Code, Epoch, Principal, PrincipalKind, Problem, Rights, VolumeName, Who};
 use trust::Bucket;
@@ -17,6 +18,7 @@ pub async fn run(setup: &Setup, out: &mut Out, command: &VolumeCommand) -> Outco
         VolumeCommand::Show { volume } => show(setup, out, volume).await,
         VolumeCommand::Fsck { volume } => upkeep::fsck(setup, out, volume).await,
         VolumeCommand::Gc { volume } => upkeep::gc(setup, out, volume).await,
+        VolumeCommand::Move { volume, node } => moving::run(setup, out, volume, node).await,
         VolumeCommand::Dump { volume, file } => upkeep::dump(setup, out, volume, file).await,
         VolumeCommand::Restore { file, volume, above } => {
             upkeep::restore(setup, out, file, volume, Epoch(*above)).await
@@ -68,6 +70,40 @@ pub(super) fn must_be_home(setup: &Setup, volume: &VolumeName) -> Result<Princip
 #[derive(Serialize)]
 struct Listed {
     volumes: Vec<String>,
+    /// What lies here and has its home elsewhere.
+    away: Vec<Away>,
+}
+
+#[derive(Serialize)]
+struct Away {
+    volume: String,
+    why: String,
+    home: String,
+    epoch: Option<Epoch>,
+}
+
+impl Away {
+    fn new(volume: &VolumeName, standing: Standing) -> Option<Self> {
+        let (why, home, epoch) = match standing {
+            Standing::Home => return None,
+            Standing::Coming { from } => ("coming", from, None),
+            Standing::Going { to, epoch, .. } => ("going", to, Some(epoch)),
+            Standing::Superseded { by, epoch, .. } => ("superseded", by, Some(epoch)),
+        };
+        Some(Self { volume: volume.to_string(), why: why.into(), home: home.to_string(), epoch })
+    }
+
+    fn line(&self) -> String {
+        let Self { volume, why, home, epoch } = self;
+        match (why.as_str(), epoch) {
+            ("coming", _) => format!("{volume}  not yet at home here: on its way from {home}"),
+            ("going", _) => format!("{volume}  not at home here: on its way to {home}"),
+            (_, epoch) => {
+                let epoch = epoch.unwrap_or_default();
+                format!("{volume}  superseded: its home is {home}, in epoch {epoch}")
+            }
+        }
+    }
 }
 
 fn list(setup: &Setup, out: &mut Out) -> Outcome {
@@ -84,12 +120,19 @@ fn list(setup: &Setup, out: &mut Out) -> Outcome {
         }
     }
     volumes.sort();
-    let listed = Listed { volumes: volumes.iter().map(VolumeName::to_string).collect() };
+    let mut listed = Listed { volumes: Vec::new(), away: Vec::new() };
+    for volume in volumes {
+        match Away::new(&volume, Standing::read(&setup.folder.volume(&volume))?) {
+            Some(away) => listed.away.push(away),
+            None => listed.volumes.push(volume.to_string()),
+        }
+    }
     out.result(&listed, |out, listed| {
-        if listed.volumes.is_empty() {
+        if listed.volumes.is_empty() && listed.away.is_empty() {
             return out.line("no volume has its home here; `webos volume create` makes one");
         }
-        listed.volumes.iter().try_for_each(|volume| out.line(volume))
+        listed.volumes.iter().try_for_each(|volume| out.line(volume))?;
+        listed.away.iter().try_for_each(|away| out.line(&away.line()))
     })
 }
 

@@ -2,6 +2,7 @@
 //! Cached objects are valid while their callback stands and the lease, counted from sending its renewal, has not
 //! passed two thirds. It relies on its caller to deliver each stream's frames in order and answers whenever.
 
+mod epochs;
 mod event;
 mod locks;
 mod reads;
@@ -10,6 +11,7 @@ use super::LeaseRules;
 use super::limits::{GREETING_DEADLINE, MAX_CALLBACKS_PER_SESSION, MAX_FRAME_OBJECTS};
 use super::message::{ByeReason, Down, Hello, Up};
 use crate::model::ObjectVersion;
+pub use epochs::{Believed, Raised};
 pub use event::{Answer, HolderAction, HolderEvent, LockFailure, ReadFailure};
 use locks::HeldLocks;
 use reads::Request;
@@ -46,6 +48,9 @@ pub struct Holder {
     link: Link,
     last_connection: u64,
     epoch: Epoch,
+    /// What the volume's signed record says, once it was told.
+    believed: Option<Epoch>,
+    unproven: Option<Epoch>,
     lease: Duration,
     lease_end: BootMs,
     depth: u8,
@@ -71,6 +76,8 @@ impl Holder {
             link: Link::Down,
             last_connection: 0,
             epoch: Epoch::default(),
+            believed: None,
+            unproven: None,
             lease: rules.lease,
             lease_end: BootMs::default(),
             depth: 0,
@@ -236,7 +243,7 @@ impl Holder {
     fn told(&mut self, now: BootMs, connection: u64, message: Down, actions: &mut Vec<HolderAction>) {
         match (message, self.link) {
             (Down::Welcome { epoch, lease_ms, change, depth }, Link::Greeting { since, .. }) => {
-                if epoch < self.epoch {
+                if epoch < self.epoch || !self.is_proved(epoch) {
                     return self.close(connection, None, actions);
                 }
                 (self.epoch, self.depth) = (epoch, depth);

@@ -38,6 +38,11 @@ impl Request {
         self.objects.contains_key(object)
     }
 
+    /// A version that the volume has lost with a new epoch is no measure of what it shows now.
+    pub(super) fn forget_floor(&mut self, keeps: impl Fn(ObjectVersion) -> bool) {
+        self.floor = self.floor.filter(|seen| keeps(*seen));
+    }
+
     pub(super) fn recalled(&mut self, object: &VolumePath, change: ChangeNumber) {
         if let Some(highest) = self.objects.get_mut(object) {
             *highest = change.max(*highest);

@@ -1,6 +1,6 @@
 //! Stories of a holder, with the clock in seconds.
 
-use super::{Answer, Holder, HolderAction, HolderEvent, ReadFailure};
+use super::{Answer, Believed, Holder, HolderAction, HolderEvent, Raised, ReadFailure};
 use crate::model::{ObjectVersion, Policy};
 use crate::rules::LeaseRules;
 use crate::rules::message::{ByeReason, Down, Up};
@@ -287,4 +287,64 @@ fn a_log_is_never_served_from_the_cache() {
     let answer = Answer::under(Policy::Log, version(7), ChangeNumber(100), true);
     assert_eq!(reader.at(1, HolderEvent::Answered { request, answer }), [serve(1, request, false)]);
     assert!(asked(&reader.read(2, 2, "l")).is_some());
+}
+
+fn believed(epoch: u64, raises: &[(u64, u64)]) -> Believed {
+    let raised = |(epoch, change): &(u64, u64)| Raised { epoch: Epoch(*epoch), change: ChangeNumber(*change) };
+    Believed { epoch: Epoch(epoch), raises: raises.iter().map(raised).collect(), shortened: false }
+}
+
+#[test]
+fn a_higher_epoch_counts_only_with_the_signed_record() {
+    let mut reader = Reader::new();
+    let welcome =
+        |epoch| Down::Welcome { epoch: Epoch(epoch), lease_ms: 10_000, change: ChangeNumber(1), depth: 0 };
+    assert!(reader.0.believe(&believed(1, &[])).is_empty());
+    reader.at(1, HolderEvent::Connected);
+    let actions = reader.told(1, welcome(2));
+    assert!(matches!(actions[..], [HolderAction::Close { .. }]), "{actions:?}");
+    assert_eq!((reader.0.unproven(), reader.0.epoch()), (Some(Epoch(2)), Epoch(1)));
+    reader.0.believe(&believed(2, &[(2, 1)]));
+    assert_eq!(reader.0.unproven(), None);
+    reader.at(2, HolderEvent::Connected);
+    reader.told(2, welcome(2));
+    assert!(reader.0.is_connected());
+    reader.at(3, HolderEvent::Connected);
+    let actions = reader.told(3, welcome(1));
+    assert!(matches!(actions[..], [HolderAction::Close { .. }]), "never lower again: {actions:?}");
+    assert!(reader.0.believe(&believed(1, &[])).is_empty(), "an older word changes nothing");
+    assert_eq!(reader.0.epoch(), Epoch(2));
+}
+
+#[test]
+fn what_is_above_the_restored_change_is_dropped_and_no_measure_any_more() {
+    let mut reader = Reader::new();
+    for (waiter, object, number) in [(1, "kept", 4), (2, "lost", 9)] {
+        let request = reader.ask(1, waiter, object);
+        reader.answer(1, request, number, 100, true);
+    }
+    assert_eq!(reader.0.believe(&believed(2, &[(2, 5)])), [path("lost")]);
+    assert_eq!(reader.0.objects(), 1);
+    // The home shows the version of before, and is not taken for one that rolls back.
+    let request = reader.ask(2, 3, "lost");
+    let actions = reader.answer(2, request, 3, 6, false);
+    assert!(matches!(actions[..], [HolderAction::ServeAnswer { waiter: 3, .. }]), "{actions:?}");
+}
+
+#[test]
+fn every_raise_since_a_version_counts() {
+    let seen = |epoch, number| ObjectVersion { epoch: Epoch(epoch), version: Version(number) };
+    let record = believed(4, &[(2, 10), (4, 30)]);
+    let shortened = Believed { shortened: true, ..believed(4, &[(4, 30)]) };
+    for (version, kept, kept_shortened) in [
+        (seen(1, 10), true, false),
+        (seen(1, 11), false, false),
+        (seen(2, 11), true, false),
+        (seen(3, 30), true, false),
+        (seen(3, 31), false, false),
+        (seen(4, 99), true, true),
+    ] {
+        assert_eq!(record.keeps(version), kept, "{version}");
+        assert_eq!(shortened.keeps(version), kept_shortened, "{version}, shortened");
+    }
 }

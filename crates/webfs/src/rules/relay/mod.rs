@@ -7,7 +7,7 @@
 mod event;
 
 use super::LeaseRules;
-use super::holder::{Holder, HolderAction, HolderEvent};
+use super::holder::{Believed, Holder, HolderAction, HolderEvent};
 use super::home::{ChangeRef, HomeAction, HomeEvent, HomeLeases, HomeStart};
 use super::limits::{FRESH_LEASE, MAX_RELAYS_NESTED, MAX_SESSIONS};
 use super::lock::LockRefusal;
@@ -88,6 +88,17 @@ impl Relay {
         self.step_above(now, HolderEvent::Tick, &mut actions);
         self.step_below(now, HomeEvent::Tick, &mut actions);
         actions
+    }
+
+    /// Takes the word of the volume's signed record. Gives what it undid of the cache, and what must be done: nobody
+    /// below keeps what is undone.
+    pub fn believe(&mut self, now: BootMs, believed: &Believed) -> (Vec<VolumePath>, Vec<RelayAction>) {
+        let (undone, mut actions) = (self.above.believe(believed), Vec::new());
+        if !undone.is_empty() {
+            let touched = Touched::objects(undone.iter().cloned());
+            self.hand_back(now, touched, Then::Above(HolderEvent::Tick), &mut actions);
+        }
+        (undone, actions)
     }
 
     fn hear_above(&mut self, now: BootMs, event: HolderEvent, actions: &mut Vec<RelayAction>) {

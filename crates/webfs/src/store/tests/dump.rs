@@ -208,3 +208,37 @@ async fn a_disk_that_is_really_full_is_named_loses_nothing_and_works_again_with_
     assert_eq!(cat(&store, "f0").await, Some(filled(0, kept[0])));
     assert_whole(&store).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_volume_comes_in_parts_and_only_the_last_one_counts() {
+    let (world, _) = World::simulated(1);
+    let (dir, store) = volume(&world);
+    put(&store, "a/large", &filled(1, 2_500_000)).await.expect("put");
+    let (mut sent, mut parts) = (crate::store::Sent::default(), Vec::new());
+    for number in 2..4 {
+        let mut part = Vec::new();
+        let dumping = store.begin_dump().await.expect("begun").after(&mut sent);
+        let dumped = dumping.write(&mut part).expect("written");
+        // The blocks of before are not sent again.
+        assert_eq!(dumped.blocks, if number == 2 { 3 } else { 2 });
+        parts.push(part);
+        put(&store, "a/second", &filled(number, 1_500_000)).await.expect("put");
+    }
+    let again = dir.path().join("again");
+    let begin = || crate::store::Receiving::begin(&again, world.clone());
+    let mut cut = begin().expect("room");
+    cut.take(&parts[0][..]).expect("whole");
+    assert!(cut.take(&parts[1][..1000]).is_err());
+    drop(cut);
+    assert!(!crate::store::is_volume(&again), "what broke off is no volume");
+    let mut incomplete = begin().expect("what was begun goes");
+    incomplete.take(&parts[1][..]).expect("whole by itself");
+    assert!(incomplete.finish(&name(), Epoch(0)).is_err(), "blocks of the first part are missing");
+    let mut whole = begin().expect("room");
+    parts.iter().for_each(|part| whole.take(&part[..]).expect("whole"));
+    let (came, report) = whole.finish(&name(), Epoch(0)).expect("all is there");
+    assert_eq!(report.epoch, Epoch(2));
+    assert_eq!(cat(&came, "a/large").await, Some(filled(1, 2_500_000)));
+    assert_eq!(cat(&came, "a/second").await, Some(filled(2, 1_500_000)));
+    assert_whole(&came).await;
+}

@@ -106,7 +106,9 @@ async fn put_file(volume: &Volume, path: &VolumePath, how: PutOptions, file: &Pa
             _ => read_from(tokio::fs::File::from_std(open_regular(&real)?)),
         };
         match volume.put(path, how, content).await {
-            Err(problem) if problem.code == Code::Unavailable && attempt < PUT_ATTEMPTS => attempt += 1,
+            Err(problem) if matches!(problem.code, Code::Unavailable | Code::Moved) && attempt < PUT_ATTEMPTS => {
+                attempt += 1;
+            }
             other => return other,
         }
     }
