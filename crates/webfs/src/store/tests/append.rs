@@ -216,6 +216,36 @@ async fn random_appends_and_policies_agree_with_the_model() {
     }
 }
 
+#[tokio::test]
+async fn an_append_that_failed_is_not_in_the_next_ones_hash() {
+    let (_dir, store) = volume(&World::real());
+    set(&store, "", Policy::Log, false).await.expect("set");
+    append(&store, "l", b"begin").await.expect("made");
+    let limit = |pages: i64| {
+        store.write(move |database, _| {
+            database
+                .pragma_update_and_check(None, "max_page_count", pages, |row| row.get::<_, i64>(0))
+                .map_err(|error| StoreError::database("limiting", error))
+        })
+    };
+    limit(1).await.expect("limited");
+    let mut expected = b"begin".to_vec();
+    let refused = loop {
+        let bytes = filled(expected.len() as u64, 5_000);
+        match append(&store, "l", &bytes).await {
+            Ok(_) => expected.extend_from_slice(&bytes),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(refused.code(), Code::NoSpace, "{refused}");
+    limit(1 << 30).await.expect("a larger disk");
+    let other = filled(77, 5_000);
+    append(&store, "l", &other).await.expect("appended");
+    expected.extend_from_slice(&other);
+    assert!(cat(&store, "l").await.expect("there") == expected);
+    assert_whole(&store).await;
+}
+
 /// While nothing but appends happens, each opened version stays readable, also when its end has become a full block.
 #[tokio::test]
 async fn what_was_opened_stays_a_prefix_of_the_log() {
