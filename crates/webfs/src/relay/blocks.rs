@@ -166,9 +166,10 @@ impl Blocks {
         Problem::new(Code::Unavailable, detail).next("try again when the home is back, or ask another server")
     }
 
-    /// The home went back to an older version.
+    /// The server above went back to an older version.
     pub(super) fn rolled_back(&self, seen: ObjectVersion, offered: ObjectVersion) -> Problem {
-        let detail = format!("the home offered version {offered} after {seen} of a file of {}", self.volume);
+        let server = self.link.server();
+        let detail = format!("{server} offered version {offered} after {seen} of a file of {}", self.volume);
         tracing::warn!(%detail, "refused");
         Problem::new(Code::Internal, detail).next("ask the volume's administrator")
     }
