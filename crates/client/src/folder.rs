@@ -105,7 +105,12 @@ impl Folder {
 
     /// Where a volume was the last time a name server was asked.
     pub fn record(&self, volume: &VolumeName) -> PathBuf {
-        self.cache().join("records").join(format!("{volume}.record"))
+        self.records().join(format!("{volume}.record"))
+    }
+
+    /// Where volumes live.
+    pub fn records(&self) -> PathBuf {
+        self.cache().join("records")
     }
 
     /// What the realm has taken back, where its authority is.

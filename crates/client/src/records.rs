@@ -83,7 +83,9 @@ impl Client {
         let home = self.node(&record.home, &record.address);
         let there = self.pool().open(&home.target(Purpose::Bulk)).await;
         let believed = match there {
-            Ok(()) => self.records().put(record.clone(), self.world().clock.boot()).map_err(|p| p.to_string()),
+            // Under another key it signs otherwise, and so does what the record says of it.
+            Ok(key) if key != Some(record.key.thumbprint()) => Err("it has another key".into()),
+            Ok(_) => self.records().put(record.clone(), self.world().clock.boot()).map_err(|p| p.to_string()),
             Err(error) => Err(error.to_string()),
         };
         match believed {

@@ -286,7 +286,7 @@ mod tests {
         let mut draft = recovery.draft().expect("room");
         draft.write(b"hel").and_then(|()| draft.write(b"lo")).expect("written");
         let kept = draft.keep(about(world.clock.unix())).expect("kept");
-        assert_eq!(recovery.list().expect("listed"), [kept.clone()]);
+        assert_eq!(recovery.list().expect("listed"), std::slice::from_ref(&kept));
         assert_eq!(fs::read(&kept.content).expect("there"), b"hello");
         assert_eq!(recovery.find(&kept.name[..3]).expect("found"), kept);
         assert_eq!((recovery.news().expect("known"), recovery.news().expect("known")), (1, 0), "told once");

@@ -6,6 +6,7 @@
 
 mod admission;
 pub mod body;
+mod call_error;
 pub mod cbor;
 mod crowd;
 mod gulp;
@@ -21,10 +22,11 @@ mod tls;
 mod until;
 
 pub use body::{Body, BodyError, read_body};
+pub use call_error::CallError;
 pub use cbor::Envelope;
 pub use crowd::{Crowd, Full, Seat, source};
 pub use peer::{Binding, Credentials, Described, Expect, Peer, PeerCheck};
-pub use pool::{CallError, Pool, PoolCounts, Purpose, Target};
+pub use pool::{Pool, PoolCounts, Purpose, Target};
 pub use problem::{problem_from, problem_response};
 pub use server::{Handler, HandlerFuture, Recheck, Server, ServerError, ShownCredentials};
 pub use until::{Until, WITHIN_HEADER};

@@ -4,6 +4,7 @@
 //! the own certificate ends, and when it is the one unused longest of too many.
 
 use crate::body::Body;
+use crate::call_error::CallError;
 use crate::gulp::Gulping;
 use crate::limits::{
     ANSWER_DEADLINE, CONNECT_DEADLINE, FRAME_BYTES, HANDSHAKE_DEADLINE, MAX_HEADER_BYTES, MAX_POOLED,
@@ -21,8 +22,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
-use terms::{BootMs, Code, Problem, UnixMs};
+use terms::{BootMs, Thumbprint, UnixMs};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -53,70 +53,14 @@ pub struct Target {
     pub purpose: Purpose,
 }
 
-/// Why a request got no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum CallError {
-    /// No connection: nothing of the request was sent.
-    #[error("{address} is not reachable")]
-    Connect {
-        /// The address.
-        address: String,
-        /// The system's reason.
-        #[source]
-        source: std::io::Error,
-    },
-    /// Somebody else is there, or the handshake failed: nothing of the request was sent.
-    #[error("{address} was refused: {reason}")]
-    Refused {
-        /// The address.
-        address: String,
-        /// Who was expected and found.
-        reason: String,
-    },
-    /// The connection broke after the request was sent: it may or may not have been carried out.
-    #[error("the connection to {address} broke")]
-    Broken {
-        /// The address.
-        address: String,
-        /// What HTTP says.
-        #[source]
-        source: hyper::Error,
-    },
-    /// No answer in time.
-    #[error("{address} did not answer within {} s", after.as_secs())]
-    Deadline {
-        /// The address.
-        address: String,
-        /// The deadline.
-        after: Duration,
-    },
-}
-
-impl CallError {
-    /// Whether the request surely was not carried out, so that a repetition elsewhere is free.
-    pub fn not_sent(&self) -> bool {
-        matches!(self, Self::Connect { .. } | Self::Refused { .. })
-    }
-}
-
-impl From<CallError> for Problem {
-    fn from(error: CallError) -> Self {
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-        let code = match &error {
-            CallError::Refused { .. } => Code::Denied,
-            CallError::Deadline { .. } => Code::Timeout,
-            CallError::Connect { .. } | CallError::Broken { .. } => Code::Unavailable,
-        };
-        Self::new(code, format!("{error}{cause}"))
-    }
-}
-
 struct Connection {
     sender: SendRequest<Body>,
     /// When its handshake was done.
     opened: BootMs,
     used: AtomicU64,
     until: UnixMs,
+    /// That of the peer, where a principal was expected.
+    key: Option<Thumbprint>,
     /// The chain that the peer showed.
     chain: Vec<CertificateDer<'static>>,
     binding: Option<Binding>,
@@ -224,12 +168,12 @@ impl Pool {
         })
     }
 
-    /// Makes a connection to the target, unless there is one.
+    /// Makes a connection to the target, unless there is one. Gives the key of the principal that is there.
     ///
     /// # Errors
     /// As [`Pool::request`] without having sent anything.
-    pub async fn open(&self, target: &Target) -> Result<(), CallError> {
-        self.connection(target).await.map(drop)
+    pub async fn open(&self, target: &Target) -> Result<Option<Thumbprint>, CallError> {
+        Ok(self.connection(target).await?.key)
     }
 
     /// Whether a connection to the target is there for the next request.
@@ -325,7 +269,7 @@ impl Pool {
                 .map_err(|_| unreachable(std::io::ErrorKind::TimedOut.into()))?
                 .map_err(|error| handshake_error(target, error))?;
         let opened = now(&self.0.world);
-        let (until, chain) = self.chain_end(target, &stream);
+        let (until, key, chain) = self.chain_end(target, &stream);
         let binding = tls::binding(stream.get_ref().1).ok();
         let (sender, connection) = builder()
             .handshake(TokioIo::new(stream))
@@ -338,23 +282,24 @@ impl Pool {
             }
         });
         let used = AtomicU64::new(now(&self.0.world).0);
-        Ok(Connection { sender, opened, used, until, chain, binding })
+        Ok(Connection { sender, opened, used, until, key, chain, binding })
     }
 
-    /// When the peer's chain ends, and the chain. A peer known by key alone is bounded by the document that names the key.
+    /// When the peer's chain ends, the peer's key, and the chain. A peer known by key alone is bounded by the document that names the key.
     fn chain_end(
         &self,
         target: &Target,
         stream: &TlsStream<Gulping<TcpStream>>,
-    ) -> (UnixMs, Vec<CertificateDer<'static>>) {
+    ) -> (UnixMs, Option<Thumbprint>, Vec<CertificateDer<'static>>) {
         let far = UnixMs(u64::MAX);
         match (&target.expect, stream.get_ref().1.peer_certificates()) {
             (Expect::Principal(_), Some(chain @ [leaf, rest @ ..])) => {
                 let peer = self.0.check.check(leaf, rest, self.0.world.clock.unix());
                 let chain = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
-                (peer.map_or(UnixMs(0), |peer| peer.not_after), chain)
+                let key = peer.as_ref().ok().map(|peer| peer.key);
+                (peer.map_or(UnixMs(0), |peer| peer.not_after), key, chain)
             }
-            _ => (far, Vec::new()),
+            _ => (far, None, Vec::new()),
         }
     }
 }

@@ -206,13 +206,10 @@ async fn serve_connection(shared: &Shared, stream: TcpStream, from: SocketAddr) 
             return;
         }
     };
-    let place = match peer {
-        Some(_) => None,
-        None => match shared.admission.stranger(from) {
-            Some(place) => Some(place),
-            None => return,
-        },
-    };
+    let place = if peer.is_none() { shared.admission.stranger(from) } else { None };
+    if peer.is_none() && place.is_none() {
+        return;
+    }
     let visit = Visit {
         life: peer.as_ref().map(|peer| peer.not_after.since(shared.world.clock.unix())),
         asked: Arc::default(),

@@ -11,6 +11,9 @@ use std::path::Path;
 use terms::{Problem, RealmName};
 use trust::{Authority, IdentityFile};
 
+/// How the name of what is kept of a volume's place ends, behind the realm.
+const RECORD: &str = ".record";
+
 /// Removes everything of the world but its lock, and the person's identity if this world certified it.
 pub fn purge(person: &Folder, names: &Names, lock: &Lock) -> Result<(), Problem> {
     let authority = Folder::new(person.world().join(names.home().as_str())).authority();
@@ -37,24 +40,24 @@ pub fn purge(person: &Folder, names: &Names, lock: &Lock) -> Result<(), Problem>
     Ok(())
 }
 
-/// Removes the cached certificates of the realm's services, and the folders that are empty then.
+/// Removes the cached certificates of the realm's services, where its volumes live, and the folders that are empty then.
 fn purge_cache(person: &Folder, realm: &RealmName) -> Result<(), Problem> {
-    let services = person.cache().join(CACHED_SERVICES);
     let own = |path: &Path| {
         let name = path.file_name().and_then(|name| name.to_str());
         let rest =
             name.and_then(|name| name.split_once('.')).and_then(|(_, rest)| rest.strip_prefix(realm.as_str()));
-        rest.is_some_and(|rest| rest.is_empty() || is_draft(rest))
+        rest.is_some_and(|rest| rest.is_empty() || rest == RECORD || is_draft(rest))
     };
-    for entry in fs::read_dir(&services).into_iter().flatten() {
-        let path = entry.map_err(|error| cannot("read", &services, &error))?.path();
-        if own(&path) {
-            remove(&path)?;
+    for folder in [person.cache().join(CACHED_SERVICES), person.records()] {
+        for entry in fs::read_dir(&folder).into_iter().flatten() {
+            let path = entry.map_err(|error| cannot("read", &folder, &error))?.path();
+            if own(&path) {
+                remove(&path)?;
+            }
         }
-    }
-    for folder in [services, person.cache()] {
         let _ = fs::remove_dir(folder);
     }
+    let _ = fs::remove_dir(person.cache());
     Ok(())
 }
 

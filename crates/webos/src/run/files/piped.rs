@@ -100,7 +100,7 @@ async fn again(
     let Ok(volume) = volume else { return sent };
     for _ in 1..PUT_ATTEMPTS {
         match &sent {
-            Err(problem) if problem.code == Code::Unavailable => {
+            Err(problem) if matches!(problem.code, Code::Unavailable | Code::Moved) => {
                 let content = tokio::fs::File::from_std(draft.content()?);
                 sent = volume.put(path, how, read_from(content)).await;
             }
