@@ -23,7 +23,7 @@ fn a_policy_is_shown_set_and_taken_over() {
     assert!(alice.ok(["stat", &at("d/after")]).contains("policy    strong"));
     let listed = alice.call(["ls", "--json", &at("d")]).run().json();
     assert_eq!(listed["entries"][0]["policy"], "strong");
-    let words = ["cto, strong, log, push, ttl=SECONDS or immutable"];
+    let words = ["cto, strong, log, ttl=SECONDS or immutable"];
     alice.call(["policy", &at("d"), "weak"]).run().fails(2, &words);
     alice.call(["policy", &at("d"), "ttl=0"]).run().fails(2, &["1 to 3600"]);
     alice.call(["policy", &at("gone"), "log"]).run().fails(4, &["gone"]);

@@ -18,8 +18,6 @@ pub enum Policy {
     Strong,
     /// Only appends, in one order; what is there never changes, and the length is asked for at each open.
     Log,
-    /// As [`Policy::Cto`], and new versions are sent to whoever subscribes.
-    Push,
     /// Copies are used for so many seconds, and nobody is told of changes.
     Ttl(u32),
     /// The content never changes.
@@ -27,7 +25,7 @@ pub enum Policy {
 }
 
 /// The words that name a policy, for messages.
-pub const POLICY_WORDS: &str = "cto, strong, log, push, ttl=SECONDS or immutable";
+pub const POLICY_WORDS: &str = "cto, strong, log, ttl=SECONDS or immutable";
 
 /// A text that names no policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,14 +44,14 @@ impl Policy {
         match self {
             Self::Ttl(seconds) => Some(Duration::from_secs(seconds.min(MAX_TTL_SECS).into())),
             Self::Immutable => Some(Duration::from_secs(MAX_TTL_SECS.into())),
-            Self::Cto | Self::Strong | Self::Log | Self::Push => None,
+            Self::Cto | Self::Strong | Self::Log => None,
         }
     }
 
     /// Whether holders are given callbacks.
     pub fn has_callbacks(self) -> bool {
         match self {
-            Self::Cto | Self::Strong | Self::Push => true,
+            Self::Cto | Self::Strong => true,
             Self::Log | Self::Ttl(_) | Self::Immutable => false,
         }
     }
@@ -84,7 +82,6 @@ impl fmt::Display for Policy {
             Self::Cto => f.write_str("cto"),
             Self::Strong => f.write_str("strong"),
             Self::Log => f.write_str("log"),
-            Self::Push => f.write_str("push"),
             Self::Ttl(seconds) => write!(f, "ttl={seconds}"),
             Self::Immutable => f.write_str("immutable"),
         }
@@ -104,7 +101,6 @@ impl FromStr for Policy {
             "cto" => Ok(Self::Cto),
             "strong" => Ok(Self::Strong),
             "log" => Ok(Self::Log),
-            "push" => Ok(Self::Push),
             "immutable" => Ok(Self::Immutable),
             _ => Err(PolicyError::Unknown(text.into())),
         }
@@ -137,7 +133,7 @@ mod tests {
 
     #[test]
     fn policies_are_written_as_they_are_read() {
-        for policy in [Policy::Cto, Policy::Strong, Policy::Log, Policy::Push, Policy::Ttl(30), Policy::Immutable] {
+        for policy in [Policy::Cto, Policy::Strong, Policy::Log, Policy::Ttl(30), Policy::Immutable] {
             assert_eq!(policy.to_string().parse(), Ok(policy));
             let bytes = wire::cbor::to_vec(&policy);
             assert_eq!(wire::cbor::from_slice::<Policy>(&bytes).ok(), Some(policy));

@@ -151,7 +151,7 @@ impl ReplicaObject {
         let covered = match held.policy() {
             Policy::Log | Policy::Immutable => Covered::Always,
             Policy::Ttl(_) => Covered::Until(until.unwrap_or_default()),
-            Policy::Cto | Policy::Strong | Policy::Push => Covered::ByLease,
+            Policy::Cto | Policy::Strong => Covered::ByLease,
         };
         let opener = Opener { inbox, path: held.path.clone() };
         match held.manifest().cloned() {

@@ -20,7 +20,6 @@ Policies:
   cto        an open sees the last completed change (the usual one)
   strong     each read does, also of what is open already
   log        only appends, in one order; what is there never changes
-  push       as cto, and new versions are sent to whoever subscribes
   ttl=N      copies are used for N seconds, and nobody is told of changes: the cheapest
   immutable  the content never changes")]
 pub struct PolicyArgs {

@@ -54,7 +54,7 @@ async fn a_change_of_policy_is_recalled_first() {
     let (_dir, store) = volume(&World::real());
     put(&store, "d/f", b"1").await.expect("stored");
     for recursive in [false, true] {
-        let change = || Change::SetPolicy { path: path("d"), policy: Policy::Push, recursive };
+        let change = || Change::SetPolicy { path: path("d"), policy: Policy::Ttl(9), recursive };
         let touched = store.touched(&change()).await.expect("looked at");
         assert!(touched.covers(&path("d")) && touched.covers(&path("")));
         assert_eq!(touched.covers(&path("d/f")), recursive);
