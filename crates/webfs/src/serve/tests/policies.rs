@@ -37,7 +37,7 @@ async fn a_policy_is_said_in_a_header_and_refuses_by_name() {
     let home = Fixture::new(Arc::new(Ungated));
     home.store_file("f", b"one").await;
     assert_eq!(home.get("f", &[]).await.headers.get("webos-policy"), None);
-    for (policy, status) in [("ttl=30", 204), ("strong", 204), ("push", 204), ("log", 501), ("immutable", 501)] {
+    for (policy, status) in [("ttl=30", 204), ("strong", 204), ("log", 501), ("immutable", 501)] {
         set(&home, "f", policy.parse().expect("a policy")).await;
         assert_eq!(home.get("f", &[]).await.header("webos-policy"), policy);
         let answer = home.put("f", &[], b"two").await;
