@@ -52,6 +52,9 @@ pub const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
 /// After so long a server does not begin to carry out a change: its sender gives up at [`ANSWER_DEADLINE`], and what it
 /// calls failed must not happen afterwards. The rest is for the commit itself.
 pub const LATEST_CHANGE: Duration = Duration::from_secs(25);
+/// A cache's connection takes new requests for so long. The clocks of both ends, which count from its beginning until when a
+/// change may be made, come apart by less than two seconds meanwhile even at 50 millionths.
+pub const MAX_CONNECTION_AGE: Duration = Duration::from_secs(8 * 3600);
 /// A request's body up to this length is sent at once: bytes. A longer one says at its end until when it may be acted on.
 pub const SHORT_BODY_BYTES: u64 = 64 << 10;
 /// How long a shutdown waits for requests in flight.

@@ -7,8 +7,8 @@ use crate::body::Body;
 use crate::call_error::CallError;
 use crate::gulp::Gulping;
 use crate::limits::{
-    ANSWER_DEADLINE, CONNECT_DEADLINE, FRAME_BYTES, HANDSHAKE_DEADLINE, MAX_HEADER_BYTES, MAX_POOLED,
-    PING_DEADLINE, PING_INTERVAL, POOLED_WINDOW_BYTES, SEND_BUFFER_BYTES, STREAM_WINDOW_BYTES,
+    ANSWER_DEADLINE, CONNECT_DEADLINE, FRAME_BYTES, HANDSHAKE_DEADLINE, MAX_CONNECTION_AGE, MAX_HEADER_BYTES,
+    MAX_POOLED, PING_DEADLINE, PING_INTERVAL, POOLED_WINDOW_BYTES, SEND_BUFFER_BYTES, STREAM_WINDOW_BYTES,
 };
 use crate::peer::{Binding, Credentials, Expect, PeerCheck};
 use crate::tls;
@@ -184,7 +184,9 @@ impl Pool {
     }
 
     fn is_usable(&self, connection: &Connection) -> bool {
-        !connection.sender.is_closed() && connection.until > self.0.world.clock.unix()
+        let clock = &self.0.world.clock;
+        let young = clock.boot().since(connection.opened) < MAX_CONNECTION_AGE;
+        young && !connection.sender.is_closed() && connection.until > clock.unix()
     }
 
     /// Drops the connections to a target: the next request makes a new one.
